@@ -1,0 +1,1 @@
+"""stylecodec: a talking-head video codec in the latent space of StyleGAN2."""
