@@ -1,0 +1,101 @@
+"""Operations of StyleGAN2 in plain torch, from the papers' mathematics.
+
+Sources: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (1912.04958), section 2.2
+(modulation and demodulation) and section 2.3 (skip generator); Karras et al. 2017 section 4.1 (equalised
+learning rate). All maps are NCHW.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAK = 0.2  # slope of every leaky ReLU in StyleGAN2
+GAIN = math.sqrt(2.0)  # restores the variance that the leaky ReLU takes
+
+
+def fir_kernel(device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The [1, 3, 3, 1] binomial low-pass as a [4, 4] kernel of sum 1."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device, dtype=dtype)
+    kernel = torch.outer(taps, taps)
+    return kernel / kernel.sum()
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """Scale each row of `x` [N, C] to unit mean square."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def upsample_rgb(image: Tensor) -> Tensor:
+    """Double an RGB map [N, C, H, W] -> [N, C, 2H, 2W]: zero insertion, then the FIR with gain 4.
+
+    The two taps that meet samples are (1, 3)/4 per axis, so the four output phases are fixed blends of
+    neighbouring samples; done as one grouped convolution and a pixel shuffle.
+    """
+    channels = image.shape[1]
+    even = torch.tensor([0.25, 0.75, 0.0], device=image.device, dtype=image.dtype)
+    odd = torch.tensor([0.0, 0.75, 0.25], device=image.device, dtype=image.dtype)
+    phases = torch.stack([torch.outer(a, b) for a in (even, odd) for b in (even, odd)])  # [4, 3, 3]
+    weight = phases[:, None].repeat(channels, 1, 1, 1)
+    padded = F.pad(image, (1, 1, 1, 1))
+    return F.pixel_shuffle(F.conv2d(padded, weight, groups=channels), 2)
+
+
+def fold_up_kernel(weight: Tensor) -> Tensor:
+    """Fold the stride-2 transposed 3x3 convolution and the FIR blur that follows it into one convolution.
+
+    `weight` [O, I, 3, 3] -> [4 O, I, 3, 3]: a plain 3x3 convolution at the low resolution whose outputs, pixel
+    shuffled by 2, equal conv_transpose2d(stride 2) followed by the FIR (gain 4) with padding 1. The composite of a
+    3x3 and a 4x4 kernel is 6x6; its taps of equal parity reach only a 3x3 neighbourhood of the input.
+    """
+    out_channels, in_channels = weight.shape[:2]
+    fir = fir_kernel(weight.device, weight.dtype) * 4.0
+    # The full correlation of the (flipped-in-place) transposed kernel with the symmetric FIR.
+    composite = F.conv2d(weight.reshape(out_channels * in_channels, 1, 3, 3), fir[None, None], padding=3)
+    composite = composite.reshape(out_channels, in_channels, 6, 6)
+    phases = [composite[:, :, row::2, column::2].flip(2, 3) for row in (0, 1) for column in (0, 1)]
+    return torch.stack(phases, dim=1).reshape(out_channels * 4, in_channels, 3, 3)
+
+
+class EqualizedLinear(nn.Module):
+    """A linear layer whose stored weight has unit variance (times 1 / lr_multiplier)."""
+
+    def __init__(
+        self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_features] -> [N, out_features]."""
+        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+def modulated_conv(
+    x: Tensor,  # [N, I, H, W]
+    weight: Tensor,  # [O, I, k, k], unit variance as stored
+    style: Tensor,  # [N, I]
+    up: bool = False,
+    demodulate: bool = True,
+) -> Tensor:
+    """Convolution whose input channels are scaled by `style` (1912.04958 Eq. 1) and demodulated (Eq. 3).
+
+    Scaling activations before, and normalising them after, one shared convolution equals scaling the weights per
+    sample. Returns [N, O, H, W], or [N, O, 2H, 2W] when `up`. Demodulation sums are kept in float32.
+    """
+    scaled = weight.float() / math.sqrt(weight[0].numel())
+    x = x * style[:, :, None, None].to(x.dtype)
+    if up:
+        x = F.pixel_shuffle(F.conv2d(x, fold_up_kernel(scaled).to(x.dtype), padding=1), 2)
+    else:
+        x = F.conv2d(x, scaled.to(x.dtype), padding=weight.shape[-1] // 2)
+    if demodulate:
+        energy = style.float().square() @ scaled.square().sum(dim=(2, 3)).t()
+        x = x * torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
+    return x

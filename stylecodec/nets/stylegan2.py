@@ -1,0 +1,216 @@
+"""The StyleGAN2 generator (1912.04958), written from its mathematics, with free widths.
+
+                 z ──► mapping ──► w ──► broadcast ──► W+ ──► affine ──► StyleSpace ──► synthesis ──► RGB
+                                                       │                   │                          │
+    entry points:  mapping(z)                          forward(W+)         synthesis(styles)          any pyramid level
+
+Rows of W+: conv0 of block r reads row i, conv1 row i+1, toRGB row i+2, which is the row of the next block's conv0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as Widths
+from collections.abc import Sequence
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .ops import GAIN, LEAK, EqualizedLinear, modulated_conv, normalize_second_moment, upsample_rgb
+from .stylespace import StyleSpaceLayout
+
+
+def config_f_channels(resolution: int, base: int = 32768, most: int = 512) -> dict[int, int]:
+    """Widths of the published networks: min(base / r, most) feature maps at resolution r."""
+    sizes = [2**k for k in range(2, int(math.log2(resolution)) + 1)]
+    return {r: min(base // r, most) for r in sizes}
+
+
+class MappingNetwork(nn.Module):
+    """z [N, z_dim] -> w [N, w_dim]: equalised linear layers with leaky ReLU, learning-rate multiplier 0.01.
+
+    `normalize` scales z to unit mean square first, as StyleGAN2 does; the avatar pack maps standardised identity
+    parameters instead and leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        layers: int = 8,
+        normalize: bool = True,
+        lr_multiplier: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.normalize = normalize
+        widths = [z_dim] + [w_dim] * layers
+        self.layers = nn.ModuleList(
+            EqualizedLinear(a, b, lr_multiplier=lr_multiplier)
+            for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.w_avg: Tensor
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor, psi: float = 1.0) -> Tensor:
+        """[N, z_dim] -> [N, w_dim]; `psi` < 1 pulls w towards the mean (truncation)."""
+        x = normalize_second_moment(z) if self.normalize else z
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), LEAK) * GAIN
+        return x if psi == 1.0 else self.w_avg + psi * (x - self.w_avg)
+
+
+class StyledConv(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU, clamp."""
+
+    def __init__(self, in_channels: int, out_channels: int, resolution: int, w_dim: int, up: bool) -> None:
+        super().__init__()
+        self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.noise: Tensor
+        self.register_buffer("noise", torch.randn(resolution, resolution))
+        self.up = up
+
+    def forward(self, x: Tensor, style: Tensor, noise: bool, clamp: float | None) -> Tensor:
+        """x [N, I, H, W], style [N, I] -> [N, O, H or 2H, W or 2W]."""
+        x = modulated_conv(x, self.weight, style, up=self.up)
+        if noise:
+            x = x + (self.noise * self.noise_strength).to(x.dtype)
+        x = F.leaky_relu(x + self.bias[:, None, None].to(x.dtype), LEAK) * GAIN
+        return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to three channels, without demodulation or activation."""
+
+    def __init__(self, in_channels: int, w_dim: int) -> None:
+        super().__init__()
+        self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor, style: Tensor, clamp: float | None) -> Tensor:
+        """x [N, I, H, W], style [N, I] -> float32 [N, 3, H, W]."""
+        y = modulated_conv(x, self.weight, style, demodulate=False).float() + self.bias[:, None, None]
+        return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+class Block(nn.Module):
+    """One resolution: conv-up and conv (only conv at 4x4), then toRGB."""
+
+    def __init__(self, resolution: int, in_channels: int, out_channels: int, w_dim: int) -> None:
+        super().__init__()
+        convs = []
+        if resolution > 4:
+            convs.append(StyledConv(in_channels, out_channels, resolution, w_dim, up=True))
+        convs.append(StyledConv(out_channels, out_channels, resolution, w_dim, up=False))
+        self.convs = nn.ModuleList(convs)
+        self.to_rgb = ToRGB(out_channels, w_dim)
+
+    def modulated(self) -> list[StyledConv | ToRGB]:
+        """The modulated convolutions in StyleSpace order."""
+        return [*self.convs, self.to_rgb]
+
+
+class Generator(nn.Module):
+    """StyleGAN2 skip generator.
+
+    Parameters: `resolution` a power of two from 8; `channels` feature maps per resolution 4, 8, ..., resolution
+    (default: config-f); `conv_clamp` limits every activation (part of the function of some published networks).
+    """
+
+    def __init__(
+        self,
+        resolution: int = 1024,
+        channels: Widths[int, int] | None = None,
+        w_dim: int = 512,
+        z_dim: int = 512,
+        mapping_layers: int = 8,
+        normalize_z: bool = True,
+        mapping_lr: float = 0.01,
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        widths = (
+            config_f_channels(resolution) if channels is None else {int(r): c for r, c in channels.items()}
+        )
+        self.resolution, self.w_dim, self.conv_clamp = resolution, w_dim, conv_clamp
+        self.layout = StyleSpaceLayout.of(resolution, widths)
+        self.rows = self.layout.layers[-1].row + 1
+        self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers, normalize_z, mapping_lr)
+        self.constant = nn.Parameter(torch.randn(widths[4], 4, 4))
+        self.resolutions = sorted(r for r in widths if r <= resolution)
+        inputs = [widths[4], *(widths[r] for r in self.resolutions)]
+        self.blocks = nn.ModuleList(
+            Block(r, i, widths[r], w_dim) for r, i in zip(self.resolutions, inputs, strict=False)
+        )
+
+    def modulated(self) -> list[StyledConv | ToRGB]:
+        """Every modulated convolution in StyleSpace order."""
+        return [layer for block in self.blocks for layer in block.modulated()]  # type: ignore[operator]
+
+    def styles(self, wplus: Tensor) -> list[Tensor]:
+        """A(.): W+ [N, rows, w_dim] -> per layer [N, C_l], raw affine outputs in StyleSpace order."""
+        if wplus.dim() != 3 or wplus.shape[1] != self.rows:
+            raise ValueError(f"W+ must be [N, {self.rows}, {self.w_dim}], not {tuple(wplus.shape)}")
+        pairs = zip(self.modulated(), self.layout.layers, strict=True)
+        return [layer.affine(wplus[:, entry.row]) for layer, entry in pairs]
+
+    @overload
+    def synthesis(
+        self,
+        styles: Sequence[Tensor],
+        noise: bool = ...,
+        stop_at: int | None = ...,
+        dtype: torch.dtype | None = ...,
+        pyramid: Literal[False] = ...,
+    ) -> Tensor: ...
+    @overload
+    def synthesis(
+        self,
+        styles: Sequence[Tensor],
+        noise: bool = ...,
+        stop_at: int | None = ...,
+        dtype: torch.dtype | None = ...,
+        *,
+        pyramid: Literal[True],
+    ) -> list[Tensor]: ...
+    def synthesis(
+        self,
+        styles: Sequence[Tensor],
+        noise: bool = True,
+        stop_at: int | None = None,
+        dtype: torch.dtype | None = None,
+        pyramid: bool = False,
+    ) -> Tensor | list[Tensor]:
+        """Styles (one [N, C_l] per layer) -> RGB [N, 3, R, R], nominally in [-1, 1], not clamped.
+
+        noise: add the constant noise maps. stop_at: the last resolution computed (R), by default all.
+        dtype: type of the feature maps (the RGB sum stays float32), by default that of the weights.
+        pyramid: return the skip sum at every resolution, coarse to fine.
+        """
+        kind = self.constant.dtype if dtype is None else dtype
+        x = (
+            self.constant.to(kind)
+            .expand(styles[0].shape[0], -1, -1, -1)
+            .contiguous(memory_format=torch.channels_last)
+        )
+        image: Tensor | None = None
+        levels: list[Tensor] = []
+        entries = iter(styles)
+        for size, block in zip(self.resolutions, self.blocks, strict=True):
+            if stop_at is not None and size > stop_at:
+                break
+            for conv in block.convs:  # type: ignore[union-attr]
+                x = conv(x, next(entries), noise, self.conv_clamp)
+            rgb = block.to_rgb(x, next(entries), self.conv_clamp)  # type: ignore[operator]
+            image = rgb if image is None else upsample_rgb(image) + rgb
+            levels.append(image)
+        return levels if pyramid else levels[-1]
+
+    def forward(self, wplus: Tensor, noise: bool = True, stop_at: int | None = None) -> Tensor:
+        """W+ [N, rows, w_dim] -> RGB [N, 3, R, R]."""
+        return self.synthesis(self.styles(wplus), noise=noise, stop_at=stop_at)
