@@ -1,0 +1,285 @@
+"""The card of a model pack: `pack.toml`, parsed, validated and written.
+
+    name = "avatar-1024"                 at most 64 bytes of UTF-8: it travels in every stream
+    version, licence, source             free text
+    resolution = 1024                    pixels per side of the generator
+    [alignment] scale, lift              how the FFHQ square is resized and moved for this pack (see geometry)
+    [pose] rows, yaw, pitch              W+ rows 0 .. rows-1 take the flow's edit; ranges in degrees
+    [stylespace] indices                 32 pairs (layer, channel): where the offsets of a packet are added
+    [networks.<role>]                    kind, file, sha256, licence, source, params (handed to the builder)
+    [training], [figures]                free tables: how it was made and what it reaches
+
+Standard library only: a card can be read without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
+
+from ..errors import PackCorrupt
+
+CARD_FILE = "pack.toml"
+CARD_FORMAT = 1  # raised when an older reader would misread the card
+MAX_CARD_BYTES = 1 << 20
+MAX_NAME_BYTES = 64  # the stream header's limit
+ALPHA_COUNT = 32  # the packet's number of offsets
+
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "generator": "stylegan2",
+        "flow": "styleflow",
+        "feedforward": "hybrid",
+        "inversion": "e4e",
+        "identity": "irse",
+        "parser": "bisenet",
+        "landmarks": "landmarks",
+    }
+)
+"""What each role's network is called in the registry; a card may name only these."""
+
+REQUIRED_ROLES = ("generator", "flow")  # without them nothing can be decoded
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One network of a pack: a safetensors file beside the card, and what builds its module."""
+
+    kind: str
+    file: str
+    sha256: str  # lower-case hex of the file
+    licence: str = ""
+    source: str = ""
+    params: Table = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The pack's crop: the FFHQ half-side times `scale`, the centre moved up by `lift` half-sides."""
+
+    scale: float = 1.0
+    lift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The flow's reach: rows of W+ that it edits, and the angles in degrees that it was trained on."""
+
+    rows: int = 9
+    yaw: tuple[float, float] = (-45.0, 45.0)
+    pitch: tuple[float, float] = (-25.0, 25.0)
+
+
+@dataclass(frozen=True)
+class PackCard:
+    """A validated card; `parse` and `to_toml` are inverse to each other."""
+
+    name: str
+    resolution: int
+    indices: tuple[tuple[int, int], ...]
+    networks: Mapping[str, NetworkEntry]
+    version: str = "0"
+    licence: str = ""
+    source: str = ""
+    alignment: Alignment = Alignment()
+    pose: Pose = Pose()
+    training: Table = field(default_factory=dict)
+    figures: Table = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @classmethod
+    def parse(cls, text: str, where: str = CARD_FILE) -> Self:
+        """Read a card; PackCorrupt, naming `where` and the key, when it is not a valid one."""
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise PackCorrupt(f"{where} is not valid TOML: {error}") from error
+        try:
+            return cls._from_table(table)
+        except PackCorrupt as error:
+            raise PackCorrupt(f"{where}: {error}") from error
+
+    @classmethod
+    def _from_table(cls, table: dict[str, Any]) -> Self:
+        top = _Reader(table, "")
+        if (found := top.take("format", int, CARD_FORMAT)) != CARD_FORMAT:
+            raise PackCorrupt(f"card format {found} is newer than this program reads ({CARD_FORMAT})")
+        alignment = _Reader(top.take("alignment", dict, {}), "alignment.")
+        pose = _Reader(top.take("pose", dict, {}), "pose.")
+        stylespace = _Reader(top.take("stylespace", dict), "stylespace.")
+        networks = {role: _network(role, entry) for role, entry in top.take("networks", dict).items()}
+        usual = Pose()
+        return cls(
+            name=top.take("name", str),
+            version=top.take("version", str, "0"),
+            licence=top.take("licence", str, ""),
+            source=top.take("source", str, ""),
+            resolution=top.take("resolution", int),
+            alignment=Alignment(alignment.number("scale", 1.0), alignment.number("lift", 0.0)),
+            pose=Pose(
+                rows=pose.take("rows", int, usual.rows),
+                yaw=pose.span("yaw", usual.yaw),
+                pitch=pose.span("pitch", usual.pitch),
+            ),
+            indices=_pairs(stylespace.take("indices", list)),
+            networks=networks,
+            training=top.take("training", dict, {}),
+            figures=top.take("figures", dict, {}),
+        )
+
+    def to_toml(self) -> str:
+        """The text of `pack.toml`."""
+        head: dict[str, Any] = {
+            "format": CARD_FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "licence": self.licence,
+            "source": self.source,
+            "resolution": self.resolution,
+            "alignment": {"scale": self.alignment.scale, "lift": self.alignment.lift},
+            "pose": {"rows": self.pose.rows, "yaw": list(self.pose.yaw), "pitch": list(self.pose.pitch)},
+            "stylespace": {"indices": [list(pair) for pair in self.indices]},
+            "networks": {
+                role: {
+                    "kind": entry.kind,
+                    "file": entry.file,
+                    "sha256": entry.sha256,
+                    "licence": entry.licence,
+                    "source": entry.source,
+                    "params": entry.params,
+                }
+                for role, entry in self.networks.items()
+            },
+            "training": self.training,
+            "figures": self.figures,
+        }
+        return "".join(_emit(head, ())).lstrip("\n")
+
+
+class _Reader:
+    """Typed access to one TOML table, with the key's full name in every complaint."""
+
+    def __init__(self, table: dict[str, Any], prefix: str) -> None:
+        self.table, self.prefix = table, prefix
+
+    def take(self, key: str, kind: type, default: Any = None) -> Any:
+        value = self.table.get(key, default)
+        if value is None:
+            raise PackCorrupt(f"{self.prefix}{key} is missing")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise PackCorrupt(f"{self.prefix}{key} must be of type {kind.__name__}, not {value!r}")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        value = self.table.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PackCorrupt(f"{self.prefix}{key} must be a number, not {value!r}")
+        return float(value)
+
+    def span(self, key: str, default: tuple[float, float]) -> tuple[float, float]:
+        value = self.take(key, list, list(default))
+        if len(value) != 2 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+            raise PackCorrupt(f"{self.prefix}{key} must be two numbers, lowest and highest, not {value!r}")
+        return float(value[0]), float(value[1])
+
+
+def _pairs(rows: list[Any]) -> tuple[tuple[int, int], ...]:
+    for row in rows:
+        if not (isinstance(row, list) and len(row) == 2 and all(type(value) is int for value in row)):
+            raise PackCorrupt(f"stylespace.indices must be pairs (layer, channel), not {row!r}")
+    return tuple((row[0], row[1]) for row in rows)
+
+
+def _network(role: str, table: Any) -> NetworkEntry:
+    if not isinstance(table, dict):
+        raise PackCorrupt(f"networks.{role} must be a table")
+    reader = _Reader(table, f"networks.{role}.")
+    return NetworkEntry(
+        kind=reader.take("kind", str),
+        file=reader.take("file", str),
+        sha256=reader.take("sha256", str),
+        licence=reader.take("licence", str, ""),
+        source=reader.take("source", str, ""),
+        params=reader.take("params", dict, {}),
+    )
+
+
+def _check(card: PackCard) -> None:
+    if not card.name or len(card.name.encode()) > MAX_NAME_BYTES or not card.name.isprintable():
+        raise PackCorrupt(f"name must be 1 to {MAX_NAME_BYTES} bytes of printable text, not {card.name!r}")
+    size = card.resolution
+    if not (8 <= size <= 4096 and size & (size - 1) == 0):
+        raise PackCorrupt(f"resolution must be a power of two from 8 to 4096, not {size}")
+    if not (0.25 <= card.alignment.scale <= 4.0 and -1.0 <= card.alignment.lift <= 1.0):
+        raise PackCorrupt(f"alignment is out of range: {card.alignment}")
+    if not 0 < card.pose.rows <= 2 * size.bit_length() - 4:  # log2(size) = bit_length - 1; rows = 2 log2 - 2
+        raise PackCorrupt(f"pose.rows is {card.pose.rows}; the generator has {2 * size.bit_length() - 4} rows")
+    for name, (low, high) in (("yaw", card.pose.yaw), ("pitch", card.pose.pitch)):
+        if not -90.0 <= low < high <= 90.0:
+            raise PackCorrupt(f"pose.{name} must be a range within -90 to 90 degrees, not {low} to {high}")
+    if len(card.indices) != ALPHA_COUNT or len(set(card.indices)) != ALPHA_COUNT:
+        raise PackCorrupt(
+            f"stylespace.indices must be {ALPHA_COUNT} different pairs, "
+            f"not {len(card.indices)} of which {len(set(card.indices))} differ"
+        )
+    if any(not (0 <= layer <= 0xFF and 0 <= channel <= 0xFFFF) for layer, channel in card.indices):
+        raise PackCorrupt("stylespace.indices must have layers up to 255 and channels up to 65535")
+    for role in REQUIRED_ROLES:
+        if role not in card.networks:
+            raise PackCorrupt(f"networks.{role} is missing; nothing can be decoded without it")
+    for role, entry in card.networks.items():
+        _check_network(role, entry)
+
+
+def _check_network(role: str, entry: NetworkEntry) -> None:
+    if role not in ROLES:
+        raise PackCorrupt(f"networks.{role} is no role; the roles are {', '.join(ROLES)}")
+    if entry.kind != ROLES[role]:
+        raise PackCorrupt(f"networks.{role}.kind must be {ROLES[role]!r}, not {entry.kind!r}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors", entry.file):
+        raise PackCorrupt(
+            f"networks.{role}.file must be the plain name of a .safetensors file beside the card, not {entry.file!r}"
+        )
+    if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
+        raise PackCorrupt(f"networks.{role}.sha256 must be 64 lower-case hexadecimal digits")
+
+
+def _emit(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    """Lines of one TOML table: its values first, then its sub-tables under their own headings."""
+    plain = [(key, value) for key, value in table.items() if not isinstance(value, Mapping)]
+    inner = [(key, value) for key, value in table.items() if isinstance(value, Mapping)]
+    lines = []
+    if path and (plain or not inner):
+        lines.append(f"\n[{'.'.join(_key(part) for part in path)}]\n")
+    lines += [f"{_key(str(key))} = {_value(value)}\n" for key, value in plain]
+    for key, value in inner:
+        lines += _emit(value, (*path, str(key)))
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # TOML's basic strings are JSON's, save that DEL must be escaped too.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)  # also inf and nan, which TOML spells the same
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    raise TypeError(f"a card cannot hold {value!r}")

@@ -1,0 +1,98 @@
+"""Which class a network kind names, and how its file becomes a module: the one place that knows."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..errors import OptionError, PackCorrupt
+
+BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "stylegan2": ("stylecodec.nets.stylegan2", "Generator"),
+        "styleflow": ("stylecodec.nets.styleflow", "HeadPoseFlow"),
+        "hybrid": ("stylecodec.nets.feedforward", "HybridEncoder"),
+        "e4e": ("stylecodec.nets.e4e", "E4eEncoder"),
+        "irse": ("stylecodec.nets.identity", "IdentityNet"),
+        "bisenet": ("stylecodec.nets.parsing", "BiSeNet"),
+        "landmarks": ("stylecodec.nets.landmarks", "LandmarkNet"),
+    }
+)
+"""kind -> (module, class); modules are imported when a network of that kind is built."""
+
+
+def pick_device(name: str | torch.device = "auto") -> torch.device:
+    """The torch device of "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1"; OptionError otherwise."""
+    if isinstance(name, torch.device):
+        return name
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"there is no device {name!r}; use auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError("there is no CUDA device here; use --device cpu")
+    return device
+
+
+def build(kind: str, params: Mapping[str, Any], where: str) -> nn.Module:
+    """A module of `kind` with fresh weights; PackCorrupt, naming `where`, when `params` do not fit it."""
+    module_name, class_name = BUILDERS[kind]
+    try:
+        factory = getattr(importlib.import_module(module_name), class_name)
+    except ModuleNotFoundError as error:
+        raise PackCorrupt(f"{where}: this version of stylecodec cannot build a network of kind {kind!r}") from error
+    try:
+        module = factory(**params)
+    except (TypeError, ValueError, KeyError) as error:
+        raise PackCorrupt(f"{where}: the parameters do not build a {kind} network: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{module_name}.{class_name} did not build a module")
+    return module
+
+
+def load_weights(module: nn.Module, file: Path) -> None:
+    """Copy the tensors of a safetensors file into `module`, every name and shape exactly, else PackCorrupt."""
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise PackCorrupt(f"{file} cannot be read as safetensors: {error}") from error
+    wanted = module.state_dict()
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise PackCorrupt(f"{file} lacks {len(missing)} tensors of the network, the first being {missing[0]}")
+    if surplus := sorted(tensors.keys() - wanted.keys()):
+        raise PackCorrupt(f"{file} holds {len(surplus)} tensors too many, the first being {surplus[0]}")
+    for name, value in wanted.items():
+        found = tensors[name]
+        if found.shape != value.shape:
+            raise PackCorrupt(
+                f"{file}: {name} has the shape {list(found.shape)}, the network needs {list(value.shape)}"
+            )
+        if found.is_floating_point() != value.is_floating_point():
+            raise PackCorrupt(f"{file}: {name} is stored as {found.dtype}, the network needs {value.dtype}")
+    module.load_state_dict(tensors)  # copies, so fp16 on disk becomes the module's fp32
+
+
+def stored_tensors(module: nn.Module, half: bool, where: str) -> dict[str, Tensor]:
+    """The state of `module` as it goes into a file: contiguous, on the CPU, floats as fp16 when `half`.
+
+    PackCorrupt when a weight is not finite, or not any more as fp16.
+    """
+    tensors = {}
+    for name, value in module.state_dict().items():
+        stored = value.detach().cpu().clone().contiguous()
+        if stored.is_floating_point():
+            stored = stored.to(torch.float16 if half else torch.float32)
+            if not bool(torch.isfinite(stored).all()):
+                raise PackCorrupt(f"{where}: {name} holds values that are not finite in {stored.dtype}")
+        tensors[name] = stored
+    return tensors

@@ -1,0 +1,209 @@
+"""Model packs on disk: found by name or folder, verified by digest, their networks built when first asked for.
+
+The path of a name:
+
+    open_pack("avatar-1024") ──► folder ──► card ──► ModelPack ──► .generator("cpu") ──► verified, built, cached
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+
+from ..errors import PackCorrupt, PackNotFound
+from .card import CARD_FILE, MAX_CARD_BYTES, Alignment, PackCard
+from .registry import build, load_weights, pick_device
+
+if TYPE_CHECKING:
+    from ..nets.feedforward import HybridEncoder
+    from ..nets.styleflow import HeadPoseFlow
+    from ..nets.stylegan2 import Generator
+
+DEFAULT_PACK = "avatar-1024"
+PACKS_VARIABLE = "STYLECODEC_PACKS"  # folders of packs, separated as in PATH
+
+
+class ModelPack:
+    """An opened pack: its card, and its networks in eval mode with gradients off, one per role and device."""
+
+    def __init__(self, folder: Path, card: PackCard) -> None:
+        self.folder, self.card = folder, card
+        self._built: dict[tuple[str, str], nn.Module] = {}
+
+    def __repr__(self) -> str:
+        return f"ModelPack({self.name!r}, {str(self.folder)!r})"
+
+    @property
+    def name(self) -> str:
+        """The name that streams carry."""
+        return self.card.name
+
+    @property
+    def indices(self) -> tuple[tuple[int, int], ...]:
+        """The 32 (layer, channel) pairs that a packet's offsets are added to."""
+        return self.card.indices
+
+    @property
+    def alignment(self) -> Alignment:
+        """How this pack's crop differs from the FFHQ square."""
+        return self.card.alignment
+
+    @property
+    def pose_rows(self) -> int:
+        """W+ rows 0 .. pose_rows-1 take the flow's edit."""
+        return self.card.pose.rows
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes that change whenever the same stream would decode to other pictures.
+
+        SHA-256 over one line of text per decode-relevant part: the generator's and the flow's kind, weights
+        (their sha256) and parameters, the StyleSpace indices and the pose rows.
+        """
+        lines = ["stylecodec pack 1"]
+        for role in ("generator", "flow"):
+            entry = self.card.networks[role]
+            params = json.dumps(entry.params, sort_keys=True, separators=(",", ":"))
+            lines.append(f"{role} {entry.kind} {entry.sha256} {params}")
+        lines.append("indices " + " ".join(f"{layer}_{channel}" for layer, channel in self.indices))
+        lines.append(f"pose_rows {self.pose_rows}")
+        return hashlib.sha256("\n".join(lines).encode()).digest()
+
+    def has(self, role: str) -> bool:
+        """Whether the pack brings a network for `role`."""
+        return role in self.card.networks
+
+    def generator(self, device: str | torch.device = "auto") -> Generator:
+        """The StyleGAN2 generator."""
+        generator = cast("Generator", self.network("generator", device))
+        layers = generator.layout.layers
+        if generator.resolution != self.card.resolution:
+            raise PackCorrupt(
+                f"pack {self.name}: resolution is {self.card.resolution}, its generator's {generator.resolution}"
+            )
+        for layer, channel in self.indices:
+            if layer >= len(layers) or channel >= layers[layer].channels:
+                raise PackCorrupt(f"pack {self.name}: its generator has no StyleSpace channel {layer}_{channel}")
+        return generator
+
+    def flow(self, device: str | torch.device = "auto") -> HeadPoseFlow:
+        """The head-pose flow."""
+        return cast("HeadPoseFlow", self.network("flow", device))
+
+    def feedforward(self, device: str | torch.device = "auto") -> HybridEncoder:
+        """The hybrid encoder of the `fast` preset."""
+        return cast("HybridEncoder", self.network("feedforward", device))
+
+    def inversion(self, device: str | torch.device = "auto") -> nn.Module:
+        """The inversion encoder: crop -> W+."""
+        return self.network("inversion", device)
+
+    def identity(self, device: str | torch.device = "auto") -> nn.Module:
+        """The identity network: aligned crop -> unit vector."""
+        return self.network("identity", device)
+
+    def parser(self, device: str | torch.device = "auto") -> nn.Module:
+        """The face parser: crop -> class scores per pixel."""
+        return self.network("parser", device)
+
+    def landmarks(self, device: str | torch.device = "auto") -> nn.Module:
+        """The landmark network: crop -> points in crop units."""
+        return self.network("landmarks", device)
+
+    def network(self, role: str, device: str | torch.device = "auto") -> nn.Module:
+        """The network of `role`, built and verified at the first call; PackNotFound when the pack has none."""
+        if not self.has(role):
+            raise PackNotFound(f"pack {self.name} has no {role} network")
+        place = pick_device(device)
+        key = (role, str(place))
+        if key not in self._built:
+            self._built[key] = self._load(role).to(place).eval().requires_grad_(False)
+        return self._built[key]
+
+    def verify(self) -> None:
+        """Check every file against its digest; PackCorrupt at the first that differs."""
+        for role in self.card.networks:
+            self._checked_file(role)
+
+    def _load(self, role: str) -> nn.Module:
+        entry = self.card.networks[role]
+        module = build(entry.kind, entry.params, f"pack {self.name}, {role}")
+        load_weights(module, self._checked_file(role))
+        return module
+
+    def _checked_file(self, role: str) -> Path:
+        entry = self.card.networks[role]
+        file = self.folder / entry.file
+        try:
+            with file.open("rb") as handle:
+                found = hashlib.file_digest(handle, "sha256").hexdigest()
+        except OSError as error:
+            raise PackCorrupt(f"pack {self.name}: {file} cannot be read: {error.strerror}") from error
+        if found != entry.sha256:
+            raise PackCorrupt(f"pack {self.name}: {file} does not match the sha256 on its card")
+        return file
+
+
+def open_pack(pack: str | os.PathLike[str] = DEFAULT_PACK) -> ModelPack:
+    """Open a pack by folder or by name.
+
+    A folder that holds a card is taken as it is. A name is looked for in the folders of $STYLECODEC_PACKS, in the
+    user's pack folder (`user_pack_folder`), and among the packs that come with stylecodec.
+    Raises PackNotFound, or PackCorrupt when the card is not valid. Networks are verified when they are first used.
+    """
+    folder = Path(pack)
+    if (folder / CARD_FILE).is_file():
+        return ModelPack(folder, read_card(folder))
+    name = os.fspath(pack)
+    if folder.name == name:  # a plain name, not a path
+        for candidate in _candidates(name):
+            if (candidate / CARD_FILE).is_file():
+                card = read_card(candidate)
+                if card.name == name:
+                    return ModelPack(candidate, card)
+    searched = ", ".join(str(root) for root in search_path())
+    raise PackNotFound(f"there is no model pack {name!r}, neither as a folder nor by name in {searched}")
+
+
+def read_card(folder: Path) -> PackCard:
+    """The validated card of a pack folder."""
+    path = folder / CARD_FILE
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise PackCorrupt(f"{path} is larger than {MAX_CARD_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PackCorrupt(f"{path} cannot be read: {error}") from error
+    return PackCard.parse(text, str(path))
+
+
+def search_path() -> list[Path]:
+    """The folders that are searched for packs by name, in order."""
+    named = os.environ.get(PACKS_VARIABLE, "")
+    return [*(Path(part) for part in named.split(os.pathsep) if part), user_pack_folder(), Path(__file__).parent]
+
+
+def user_pack_folder() -> Path:
+    """Where a user's own packs live: the platform's data folder, then stylecodec/packs."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "stylecodec" / "packs"
+
+
+def _candidates(name: str) -> Iterator[Path]:
+    for root in search_path():
+        yield root / name
+        yield root / name.replace("-", "_")  # package data is spelled as a module

@@ -1,0 +1,86 @@
+"""pack.toml: what is accepted, what is refused and with which words."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+
+import pytest
+
+from stylecodec.errors import PackCorrupt
+from stylecodec.packs.card import Alignment, NetworkEntry, PackCard, Pose
+
+INDICES = tuple((layer, channel) for layer in range(8) for channel in range(4))
+CARD = PackCard(
+    name="a pack",
+    resolution=1024,
+    indices=INDICES,
+    networks={
+        "generator": NetworkEntry(
+            "stylegan2", "generator.safetensors", "0" * 64, "MIT", "here", {"channels": {"4": 8}}
+        ),
+        "flow": NetworkEntry("styleflow", "flow.safetensors", "f" * 64),
+    },
+    version="1.2",
+    licence="MIT",
+    source='quoted "text", a back\\slash,\nlines, ünïcode and \x7f',
+    alignment=Alignment(1.08, 0.035),
+    pose=Pose(9, (-40.0, 40.0), (-22.0, 22.5)),
+    training={"steps": 6200, "notes": "two words", "by resolution": {"32": [1, 2.5], "64": []}},
+    figures={"psnr": 21.5, "worst": float("inf"), "done": True},
+)
+
+
+def test_a_card_survives_its_own_text() -> None:
+    text = CARD.to_toml()
+    assert PackCard.parse(text) == CARD
+    assert PackCard.parse(text).to_toml() == text
+
+
+def test_defaults() -> None:
+    text = CARD.to_toml()
+    table = tomllib.loads(text)
+    assert table["stylespace"]["indices"][5] == [1, 1]
+    minimal = PackCard(name="m", resolution=1024, indices=INDICES, networks=CARD.networks)
+    assert minimal.alignment == Alignment(1.0, 0.0)
+    assert minimal.pose.rows == 9
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('name = "a pack"\n', "", "name is missing"),
+        ('name = "a pack"', 'name = "' + "x" * 65 + '"', "name must be 1 to 64 bytes"),
+        ('name = "a pack"', "name = 3", "name must be of type str"),
+        ("resolution = 1024", "resolution = 1000", "power of two"),
+        ("resolution = 1024", "resolution = true", "resolution must be of type int"),
+        ("format = 1", "format = 2", "newer"),
+        ("scale = 1.08", 'scale = "big"', r"alignment\.scale must be a number"),
+        ("scale = 1.08", "scale = 9.0", "alignment is out of range"),
+        ("rows = 9", "rows = 19", "the generator has 18 rows"),
+        ("yaw = [-40.0, 40.0]", "yaw = [40.0, -40.0]", r"pose\.yaw"),
+        ("yaw = [-40.0, 40.0]", "yaw = [40.0]", r"pose\.yaw must be two numbers"),
+        ("[0, 0], ", "", "32 different pairs, not 31"),
+        ("[0, 0], ", "[0, 1], ", "32 different pairs, not 32 of which 31"),
+        ("[0, 0], ", "[0, -1], ", "channels up to"),
+        ("[0, 0], ", "[0, 0, 0], ", "pairs"),
+        ("networks.flow", "networks.flaw", r"networks\.flow is missing"),
+        ("[networks.flow]", "[networks.flux]\n[networks.flow]", r"networks\.flux\.kind is missing"),
+        ('kind = "styleflow"', 'kind = "glow"', "must be 'styleflow'"),
+        ('file = "flow.safetensors"', 'file = "../flow.safetensors"', "plain name"),
+        ('file = "flow.safetensors"', 'file = "flow.pt"', "plain name"),
+        ("f" * 64, "F" * 64, "64 lower-case hexadecimal digits"),
+        ("[alignment]", "[alignment", "not valid TOML"),
+    ],
+)
+def test_refused(before: str, after: str, message: str) -> None:
+    text = CARD.to_toml()
+    assert before in text
+    with pytest.raises(PackCorrupt, match=message) as caught:
+        PackCard.parse(text.replace(before, after), "there/pack.toml")
+    assert "there/pack.toml" in str(caught.value)
+
+
+def test_what_toml_cannot_hold() -> None:
+    with pytest.raises(TypeError):
+        dataclasses.replace(CARD, training={"x": object()}).to_toml()
