@@ -1,0 +1,99 @@
+"""Augmentation that carries encoders from synthetic heads to real people."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BACKGROUND_CLASS = 0
+
+
+def random_background(count: int, side: int, rng: np.random.Generator) -> Tensor:
+    """Soft colour noise [count, 3, side, side] in [-1, 1], a new coarseness each call."""
+    coarse = 2 ** int(rng.integers(1, 7))
+    return F.interpolate(torch.rand(count, 3, coarse, coarse) * 2 - 1, size=(side, side), mode="bilinear")
+
+
+def replace_background(x: Tensor, labels: Tensor, rng: np.random.Generator, share: float = 0.8) -> Tensor:
+    """Put noise behind the head in `share` of the pictures x [n, 3, s, s]; labels uint8 [n, H, W]."""
+    side = x.shape[-1]
+    behind = F.interpolate((labels == BACKGROUND_CLASS)[:, None].float(), size=(side, side), mode="area")
+    behind = behind * (torch.rand(len(x), 1, 1, 1) < share)
+    return x * (1 - behind) + random_background(len(x), side, rng) * behind
+
+
+def jitter_colour(x: Tensor) -> Tensor:
+    """Contrast, brightness, colour cast, gamma and partial greying, one draw per picture; x [n, 3, s, s]."""
+    n = len(x)
+
+    def draw(scale: float, channels: int = 1) -> Tensor:
+        return (torch.rand(n, channels, 1, 1) - 0.5) * scale
+
+    x = x * (1 + draw(0.7)) + draw(0.4) + draw(0.35, 3) * torch.rand(n, 1, 1, 1)
+    grey = x.mean(1, keepdim=True)
+    keep = torch.where(torch.rand(n, 1, 1, 1) < 0.3, torch.rand(n, 1, 1, 1), torch.ones(n, 1, 1, 1))
+    x = x * keep + grey * (1 - keep)
+    unit = x.clamp(-1, 1).add(1).div(2).clamp_min(1e-4)
+    return unit.pow(torch.exp(draw(0.8))).mul(2).sub(1)
+
+
+def light_from_the_side(x: Tensor) -> Tensor:
+    """A random brightness ramp across each picture, as of a lamp beside the head."""
+    n, side = len(x), x.shape[-1]
+    angle, strength = torch.rand(n) * 2 * math.pi, (torch.rand(n) * 0.6).view(n, 1, 1, 1)
+    axis = torch.linspace(-1, 1, side)
+    ramp = torch.cos(angle).view(n, 1, 1) * axis[None, None] + torch.sin(angle).view(n, 1, 1) * axis[None, :, None]
+    return (x + 1) * (1 + strength * ramp[:, None]) - 1
+
+
+def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Lower resolution (40 % of batches), sensor noise, a few grey boxes (30 % of pictures)."""
+    side = x.shape[-1]
+    if rng.random() < 0.4:
+        small = int(rng.integers(side // 5, side))
+        x = F.interpolate(x, size=(small, small), mode="area")
+        x = F.interpolate(x, size=(side, side), mode="bilinear")
+    x = x + 0.12 * torch.rand(len(x), 1, 1, 1) ** 2 * torch.randn_like(x)
+    for k in np.flatnonzero(rng.random(len(x)) < 0.2):
+        h, w = (int(v) for v in rng.integers(side // 16, side // 4, 2))
+        top, left = int(rng.integers(0, side - h)), int(rng.integers(0, side - w))
+        if abs(top + h / 2 - side / 2) + abs(left + w / 2 - side / 2) > side * 0.35:  # beside the face, not on it
+            x[k, :, top : top + h, left : left + w] = float(rng.uniform(-1, 1))
+    return x.clamp(-1, 1)
+
+
+def random_similarity(count: int, shift: float, scale: float, degrees: float) -> Tensor:
+    """Sampling matrices [count, 2, 3] for affine_grid: shift in half sides, scale ±, rotation ±degrees."""
+    angle = (torch.rand(count) * 2 - 1) * math.radians(degrees)
+    zoom = torch.exp((torch.rand(count) * 2 - 1) * math.log(1 + scale))
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = torch.cos(angle) * zoom
+    theta[:, 0, 1], theta[:, 1, 0] = -torch.sin(angle) * zoom, torch.sin(angle) * zoom
+    theta[:, :, 2] = (torch.rand(count, 2) * 2 - 1) * shift
+    return theta
+
+
+def warp(x: Tensor, theta: Tensor, size: int | None = None) -> Tensor:
+    """Resample x [n, C, H, W] by theta [n, 2, 3] to `size` (its own side by default), edges repeated."""
+    side = x.shape[-1] if size is None else size
+    grid = F.affine_grid(theta, [len(x), x.shape[1], side, side], align_corners=False)
+    out: Tensor = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return out
+
+
+def move_points(points: Tensor, theta: Tensor) -> Tensor:
+    """Where points [n, P, 2] (crop units 0..1) lie in a picture resampled by theta [n, 2, 3]."""
+    inverse = torch.linalg.inv(theta[:, :, :2])
+    return ((points * 2 - 1 - theta[:, None, :, 2]) @ inverse.transpose(1, 2) + 1) / 2
+
+
+def wild(x: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
+    """The full recipe for x [n, 3, s, s] in [-1, 1]: background, colour, light, small misalignment, damage."""
+    x = replace_background(x, labels, rng)
+    x = light_from_the_side(jitter_colour(x))
+    x = warp(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0))
+    return degrade(x, rng)

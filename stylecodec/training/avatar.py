@@ -1,0 +1,97 @@
+"""The model that the training fits: generator, head-pose flow and expression net as one renderer of heads.
+
+    identity parameters ─► mapping ─► w ─► flow to (yaw, pitch), rows 0..pose_rows-1 ─► A(.) ─► + α ─► synthesis
+    expression ───────────► (either through the mapping, or as) α = E(expression) - E(0) ─────────┘
+
+Expression reaches the picture by two roads, so that a latent with the expression in it and a neutral latent plus α
+render alike; that is what Eq. 3 of 2203.14512 needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..nets.styleflow import HeadPoseFlow, small_start
+from ..nets.stylegan2 import Generator
+from ..nets.stylespace import apply_offsets
+
+CHANNELS: Mapping[int, int] = {4: 192, 8: 192, 16: 192, 32: 160, 64: 64, 128: 32, 256: 16, 512: 16, 1024: 8}
+POSE_ROWS = 9  # rows 0-8 of W+ (up to 64²) take the flow's edit
+# The 32 designated StyleSpace channels: the first 6 of each conv at 16² and 32², the first 4 of each at 64².
+ALPHA_INDICES: tuple[tuple[int, int], ...] = tuple(
+    (layer, channel) for layer, count in ((5, 6), (6, 6), (8, 6), (9, 6), (11, 4), (12, 4)) for channel in range(count)
+)
+EXPRESSIONS = 55
+FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 4}
+ALPHA_GAIN = 3.0  # raw style units per unit of the expression net's output
+
+
+class ExpressionNet(nn.Module):
+    """Expression [n, 55] -> α [n, 32], zero at the neutral face."""
+
+    def __init__(self, alphas: int = len(ALPHA_INDICES), hidden: int = 192) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(EXPRESSIONS, hidden), nn.ReLU(), nn.Linear(hidden, alphas))
+
+    def forward(self, expression: Tensor) -> Tensor:
+        """[n, 55] -> [n, 32] in raw style units."""
+        out: Tensor = (self.net(expression) - self.net(torch.zeros_like(expression[:1]))) * ALPHA_GAIN
+        return out
+
+
+class AvatarModel(nn.Module):
+    """Generator, flow and expression net, with the standardisation of the identity parameters."""
+
+    def __init__(self, identity_size: int, resolution: int = 1024, channels: Mapping[int, int] = CHANNELS) -> None:
+        super().__init__()
+        self.generator = Generator(
+            resolution,
+            channels,
+            z_dim=identity_size + EXPRESSIONS,
+            mapping_layers=4,
+            normalize_z=False,
+            mapping_lr=0.1,
+        )
+        self.flow = HeadPoseFlow(self.generator.w_dim, **FLOW_SETTINGS)  # type: ignore[arg-type]
+        small_start(self.flow)
+        self.expression = ExpressionNet()
+        self.identity_mean: Tensor
+        self.identity_std: Tensor
+        self.register_buffer("identity_mean", torch.zeros(identity_size))
+        self.register_buffer("identity_std", torch.ones(identity_size))
+
+    def standardize(self, identities: NDArray[np.float32]) -> None:
+        """Take mean and deviation of the identity parameters from these vectors [n, d]."""
+        values = torch.from_numpy(identities).float()
+        self.identity_mean.copy_(values.mean(0))
+        self.identity_std.copy_(values.std(0) + 1e-3)
+
+    def latent(self, identity: Tensor, expression: Tensor | None = None) -> Tensor:
+        """Identity parameters [n, d] (and, optionally, expression [n, 55]) -> w [n, 512]."""
+        person = (identity - self.identity_mean) / self.identity_std * 0.5
+        if expression is None:
+            expression = person.new_zeros(len(person), EXPRESSIONS)
+        w: Tensor = self.generator.mapping(torch.cat([person, expression], dim=1))
+        return w
+
+    def pose(self, w: Tensor, pose: Tensor) -> Tensor:
+        """Turn latents to `pose` [n, 2] in degrees: w [n, 512] or W+ [n, 18, 512] -> W+ [n, 18, 512]."""
+        rows = w[:, None] if w.dim() == 2 else w[:, :POSE_ROWS]
+        turned = self.flow.reverse(self.flow(rows, torch.zeros_like(pose)), pose)
+        if w.dim() == 2:
+            still = w[:, None].expand(-1, self.generator.rows - POSE_ROWS, -1)
+            return torch.cat([turned.expand(-1, POSE_ROWS, -1), still], dim=1)
+        return torch.cat([turned, w[:, POSE_ROWS:]], dim=1)
+
+    def styles(self, w: Tensor, pose: Tensor, alpha: Tensor) -> list[Tensor]:
+        """Latents, pose in degrees and α [n, 32] -> StyleSpace (Eq. 13)."""
+        return apply_offsets(self.generator.styles(self.pose(w, pose)), ALPHA_INDICES, alpha)
+
+    def render(self, w: Tensor, pose: Tensor, alpha: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """RGB [n, 3, size, size]."""
+        return self.generator.synthesis(self.styles(w, pose, alpha), noise=False, stop_at=size, dtype=dtype)

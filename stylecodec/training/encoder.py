@@ -1,0 +1,154 @@
+"""Train the hybrid feed-forward encoder, end to end through the renderer (2302.07848), which is tuned along.
+
+A pair of renders of one person: the identity latent comes from one (as it is), pose and α from the other (heavily
+augmented); the rendered combination must match the other. Pose and α are supervised with their true values too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..nets.feedforward import HybridCode, HybridEncoder
+from .augment import degrade, wild
+from .avatar import AvatarModel
+from .datasets import Batch, HeadsDataset
+from .generator import REFRESH_STEPS, THROUGH_W, forward
+from .loop import Run, load_average
+from .losses import picture_loss, psnr, region_weights, weight_map
+from .sheets import save_sheet
+
+# (from this share of the budget, picture side, pairs)
+STAGES = ((0.0, 64, 16), (0.3, 128, 12), (0.8, 256, 8))
+
+
+@torch.no_grad()
+def statistics(model: AvatarModel, data: HeadsDataset) -> tuple[Tensor, Tensor]:
+    """(mean w of the training people [512], deviation of α [32])."""
+    w = model.latent(torch.from_numpy(data.identities()[::4]))
+    alpha = model.expression(torch.from_numpy(data.expressions()))
+    return w.mean(0), alpha.std(0) + 1e-3
+
+
+def code_loss(code: HybridCode, truth: Batch, alpha: Tensor, encoder: HybridEncoder) -> Tensor:
+    """Smooth L1 of pose and α in their standard units."""
+    pose = F.smooth_l1_loss(code.pose / encoder.pose_scale, truth.pose / encoder.pose_scale, beta=0.2)
+    return pose + F.smooth_l1_loss(code.alpha / encoder.alpha_scale, alpha / encoder.alpha_scale, beta=0.2)
+
+
+@torch.no_grad()
+def evaluate(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, side: int = 256) -> dict[str, float]:
+    """Held-out people, true crops: PSNR of re-rendered pairs, pose error in degrees, correlation of α."""
+    rng = np.random.default_rng(2)
+    rows = data.validation_rows[:96]
+    quality, pose_error, found, true = [], [], [], []
+    for part in np.array_split(rows, max(1, len(rows) // 16)):
+        driving, source = data.batch(part), data.batch(data.siblings(part, rng))
+        x = driving.pictures(256)
+        code, person = encoder(x), encoder(source.pictures(256))
+        output = model.render(person.w_id, code.pose, code.alpha, side)
+        quality.append(psnr(output, driving.pictures(side)))
+        pose_error.append((code.pose - driving.pose).abs())
+        found.append(code.alpha)
+        true.append(model.expression(driving.expression))
+    error, a, b = torch.cat(pose_error).mean(0), torch.cat(found), torch.cat(true)
+    a, b = a - a.mean(0), b - b.mean(0)
+    correlation = (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0) + 1e-6)
+    return {
+        "psnr": float(torch.cat(quality).mean()),
+        "yaw_error": float(error[0]),
+        "pitch_error": float(error[1]),
+        "alpha_correlation": float(correlation.mean()),
+    }
+
+
+@torch.no_grad()
+def sheet(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, path: Path) -> None:
+    """Contact sheet: identity frames, driving frames, rendered combinations of held-out people."""
+    rng = np.random.default_rng(3)
+    groups = []
+    for _ in range(3):
+        part = rng.choice(data.validation_rows, 8)
+        driving, source = data.batch(part), data.batch(data.siblings(part, rng))
+        code, person = encoder(driving.pictures(256)), encoder(source.pictures(256))
+        output = model.render(person.w_id, code.pose, code.alpha, 256)
+        groups += [source.pictures(256), driving.pictures(256), output]
+    save_sheet(groups, path)
+
+
+def train(
+    data_folder: Path, work: Path, minutes: float, dtype: torch.dtype = torch.bfloat16, tune: float = 5e-4
+) -> dict[str, float]:
+    """Train for `minutes` from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
+
+    Resumes `work/encoder.checkpoint.pt`, which then holds the renderer that fits this encoder.
+    """
+    data = HeadsDataset(data_folder)
+    torch.manual_seed(1)
+    model = AvatarModel(data.identities().shape[1])
+    load_average(model, work / "generator.checkpoint.pt", "avatar")
+    encoder = HybridEncoder()
+    w_mean, alpha_std = statistics(model, data)
+    encoder.latent_avg.copy_(w_mean)
+    encoder.alpha_scale.copy_(alpha_std)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(
+        [
+            {"params": list(encoder.parameters()), "lr": 1e-3},
+            {"params": list(model.generator.parameters()), "lr": tune},
+            {"params": [*model.flow.parameters(), *model.expression.parameters()], "lr": tune / 5},
+        ],
+        betas=(0.5, 0.99),
+    )
+    run = Run("encoder", work, {"avatar": model, "hybrid": encoder}, optimizer, minutes)
+    weights = region_weights(data.meta["class_names"])
+    rng = np.random.default_rng(run.step)
+    for step in run.steps():
+        if step % REFRESH_STEPS == REFRESH_STEPS - 1:
+            data.refresh()
+        fraction = run.budget.fraction
+        side, count = next((s, c) for start, s, c in reversed(STAGES) if fraction >= start)
+        rows = data.draw(count, rng)
+        driving, source = data.batch(rows), data.batch(data.siblings(rows, rng))
+        x = wild(driving.pictures(256), driving.labels, rng)
+        y = source.pictures(256)
+        y = degrade(y, rng) if rng.random() < 0.3 else y
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            code = encoder(torch.cat([x, y]).contiguous(memory_format=torch.channels_last))
+        motion = HybridCode(code.w_id[:count], code.pose[:count], code.alpha[:count])
+        still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
+        alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
+        target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
+        output = model.render(still.w_id, motion.pose, motion.alpha, side, dtype)
+        loss = picture_loss(output, target, weight)
+        supervised = code_loss(motion, driving, alpha_x.detach(), encoder) + 0.5 * code_loss(
+            still, source, alpha_y.detach(), encoder
+        )
+        w_true = model.latent(source.identity)[:, None]
+        near = F.mse_loss(still.w_id, w_true.detach().expand_as(still.w_id))
+        loss = loss + 0.5 * supervised + 0.05 * near
+        if step % 3 == 0:  # keep the renderer true to its parameters as well
+            part = slice(0, count // 2)
+            few = Batch(*(field[part] for field in driving))
+            straight = forward(model, few, side, torch.rand(len(few.pose)) < THROUGH_W, dtype)
+            loss = loss + picture_loss(straight, target[part], weight[part])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *encoder.parameters()], 2.0)
+        optimizer.step()
+        pose_error = (motion.pose.detach() - driving.pose).abs().mean()
+        run.log(
+            count,
+            side=side,
+            psnr=float(psnr(output.detach(), target).mean()),
+            pose=float(pose_error),
+            codes=float(supervised.detach()),
+            near=float(near.detach()),
+        )
+    run.load_averages()
+    sheet(model, encoder, data, work / "encoder.png")
+    return evaluate(model, encoder, data)

@@ -1,0 +1,99 @@
+"""Train the renderer: generator, head-pose flow and expression net, on rendered heads.
+
+Supervised, not adversarial: the mapping network receives the identity parameters that the picture was rendered from, so
+the target of every latent is known. Resolution grows with the budget.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .avatar import AvatarModel
+from .datasets import Batch, HeadsDataset
+from .loop import Run
+from .losses import picture_loss, psnr, region_weights, weight_map
+from .sheets import save_sheet
+
+# (from this share of the budget, picture side, batch)
+STAGES = ((0.0, 32, 32), (0.07, 64, 24), (0.27, 128, 16), (0.86, 256, 8))
+THROUGH_W = 0.3  # share of samples whose expression enters through W instead of α
+REFRESH_STEPS = 400
+
+
+def stage_at(fraction: float) -> tuple[int, int]:
+    """(side, batch) at this share of the budget."""
+    return next((side, batch) for start, side, batch in reversed(STAGES) if fraction >= start)
+
+
+def forward(model: AvatarModel, batch: Batch, side: int, through_w: Tensor, dtype: torch.dtype) -> Tensor:
+    """Render a batch from its true parameters, expression by the road that `through_w` [n] says."""
+    mask = through_w[:, None].float()
+    w = model.latent(batch.identity, batch.expression * mask)
+    alpha = model.expression(batch.expression) * (1 - mask)
+    return model.render(w, batch.pose, alpha, side, dtype)
+
+
+@torch.no_grad()
+def evaluate(model: AvatarModel, data: HeadsDataset, side: int, count: int = 96) -> dict[str, float]:
+    """Mean PSNR on held-out identities, by α and by W."""
+    rows = data.validation_rows[:: max(1, len(data.validation_rows) // count)][:count]
+    figures: dict[str, list[Tensor]] = {"alpha": [], "w": []}
+    for part in np.array_split(rows, max(1, len(rows) // 16)):
+        batch = data.batch(part)
+        target = batch.pictures(side)
+        for name, flag in (("alpha", False), ("w", True)):
+            output = forward(model, batch, side, torch.full((len(part),), flag), torch.float32)
+            figures[name].append(psnr(output, target))
+    return {name: float(torch.cat(values).mean()) for name, values in figures.items()}
+
+
+@torch.no_grad()
+def sheet(model: AvatarModel, data: HeadsDataset, side: int, path: Path) -> None:
+    """Contact sheet: held-out targets over outputs, then training targets over outputs."""
+    rng = np.random.default_rng(1)
+    groups = []
+    for rows in (data.validation_rows, data.train_rows):
+        if len(rows) == 0:
+            continue
+        for _ in range(2):
+            batch = data.batch(np.sort(rng.choice(rows, 8)))
+            output = forward(model, batch, side, torch.zeros(8, dtype=torch.bool), torch.float32)
+            groups += [batch.pictures(side), output]
+    save_sheet(groups, path)
+
+
+def train(data_folder: Path, work: Path, minutes: float, dtype: torch.dtype = torch.bfloat16) -> dict[str, float]:
+    """Train for `minutes` (resumes `work/generator.checkpoint.pt`); writes `work/generator.png` and the weights."""
+    data = HeadsDataset(data_folder)
+    torch.manual_seed(0)
+    model = AvatarModel(data.identities().shape[1])
+    model.standardize(data.identities())
+    slow = [*model.flow.parameters(), *model.expression.parameters()]
+    optimizer = torch.optim.Adam(
+        [{"params": list(model.generator.parameters()), "lr": 2e-3}, {"params": slow, "lr": 6e-4}],
+        betas=(0.0, 0.99),
+    )
+    run = Run("generator", work, {"avatar": model}, optimizer, minutes)
+    weights = region_weights(data.meta["class_names"])
+    rng = np.random.default_rng(run.step)
+    for step in run.steps():
+        if step % REFRESH_STEPS == REFRESH_STEPS - 1:
+            data.refresh()
+        side, count = stage_at(run.budget.fraction)
+        batch = data.batch(data.draw(count, rng))
+        target = batch.pictures(side)
+        output = forward(model, batch, side, torch.rand(count) < THROUGH_W, dtype)
+        loss = picture_loss(output, target, weight_map(batch.labels, weights, side))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        run.log(count, side=side, loss=float(loss.detach()), psnr=float(psnr(output.detach(), target).mean()))
+    run.load_averages()
+    figures = evaluate(model, data, 256)
+    sheet(model, data, 256, work / "generator.png")
+    return figures

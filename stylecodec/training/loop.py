@@ -1,0 +1,168 @@
+"""What every training loop shares: a time budget, checkpoints to resume from, averaged weights, progress lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import StylecodecError
+
+
+class Average:
+    """Exponential moving average of a module's state (2018, "The Unusual Effectiveness of Averaging", decay form)."""
+
+    def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
+        self.decay = decay
+        self.state: dict[str, Tensor] = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Blend in the current weights; the decay warms up over the first steps."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in module.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.state[name].lerp_(value, 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+
+class Budget:
+    """Minutes of work, counted over all resumed runs; `fraction` is 0 at the start and 1 at the end."""
+
+    def __init__(self, minutes: float, spent_seconds: float = 0.0) -> None:
+        self.minutes, self._before, self._start = minutes, spent_seconds, time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        """Seconds worked, earlier runs included."""
+        return self._before + time.monotonic() - self._start
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is spent."""
+        return self.spent / (60 * self.minutes)
+
+
+def cosine(fraction: float, warm: float = 0.01, hold: float = 0.5, floor: float = 0.03) -> float:
+    """Learning-rate factor: a short rise, a plateau, then a cosine fall to `floor`."""
+    if fraction < warm:
+        return max(fraction / warm, 0.02)
+    if fraction < hold:
+        return 1.0
+    x = min((fraction - hold) / (1 - hold), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + float(torch.cos(torch.tensor(x * torch.pi))))
+
+
+class Run:
+    """One resumable training run in `folder`: modules, their averages, one optimiser.
+
+    `steps()` yields the step number until the budget is spent, sets the learning rate, keeps the averages, prints a
+    progress line every `report_seconds` and writes `checkpoint.pt` every `save_seconds` and at the end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        modules: dict[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
+        minutes: float,
+        decay: float = 0.998,
+        report_seconds: float = 20.0,
+        save_seconds: float = 120.0,
+    ) -> None:
+        self.name, self.folder, self.modules, self.optimizer = name, folder, modules, optimizer
+        self.averages = {key: Average(module, decay) for key, module in modules.items()}
+        self.base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.report_seconds, self.save_seconds = report_seconds, save_seconds
+        self.step, self.seen, self.figures = 0, 0, {}  # type: int, int, dict[str, float]
+        self._recent: dict[str, list[float]] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{name}.checkpoint.pt"
+        spent = self._resume()
+        self.budget = Budget(minutes, spent)
+
+    def _resume(self) -> float:
+        if not self.path.is_file():
+            return 0.0
+        saved = torch.load(self.path, weights_only=True, map_location="cpu")
+        for key, module in self.modules.items():
+            module.load_state_dict(saved["modules"][key])
+            self.averages[key].state = saved["averages"][key]
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step, self.seen = int(saved["step"]), int(saved["seen"])
+        print(f"{self.name}: resuming at step {self.step:,} ({saved['seconds'] / 60:.1f} minutes spent)", flush=True)
+        return float(saved["seconds"])
+
+    def save(self) -> None:
+        """Write the checkpoint under a temporary name, then rename it."""
+        content: dict[str, Any] = {
+            "modules": {key: module.state_dict() for key, module in self.modules.items()},
+            "averages": {key: average.state for key, average in self.averages.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seen": self.seen,
+            "seconds": self.budget.spent,
+        }
+        partial = self.path.with_suffix(".partial")
+        torch.save(content, partial)
+        os.replace(partial, self.path)
+
+    def log(self, images: int, **figures: float) -> None:
+        """Count `images` and remember figures for the next progress line."""
+        self.seen += images
+        for key, value in figures.items():
+            self._recent.setdefault(key, []).append(value)
+
+    def steps(self) -> Iterator[int]:
+        """Step numbers until the budget is spent."""
+        last_report = last_save = time.monotonic()
+        seen_before = self.seen
+        while self.budget.fraction < 1:
+            for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+                group["lr"] = base * cosine(self.budget.fraction)
+            yield self.step
+            self.step += 1
+            for key, module in self.modules.items():
+                self.averages[key].update(module, self.step)
+            now = time.monotonic()
+            if now - last_report > self.report_seconds:
+                rate = (self.seen - seen_before) / (now - last_report)
+                self._report(rate)
+                last_report, seen_before = now, self.seen
+            if now - last_save > self.save_seconds:
+                self.save()
+                last_save = now
+        self.save()
+
+    def _report(self, rate: float) -> None:
+        self.figures = {key: sum(values) / len(values) for key, values in self._recent.items()}
+        self._recent.clear()
+        words = "  ".join(f"{key} {value:.4g}" for key, value in self.figures.items())
+        left = self.budget.minutes - self.budget.spent / 60
+        print(
+            f"{self.name}  step {self.step:,}  {self.seen:,} images  {rate:.0f}/s  {words}  {left:.1f} min left",
+            file=sys.stdout,
+            flush=True,
+        )
+
+    def load_averages(self) -> None:
+        """Put the averaged weights into the modules, in eval mode."""
+        for key, module in self.modules.items():
+            module.load_state_dict(self.averages[key].state)
+            module.eval()
+
+
+def load_average(module: nn.Module, checkpoint: Path, key: str) -> None:
+    """Load the averaged weights of module `key` from a run's checkpoint, in eval mode."""
+    if not checkpoint.is_file():
+        raise StylecodecError(f"{checkpoint} is missing: train that network first")
+    module.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["averages"][key])
+    module.eval()

@@ -1,0 +1,55 @@
+"""Picture losses of the training: region-weighted L1 on pixels and on image gradients at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Weight of a pixel by what the renderer says it shows; names as in the data set's meta.json, the rest counts 1.
+REGION_WEIGHTS: Mapping[str, float] = {
+    "brow": 4.0,
+    "eye": 6.0,
+    "iris": 6.0,
+    "pupil": 6.0,
+    "lip": 5.0,
+    "mouth": 5.0,
+    "teeth": 5.0,
+    "tongue": 5.0,
+    "nose": 2.0,
+    "skin": 2.0,
+}
+
+
+def region_weights(classes: Sequence[str]) -> Tensor:
+    """Weight per class id [n_classes]; a class takes the weight of the first region its name begins with."""
+    return torch.tensor(
+        [next((w for part, w in REGION_WEIGHTS.items() if name.startswith(part)), 1.0) for name in classes]
+    )
+
+
+def weight_map(labels: Tensor, weights: Tensor, size: int) -> Tensor:
+    """Labels uint8 [n, H, W] -> weights [n, 1, size, size]."""
+    full = weights[labels.long()][:, None]
+    return full if full.shape[-1] == size else F.interpolate(full, size=(size, size), mode="area")
+
+
+def picture_loss(output: Tensor, target: Tensor, weight: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
+    """Weighted L1 of pixels plus half the weighted L1 of gradients at each scale; all [n, C, H, W]."""
+    total = ((output - target).abs() * weight).mean()
+    for scale in scales:
+        if scale > 1:
+            output, target, weight = (F.avg_pool2d(x, 2) for x in (output, target, weight))
+        error = output - target
+        across = (error[..., 1:] - error[..., :-1]).abs() * weight[..., 1:]
+        down = (error[..., 1:, :] - error[..., :-1, :]).abs() * weight[..., 1:, :]
+        total = total + 0.5 * (across.mean() + down.mean())
+    return total
+
+
+def psnr(output: Tensor, target: Tensor) -> Tensor:
+    """PSNR in dB per picture [n] for pictures in [-1, 1] (clamped first)."""
+    error = (output.clamp(-1, 1) - target).div(2).square().mean(dim=(1, 2, 3))
+    return -10 * torch.log10(error.clamp_min(1e-10))
