@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from stylecodec.geometry import Alignment
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.styleflow import HeadPoseFlow
 from stylecodec.nets.stylegan2 import Generator
-from stylecodec.packs.card import Alignment, Pose
+from stylecodec.packs.card import Pose
 from stylecodec.packs.store import ModelPack
 from stylecodec.packs.writing import NetworkSource, write_pack
 

@@ -9,7 +9,7 @@
     [networks.<role>]                    kind, file, sha256, licence, source, params (handed to the builder)
     [training], [figures]                free tables: how it was made and what it reaches
 
-Standard library only: a card can be read without torch.
+A card can be read without torch.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from ..errors import PackCorrupt
+from ..geometry import FFHQ_ALIGNMENT, Alignment
 
 CARD_FILE = "pack.toml"
 CARD_FORMAT = 1  # raised when an older reader would misread the card
@@ -61,14 +62,6 @@ class NetworkEntry:
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """The pack's crop: the FFHQ half-side times `scale`, the centre moved up by `lift` half-sides."""
-
-    scale: float = 1.0
-    lift: float = 0.0
-
-
-@dataclass(frozen=True)
 class Pose:
     """The flow's reach: rows of W+ that it edits, and the angles in degrees that it was trained on."""
 
@@ -88,7 +81,7 @@ class PackCard:
     version: str = "0"
     licence: str = ""
     source: str = ""
-    alignment: Alignment = Alignment()
+    alignment: Alignment = FFHQ_ALIGNMENT
     pose: Pose = Pose()
     training: Table = field(default_factory=dict)
     figures: Table = field(default_factory=dict)

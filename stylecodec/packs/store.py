@@ -20,11 +20,16 @@ import torch
 from torch import nn
 
 from ..errors import PackCorrupt, PackNotFound
-from .card import CARD_FILE, MAX_CARD_BYTES, Alignment, PackCard
+from ..geometry import Alignment
+from .card import CARD_FILE, MAX_CARD_BYTES, PackCard
 from .registry import build, load_weights, pick_device
 
 if TYPE_CHECKING:
+    from ..nets.e4e import E4eEncoder
     from ..nets.feedforward import HybridEncoder
+    from ..nets.identity import IdentityNet
+    from ..nets.landmarks import LandmarkNet
+    from ..nets.parsing import BiSeNet
     from ..nets.styleflow import HeadPoseFlow
     from ..nets.stylegan2 import Generator
 
@@ -103,21 +108,21 @@ class ModelPack:
         """The hybrid encoder of the `fast` preset."""
         return cast("HybridEncoder", self.network("feedforward", device))
 
-    def inversion(self, device: str | torch.device = "auto") -> nn.Module:
+    def inversion(self, device: str | torch.device = "auto") -> E4eEncoder:
         """The inversion encoder: crop -> W+."""
-        return self.network("inversion", device)
+        return cast("E4eEncoder", self.network("inversion", device))
 
-    def identity(self, device: str | torch.device = "auto") -> nn.Module:
+    def identity(self, device: str | torch.device = "auto") -> IdentityNet:
         """The identity network: aligned crop -> unit vector."""
-        return self.network("identity", device)
+        return cast("IdentityNet", self.network("identity", device))
 
-    def parser(self, device: str | torch.device = "auto") -> nn.Module:
+    def parser(self, device: str | torch.device = "auto") -> BiSeNet:
         """The face parser: crop -> class scores per pixel."""
-        return self.network("parser", device)
+        return cast("BiSeNet", self.network("parser", device))
 
-    def landmarks(self, device: str | torch.device = "auto") -> nn.Module:
+    def landmarks(self, device: str | torch.device = "auto") -> LandmarkNet:
         """The landmark network: crop -> points in crop units."""
-        return self.network("landmarks", device)
+        return cast("LandmarkNet", self.network("landmarks", device))
 
     def network(self, role: str, device: str | torch.device = "auto") -> nn.Module:
         """The network of `role`, built and verified at the first call; PackNotFound when the pack has none."""

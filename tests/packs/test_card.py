@@ -8,7 +8,8 @@ import tomllib
 import pytest
 
 from stylecodec.errors import PackCorrupt
-from stylecodec.packs.card import Alignment, NetworkEntry, PackCard, Pose
+from stylecodec.geometry import Alignment
+from stylecodec.packs.card import NetworkEntry, PackCard, Pose
 
 INDICES = tuple((layer, channel) for layer in range(8) for channel in range(4))
 CARD = PackCard(

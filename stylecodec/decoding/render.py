@@ -1,0 +1,75 @@
+"""From StyleSpace codes to 8-bit pictures: synthesis, size, roll, quantisation.
+
+Convention: roll > 0 tilts the head clockwise in the picture. The encoder's crop has the roll removed; restoring
+it turns the whole picture clockwise about its centre, and what comes in at the corners mirrors the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import OptionError
+from ..packs.registry import pick_device
+from ..packs.store import ModelPack
+
+MIN_SIZE = 16
+
+
+class Renderer:
+    """Styles to pictures of one size on one device.
+
+    `size`: pixels per side, 16 up to the generator's resolution (its default); smaller pictures are read from the
+    generator's skip sum at the next resolution up and averaged down, which costs much less than 1024².
+    `dtype` of the feature maps: by default bfloat16 on CUDA (fp16's range does not hold all activations) and
+    float32 elsewhere; the RGB sum is always float32.
+    """
+
+    def __init__(
+        self,
+        pack: ModelPack,
+        device: str | torch.device = "auto",
+        size: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.device = pick_device(device)
+        self.generator = pack.generator(self.device)
+        full = self.generator.resolution
+        self.size = full if size is None else size
+        if not MIN_SIZE <= self.size <= full:
+            raise OptionError(f"the size must be {MIN_SIZE} to {full} pixels, not {self.size}")
+        self.level = next(r for r in self.generator.resolutions if r >= self.size)
+        self.dtype = (torch.bfloat16 if self.device.type == "cuda" else torch.float32) if dtype is None else dtype
+
+    def pictures(self, styles: Sequence[Tensor]) -> Tensor:
+        """Styles (one [N, C_l] per layer) -> float32 [N, 3, size, size] in about [-1, 1], not clamped."""
+        images = self.generator.synthesis(styles, stop_at=self.level, dtype=self.dtype)
+        return images if self.level == self.size else F.interpolate(images, size=self.size, mode="area")
+
+    def render(self, styles: Sequence[Tensor], roll: Tensor | None = None) -> Tensor:
+        """Styles -> uint8 [N, size, size, 3], turned by `roll` [N] degrees where given."""
+        images = self.pictures(styles)
+        if roll is not None:
+            images = restore_roll(images, roll)
+        return to_uint8(images)
+
+
+def restore_roll(images: Tensor, roll: Tensor) -> Tensor:
+    """Turn each picture of [N, 3, H, H] clockwise by `roll` [N] degrees about its centre; corners are mirrored."""
+    if not bool(roll.any()):
+        return images
+    angle = torch.deg2rad(roll.to(images.device, torch.float32))
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # Output position -> input position: the turn undone. y points down, so this rotation is anticlockwise.
+    inverse = torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([-sin, cos, zero], dim=1)], dim=1)
+    grid = F.affine_grid(inverse, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[N, 3, H, W] in [-1, 1] -> uint8 [N, H, W, 3]; values that are not finite become black."""
+    levels = ((images + 1.0) * 127.5).nan_to_num(0.0, posinf=0.0, neginf=0.0).clamp_(0.0, 255.0).round_()
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
