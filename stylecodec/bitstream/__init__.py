@@ -1,1 +1,59 @@
+"""The `.stc` container: sans-I/O reader and writer, random access to files (format_spec/SPEC.md).
 
+Needs numpy and construct only; never torch, av or dlib.
+"""
+
+from .audio import AudioChunk, AudioConfig, opus_samples
+from .chunks import Damage
+from .file import StreamFile, check
+from .index import End, Index, IndexEntry
+from .layout import (
+    ALPHA_COUNT,
+    AUDIO_CLOCK,
+    DEFAULT_TIME_SCALE,
+    IDENTITY_BYTES,
+    IDENTITY_DIM,
+    IDENTITY_ROWS,
+    MAX_AUDIO_PACKETS,
+    MAX_GROUP_FRAMES,
+    PACKET_BYTES,
+    PARAMS_PER_FRAME,
+    ChunkType,
+)
+from .packets import CropGeometry, FrameGroup, Identity, Profile, StreamHeader
+from .reader import Event, StreamReader, StreamReport, UnknownChunk
+from .writer import StreamWriter, group_frames
+
+__all__ = [
+    "ALPHA_COUNT",
+    "AUDIO_CLOCK",
+    "DEFAULT_TIME_SCALE",
+    "IDENTITY_BYTES",
+    "IDENTITY_DIM",
+    "IDENTITY_ROWS",
+    "MAX_AUDIO_PACKETS",
+    "MAX_GROUP_FRAMES",
+    "PACKET_BYTES",
+    "PARAMS_PER_FRAME",
+    "AudioChunk",
+    "AudioConfig",
+    "ChunkType",
+    "CropGeometry",
+    "Damage",
+    "End",
+    "Event",
+    "FrameGroup",
+    "Identity",
+    "Index",
+    "IndexEntry",
+    "Profile",
+    "StreamFile",
+    "StreamHeader",
+    "StreamReader",
+    "StreamReport",
+    "StreamWriter",
+    "UnknownChunk",
+    "check",
+    "group_frames",
+    "opus_samples",
+]

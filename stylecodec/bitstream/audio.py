@@ -1,0 +1,149 @@
+"""The sound: Opus packets with their times, opaque to this package (SPEC 5.4 and 5.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import CorruptChunk, LimitExceeded, Truncated, UnsupportedVersion
+from . import layout
+from .packets import exact_length, located
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """How to set up the Opus decoder.
+
+    sample_rate: of the clock of all audio times, always 48,000. pre_skip: samples at the start of the
+    decoder's output that are not to be played (RFC 7845 section 4.2).
+    """
+
+    sample_rate: int = layout.AUDIO_CLOCK
+    channels: int = 1
+    pre_skip: int = 312
+
+    def __post_init__(self) -> None:
+        if self.sample_rate != layout.AUDIO_CLOCK:
+            raise CorruptChunk(f"Opus runs on a clock of {layout.AUDIO_CLOCK} Hz, not {self.sample_rate}")
+        if not 1 <= self.channels <= layout.MAX_AUDIO_CHANNELS:
+            raise LimitExceeded(f"{self.channels} audio channels are outside 1..{layout.MAX_AUDIO_CHANNELS}")
+        if not 0 <= self.pre_skip < 1 << 16:
+            raise LimitExceeded(f"a pre-skip of {self.pre_skip} samples does not fit 16 bits")
+
+    def __bytes__(self) -> bytes:
+        return bytes(layout.AUDIO_CONFIG.build({"codec": int(layout.AudioCodec.OPUS), **vars(self)}))
+
+    @classmethod
+    def parse(cls, data: bytes, offset: int = 0) -> AudioConfig:
+        exact_length(data, layout.AUDIO_CONFIG_BYTES, "audio configuration", offset)
+        fields = layout.AUDIO_CONFIG.parse(data)
+        if fields.codec != layout.AudioCodec.OPUS:
+            raise UnsupportedVersion(f"audio codec {fields.codec} is not known to this reader", offset)
+        return located(offset, cls, fields.sample_rate, fields.channels, fields.pre_skip)
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """Consecutive Opus packets without a gap between them.
+
+    first_packet_pts: time of the first sample the first packet decodes to, in 1/48000 s on the clock of the
+    frames; negative for samples before frame time 0, such as the pre-skip.
+    """
+
+    first_packet_pts: int
+    packets: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.packets) <= layout.MAX_AUDIO_PACKETS:
+            raise LimitExceeded(
+                f"an audio chunk has 1..{layout.MAX_AUDIO_PACKETS} packets, not {len(self.packets):,}"
+            )
+        if abs(self.first_packet_pts) > layout.MAX_TICKS:
+            raise LimitExceeded(f"an audio time is above {layout.MAX_TICKS}")
+        for packet in self.packets:
+            _check_packet_length(len(packet))
+
+    @property
+    def durations(self) -> tuple[int, ...]:
+        """Samples at 48 kHz of each packet, as its first bytes say."""
+        return tuple(opus_samples(packet) for packet in self.packets)
+
+    def __bytes__(self) -> bytes:
+        head = layout.AUDIO_HEAD.build({"pts": self.first_packet_pts, "count": len(self.packets)})
+        lengths = b"".join(_pack_varint(len(packet)) for packet in self.packets)
+        return bytes(head) + lengths + b"".join(self.packets)
+
+    @classmethod
+    def parse(cls, data: bytes, offset: int = 0) -> AudioChunk:
+        position = layout.AUDIO_HEAD_BYTES
+        if len(data) < position:
+            raise Truncated(f"an audio chunk has at least {position} bytes", offset + len(data))
+        fields = layout.AUDIO_HEAD.parse(data)
+        if not 1 <= fields.count <= layout.MAX_AUDIO_PACKETS:
+            raise LimitExceeded(f"an audio chunk of {fields.count:,} packets", offset + 8)
+        lengths = []
+        for _ in range(fields.count):
+            length, size = _parse_varint(data, position, offset)
+            located(offset + position, _check_packet_length, length)
+            lengths.append(length)
+            position += size
+        exact_length(data, position + sum(lengths), "audio chunk", offset)
+        packets = []
+        for length in lengths:
+            packets.append(data[position : position + length])
+            position += length
+        return located(offset, cls, fields.pts, tuple(packets))
+
+
+def opus_samples(packet: bytes) -> int:
+    """Samples at 48 kHz in one Opus packet: frame size and count of its first bytes (RFC 6716 section 3.1).
+
+    Raises CorruptChunk for a packet that is too short or lasts more than 120 ms.
+    """
+    if not packet:
+        raise CorruptChunk("an Opus packet has at least one byte")
+    config, code = packet[0] >> 3, packet[0] & 3
+    if config < 12:  # SILK: 10, 20, 40, 60 ms
+        samples = (480, 960, 1920, 2880)[config & 3]
+    elif config < 16:  # hybrid: 10, 20 ms
+        samples = (480, 960)[config & 1]
+    else:  # CELT: 2.5, 5, 10, 20 ms
+        samples = 120 << (config & 3)
+    if code == 3:
+        if len(packet) < 2:
+            raise CorruptChunk("an Opus packet of several frames ends before their count")
+        frames = packet[1] & 0x3F
+    else:
+        frames = 1 if code == 0 else 2
+    if not 0 < frames * samples <= 5760:
+        raise CorruptChunk(f"an Opus packet of {frames} frames of {samples} samples is impossible")
+    return frames * samples
+
+
+def _check_packet_length(length: int) -> None:
+    if not 1 <= length <= layout.MAX_AUDIO_PACKET_BYTES:
+        raise LimitExceeded(f"an audio packet of {length:,} bytes is outside 1..{layout.MAX_AUDIO_PACKET_BYTES:,}")
+
+
+def _pack_varint(value: int) -> bytes:
+    """LEB128: seven bits per byte, low bits first, the high bit set on all but the last (SPEC 1)."""
+    data = bytearray()
+    while value > 0x7F:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    data.append(value)
+    return bytes(data)
+
+
+def _parse_varint(data: bytes, position: int, offset: int) -> tuple[int, int]:
+    """Value and size of a LEB128 number of at most 3 bytes in its shortest form."""
+    value = 0
+    for size in range(1, 4):
+        if position + size > len(data):
+            raise Truncated("an audio chunk ends inside its packet lengths", offset + len(data))
+        byte = data[position + size - 1]
+        value |= (byte & 0x7F) << 7 * (size - 1)
+        if byte < 0x80:
+            if size > 1 and byte == 0:
+                break
+            return value, size
+    raise CorruptChunk("a packet length is not in its shortest form", offset + position)

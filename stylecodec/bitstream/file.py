@@ -1,0 +1,399 @@
+"""StreamFile: any frame of a file by number or time, reading little else. `check`: reading all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CorruptChunk, FormatError, Truncated
+from . import layout
+from .audio import AudioChunk, AudioConfig
+from .chunks import Chunk, Prologue, parse_chunk, parse_head
+from .index import End, Index, IndexEntry
+from .layout import ChunkType
+from .packets import FrameGroup, Identity, StreamHeader
+from .reader import StreamReader, StreamReport
+
+_BLOCK_BYTES = 1 << 16
+_CACHED_GROUPS = 4
+
+Source = str | os.PathLike[str] | BinaryIO
+
+#: Where each chunk type appears in the byte account; what is not named here is "other".
+_ACCOUNT = {
+    ChunkType.HEADER: "header",
+    ChunkType.IDENTITY: "identity",
+    ChunkType.GROUP: "packets",
+    ChunkType.AUDIO_CONFIG: "audio",
+    ChunkType.AUDIO: "audio",
+    ChunkType.INDEX: "index",
+    ChunkType.END: "index",
+    ChunkType.GENERATOR_DELTA: "personalization",
+}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Where the chunks are. first_frames: of each group, in the order of the GROUP entries."""
+
+    entries: npt.NDArray[np.void]  # layout.INDEX_ENTRY, of every intact chunk before the index
+    sizes: npt.NDArray[np.int64]  # bytes of each
+    first_frames: npt.NDArray[np.int64]
+    index_bytes: int  # INDEX and END chunks
+    report: StreamReport | None  # of the scan, None when the index of the file served
+
+    def of(self, chunk_type: int) -> npt.NDArray[np.void]:
+        rows: npt.NDArray[np.void] = self.entries[self.entries["type"] == chunk_type]
+        return rows
+
+
+def check(source: Source) -> StreamReport:
+    """Read all of a stream, tolerantly, and report what is whole, damaged and missing.
+
+    Raises BadMagic or UnsupportedVersion where reading makes no sense, and OSError.
+    """
+    file, opened = _binary(source)
+    try:
+        file.seek(0)
+        reader = StreamReader(strict=False)
+        while block := file.read(_BLOCK_BYTES):
+            reader.feed(block)
+        return reader.close()
+    finally:
+        if opened:
+            file.close()
+
+
+class StreamFile:
+    """Random access to one stream file; a context manager.
+
+    Opening reads the header and the index. Where the index is missing or damaged (a live, cut or broken
+    file) the whole file is scanned instead and every intact group is there; `complete` is then False unless
+    the stream is live, and `report` tells what is missing. Damage inside a group is found when it is read.
+
+    Usage:
+        with StreamFile.open("clip.stc") as stream:
+            packets = stream.packets(0, stream.frame_count)
+    """
+
+    def __init__(self, file: BinaryIO, *, close_file: bool = False) -> None:
+        self._file = file
+        self._close_file = close_file
+        self._cache: dict[int, FrameGroup] = {}
+        self.size = file.seek(0, os.SEEK_END)
+        Prologue.parse(self._read(0, min(layout.PROLOGUE_BYTES, self.size)))
+        try:
+            self._table = self._load_index()
+        except FormatError:
+            self._table = self._scan()
+        self.header = self._load_header()
+        groups = self._table.of(ChunkType.GROUP)
+        self._group_offsets = groups["offset"].astype(np.int64)
+        self._group_counts = groups["count"].astype(np.int64)
+        self._group_slots = groups["slot"]
+        self._first_frames = self._table.first_frames
+
+    @classmethod
+    def open(cls, source: Source) -> StreamFile:
+        """Open a path, or a seekable binary file that stays the caller's to close.
+
+        Raises FormatError when not even the stream header can be read, and OSError.
+        """
+        file, opened = _binary(source)
+        try:
+            return cls(file, close_file=opened)
+        except BaseException:
+            if opened:
+                file.close()
+            raise
+
+    def __enter__(self) -> StreamFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file if `open` opened it."""
+        if self._close_file:
+            self._file.close()
+
+    # --- what the stream is ---------------------------------------------------------------------------
+
+    @property
+    def report(self) -> StreamReport | None:
+        """What the scan found, or None when the index of the file was used."""
+        return self._table.report
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return self._table.report is None or self._table.report.complete
+
+    @property
+    def frame_count(self) -> int:
+        """Frames from 0 to the last one in the file; a damaged file may lack some between."""
+        if not len(self._first_frames):
+            return 0
+        return int(self._first_frames[-1] + self._group_counts[-1])
+
+    @property
+    def group_count(self) -> int:
+        return len(self._first_frames)
+
+    @property
+    def duration_seconds(self) -> float:
+        """Time at which the last frame ends, a nominal frame after it begins."""
+        if not self.frame_count:
+            return 0.0
+        if self.header.variable_rate:
+            last = self.group(self.group_count - 1).pts
+            assert last is not None
+            return int(last[-1]) / self.header.time_scale + float(1 / self.header.rate)
+        return float(self.frame_count / self.header.rate)
+
+    @cached_property
+    def identities(self) -> tuple[Identity, ...]:
+        """The different identities, by slot."""
+        by_slot = {int(slot): self._identity_in(int(slot)) for slot in self._table.of(ChunkType.IDENTITY)["slot"]}
+        return tuple(by_slot[slot] for slot in sorted(by_slot))
+
+    @cached_property
+    def audio_config(self) -> AudioConfig | None:
+        """How to decode the sound, None without sound."""
+        entries = self._table.of(ChunkType.AUDIO_CONFIG)
+        if not len(entries):
+            return None
+        chunk = self._read_chunk(int(entries["offset"][0]), ChunkType.AUDIO_CONFIG)
+        return AudioConfig.parse(chunk.payload, chunk.payload_offset)
+
+    def byte_account(self) -> dict[str, int]:
+        """Bytes by purpose; all but "total" add up to the size of the file.
+
+        "header" holds the prologue, "index" the END chunk too. "other" is private, unknown, damaged and
+        incomplete chunks: 0 in a whole stream of this version without private chunks.
+        """
+        account = dict.fromkeys(
+            ("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0
+        )
+        account["total"] = self.size
+        account["header"] = layout.PROLOGUE_BYTES
+        account["index"] = self._table.index_bytes
+        for chunk_type, name in _ACCOUNT.items():
+            account[name] += int(self._table.sizes[self._table.entries["type"] == chunk_type].sum())
+        account["other"] = self.size - sum(n for name, n in account.items() if name not in ("total", "other"))
+        return account
+
+    # --- frames ---------------------------------------------------------------------------------------
+
+    def group(self, number: int) -> FrameGroup:
+        """The group of that number, 0 first. Raises FormatError if it is damaged."""
+        cached = self._cache.get(number)
+        if cached is not None:
+            return cached
+        chunk = self._read_chunk(int(self._group_offsets[number]), ChunkType.GROUP)
+        group = FrameGroup.parse(chunk.payload, chunk.payload_offset)
+        expected = (self._first_frames[number], self._group_counts[number], self._group_slots[number])
+        if (group.first_frame, len(group), group.identity) != expected:
+            raise CorruptChunk("a group and the index disagree", chunk.payload_offset)
+        if (group.pts is not None) != self.header.variable_rate:
+            raise CorruptChunk("a group and the stream header disagree about times", chunk.payload_offset + 11)
+        if len(self._cache) >= _CACHED_GROUPS:
+            del self._cache[next(iter(self._cache))]
+        self._cache[number] = group
+        return group
+
+    def groups(self) -> Iterator[FrameGroup]:
+        """All groups in order."""
+        for number in range(self.group_count):
+            yield self.group(number)
+
+    def packets(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """Frames start..stop-1 as float32 [stop - start, 35]: yaw, pitch, roll in degrees, alpha 0..31.
+
+        Raises IndexError outside 0..frame_count, CorruptChunk for frames missing from a damaged file.
+        """
+        packets = np.empty((stop - start, layout.PARAMS_PER_FRAME), np.float32)
+        for group, inside, outside in self._parts(start, stop):
+            packets[outside] = group.packets[inside]
+        return packets
+
+    def pts(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Presentation times of frames start..stop-1, in seconds, float64 [stop - start]."""
+        if not self.header.variable_rate:
+            self._check_range(start, stop)
+            rate = self.header.rate
+            return np.arange(start, stop, dtype=np.float64) * rate.denominator / rate.numerator
+        times = np.empty(stop - start, np.float64)
+        for group, inside, outside in self._parts(start, stop):
+            assert group.pts is not None
+            times[outside] = group.pts[inside] / self.header.time_scale
+        return times
+
+    def frame_at(self, seconds: float) -> int:
+        """The frame on screen at that time: the last one presented by then.
+
+        Before the first frame it is the first, after the end the last. Raises IndexError without frames.
+        """
+        if not self.frame_count:
+            raise IndexError("the stream has no frames")
+        if not self.header.variable_rate:
+            # A millionth of a frame covers the rounding of seconds = frame / rate.
+            frame = int(np.floor(max(seconds, 0.0) * float(self.header.rate) + 1e-6))
+            return min(frame, self.frame_count - 1)
+        ticks = int(np.floor(max(seconds, 0.0) * self.header.time_scale + 1e-3))
+        low, high = 0, self.group_count - 1
+        while low < high:  # the last group that begins by then; reads about log2(groups) of them
+            middle = (low + high + 1) // 2
+            pts = self.group(middle).pts
+            assert pts is not None
+            if pts[0] <= ticks:
+                low = middle
+            else:
+                high = middle - 1
+        group = self.group(low)
+        assert group.pts is not None
+        return group.first_frame + max(int(np.searchsorted(group.pts, ticks, "right")) - 1, 0)
+
+    def identity_for(self, frame: int) -> Identity:
+        """The identity frame number `frame` is rendered with. Raises CorruptChunk if it is missing."""
+        self._check_range(frame, frame + 1)
+        number = int(np.searchsorted(self._first_frames, frame, "right")) - 1
+        if number < 0 or frame >= self._first_frames[number] + self._group_counts[number]:
+            raise CorruptChunk(f"frame {frame} is missing from this file")
+        return self._identity_in(int(self._group_slots[number]))
+
+    def audio_chunks(self) -> Iterator[AudioChunk]:
+        """The sound in order, one chunk in memory at a time."""
+        for offset in self._table.of(ChunkType.AUDIO)["offset"]:
+            chunk = self._read_chunk(int(offset), ChunkType.AUDIO)
+            yield AudioChunk.parse(chunk.payload, chunk.payload_offset)
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _check_range(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.frame_count:
+            raise IndexError(f"frames {start}..{stop} are outside 0..{self.frame_count}")
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[FrameGroup, slice, slice]]:
+        """Groups that hold start..stop-1: each with the slice of its frames and of the result."""
+        self._check_range(start, stop)
+        frame = start
+        while frame < stop:
+            number = int(np.searchsorted(self._first_frames, frame, "right")) - 1
+            end = -1 if number < 0 else int(self._first_frames[number] + self._group_counts[number])
+            if frame >= end:
+                until = int(self._first_frames[number + 1])
+                raise CorruptChunk(f"frames {frame} to {until - 1} are missing from this file")
+            group = self.group(number)
+            last = min(end, stop)
+            inside = slice(frame - group.first_frame, last - group.first_frame)
+            yield group, inside, slice(frame - start, last - start)
+            frame = last
+
+    def _identity_in(self, slot: int) -> Identity:
+        cached = self._identity_cache.get(slot)
+        if cached is not None:
+            return cached
+        entries = self._table.of(ChunkType.IDENTITY)
+        offsets = entries["offset"][entries["slot"] == slot]
+        if not len(offsets):
+            raise CorruptChunk(f"the identity of slot {slot} is missing from this file")
+        chunk = self._read_chunk(int(offsets[0]), ChunkType.IDENTITY)
+        identity = Identity.parse(chunk.payload, chunk.payload_offset)
+        if identity.slot != slot:
+            raise CorruptChunk("an identity and the index disagree", chunk.payload_offset)
+        self._identity_cache[slot] = identity
+        return identity
+
+    @cached_property
+    def _identity_cache(self) -> dict[int, Identity]:
+        return {}
+
+    def _read(self, offset: int, count: int) -> bytes:
+        self._file.seek(offset)
+        data = self._file.read(count)
+        if len(data) < count:
+            raise Truncated("the file ends early", offset + len(data))
+        return data
+
+    def _read_chunk(self, offset: int, chunk_type: int) -> Chunk:
+        """One chunk, checked; its length is held against limit and file before it is read."""
+        head = parse_head(self._read(offset, layout.CHUNK_HEAD_BYTES), offset)
+        if head.type != chunk_type:
+            raise CorruptChunk(f"a {layout.chunk_name(head.type)} is where the index has another", offset)
+        if offset + head.size > self.size:
+            raise Truncated(f"the file ends inside a {layout.chunk_name(head.type)}", self.size)
+        return parse_chunk(self._read(offset, head.size), offset)
+
+    def _load_header(self) -> StreamHeader:
+        """The first intact header; without one, the error that explains it."""
+        entries = self._table.of(ChunkType.HEADER)
+        if len(entries):
+            chunk = self._read_chunk(int(entries["offset"][0]), ChunkType.HEADER)
+            return StreamHeader.parse(chunk.payload, chunk.payload_offset)
+        report = self._table.report
+        if report is not None and report.damage:
+            raise report.damage[0].error
+        raise Truncated("the file ends before the stream header does", self.size)
+
+    def _load_index(self) -> _Table:
+        """The table from END and INDEX; raises FormatError where they cannot be relied on."""
+        end_at = self.size - layout.CHUNK_OVERHEAD - layout.END_BYTES
+        if end_at < layout.PROLOGUE_BYTES:
+            raise Truncated("the file is too short for an END chunk", self.size)
+        last = self._read_chunk(end_at, ChunkType.END)
+        end = End.parse(last.payload, last.payload_offset)
+        if end.stream_length != self.size or not layout.PROLOGUE_BYTES < end.index_offset < end_at:
+            raise CorruptChunk("the END chunk does not fit the file", last.payload_offset)
+        chunk = self._read_chunk(end.index_offset, ChunkType.INDEX)
+        if chunk.offset + chunk.size != end_at:
+            raise CorruptChunk("the index does not reach to the END chunk", chunk.offset)
+        entries = Index.parse(chunk.payload, chunk.payload_offset).entries
+        ends = np.append(entries["offset"][1:], np.uint64(chunk.offset))
+        if (ends <= entries["offset"]).any():
+            raise CorruptChunk("the index points behind itself", chunk.payload_offset)
+        counts = entries["count"][entries["type"] == ChunkType.GROUP].astype(np.int64)
+        if entries["type"][0] != ChunkType.HEADER or not counts.all() or counts.sum() != end.frame_count:
+            raise CorruptChunk("the index does not account for all frames", chunk.payload_offset)
+        first_frames = np.cumsum(counts) - counts
+        sizes = (ends - entries["offset"]).astype(np.int64)
+        return _Table(entries, sizes, first_frames, self.size - end.index_offset, None)
+
+    def _scan(self) -> _Table:
+        """The table from reading everything."""
+        found: list[tuple[IndexEntry, int]] = []
+        first_frames: list[int] = []
+        reader = StreamReader(strict=False, on_chunk=lambda entry, size: found.append((entry, size)))
+        self._file.seek(0)
+        while block := self._file.read(_BLOCK_BYTES):
+            for event in reader.feed(block):
+                if isinstance(event, FrameGroup):
+                    first_frames.append(event.first_frame)
+        report = reader.close()
+        closing = (ChunkType.INDEX, ChunkType.END)
+        kept = [(entry, size) for entry, size in found if entry.type not in closing]
+        entries = np.frombuffer(b"".join(bytes(entry) for entry, _ in kept), layout.INDEX_ENTRY)
+        return _Table(
+            entries,
+            np.array([size for _, size in kept], np.int64),
+            np.array(first_frames, np.int64),
+            sum(size for entry, size in found if entry.type in closing),
+            report,
+        )
+
+
+def _binary(source: Source) -> tuple[BinaryIO, bool]:
+    """A binary file and whether it was opened here."""
+    if isinstance(source, str | os.PathLike):
+        return open(source, "rb"), True
+    return source, False

@@ -1,0 +1,316 @@
+"""StreamReader: bytes in, in any portions; objects out. No I/O (SPEC 4 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from zlib import crc32
+
+from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
+from . import layout
+from .audio import AudioChunk, AudioConfig
+from .chunks import Chunk, Damage, Deframer
+from .index import End, Index, IndexEntry
+from .layout import ChunkType
+from .packets import FrameGroup, Identity, StreamHeader
+
+
+@dataclass(frozen=True)
+class UnknownChunk:
+    """A chunk of a type this version does not define, skipped by rule. offset: absolute, of the chunk."""
+
+    type: int
+    payload: bytes
+    offset: int
+
+
+Event = StreamHeader | Identity | AudioConfig | FrameGroup | AudioChunk | UnknownChunk | Index | End
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What a reader found, once the stream is over.
+
+    complete: the end was there (or the stream is live and stops between chunks) and nothing was lost.
+    truncated: the bytes stop before the end of the stream. frames: delivered; frames_lost: known to be
+    missing. missing: one plain sentence for each thing that is not there. damage: the first 100 stretches
+    skipped; damage_count: all of them.
+    """
+
+    complete: bool
+    truncated: bool
+    groups: int
+    frames: int
+    frames_lost: int
+    missing: tuple[str, ...]
+    damage: tuple[Damage, ...]
+    damage_count: int
+    bytes_read: int
+
+
+class StreamReader:
+    """Reads one stream from portions of any size.
+
+    strict: raise a FormatError at the first damage, after all events before it were returned: an error in
+    the middle of a portion is raised by the next call. Otherwise go on at the next whole chunk and say in
+    the report what was lost. BadMagic and UnsupportedVersion are raised in either mode.
+    on_chunk: called with an IndexEntry and the size in bytes of each intact chunk.
+    """
+
+    _REPORTED = 100
+
+    def __init__(
+        self, *, strict: bool = True, on_chunk: Callable[[IndexEntry, int], None] | None = None
+    ) -> None:
+        self.header: StreamHeader | None = None
+        self.audio_config: AudioConfig | None = None
+        self.identities: dict[int, Identity] = {}
+        self.next_frame = 0  # number of the frame after the last one delivered
+        self.end: End | None = None
+        self._strict = strict
+        self._on_chunk = on_chunk
+        self._deframer = Deframer(strict=strict)
+        self._failure: FormatError | None = None
+        self._groups = self._frames = 0
+        self._last_pts = -1
+        self._last_audio_pts: int | None = None
+        self._index_offset = 0
+        self._entries = 0
+        self._entries_crc = 0  # of the index this reader would write, instead of the index itself
+        self._missing: list[str] = []
+        self._missing_slots: set[int] = set()
+        self._damage: list[Damage] = []
+        self._damage_count = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        """Take the next bytes of the stream and return what became whole by them."""
+        if self._failure is not None:
+            raise self._failure
+        self._deframer.feed(data)
+        events: list[Event] = []
+        try:
+            while (item := self._deframer.next_chunk()) is not None:
+                if isinstance(item, Damage):
+                    self._note(item)
+                elif (event := self._accept(item)) is not None:
+                    events.append(event)
+        except FormatError as error:
+            self._failure = error
+            if not events:
+                raise
+        return events
+
+    def close(self) -> StreamReport:
+        """The stream is over: say what was read and what is missing. Strict: raise Truncated if it is cut."""
+        if self._failure is not None:
+            raise self._failure
+        lost = self._deframer.lost()
+        if lost is not None:
+            self._note(lost)
+        missing = list(self._missing)
+        frames_lost = self.next_frame - self._frames
+        head, rest = self._deframer.partial()
+        cut = bool(rest) and lost is None
+        tail = 0
+        if cut:
+            what, tail = self._describe_tail(head.type if head is not None else None, rest)
+            missing.append(what)
+        if self.header is None:
+            missing.append("the stream header")
+        unfinished = self.end is None and not (self.header is not None and self.header.live)
+        if unfinished:
+            missing.append("the end of the stream")
+        if self.end is not None:
+            tail = max(0, self.end.frame_count - self.next_frame)
+            if tail:
+                missing.append(f"frames {self.next_frame} to {self.end.frame_count - 1}")
+        truncated = cut or unfinished
+        if self._strict and truncated:
+            where = self._deframer.offset + self._deframer.pending
+            raise Truncated(f"the stream is cut off; missing: {'; '.join(missing)}", where)
+        return StreamReport(
+            complete=not missing and not self._damage_count,
+            truncated=truncated,
+            groups=self._groups,
+            frames=self._frames,
+            frames_lost=frames_lost + tail,
+            missing=tuple(missing),
+            damage=tuple(self._damage),
+            damage_count=self._damage_count,
+            bytes_read=self._deframer.offset + self._deframer.pending,
+        )
+
+    def _describe_tail(self, chunk_type: int | None, rest: bytes) -> tuple[str, int]:
+        """Name the incomplete chunk at the end, and how many frames go with it."""
+        if chunk_type is None:
+            return f"the rest of a chunk cut after {len(rest)} bytes", 0
+        start = layout.CHUNK_HEAD_BYTES
+        if chunk_type == ChunkType.GROUP and len(rest) >= start + layout.GROUP_HEAD_BYTES:
+            fields = layout.GROUP_HEAD.parse(rest[start : start + layout.GROUP_HEAD_BYTES])
+            # The checksum is out of reach: believe the numbers only where they fit what came before.
+            if fields.first_frame == self.next_frame and 1 <= fields.count <= layout.MAX_GROUP_FRAMES:
+                last = fields.first_frame + fields.count - 1
+                return f"frames {fields.first_frame} to {last}, in a group cut short", fields.count
+        return f"the rest of the {layout.chunk_name(chunk_type)} the stream stops in", 0
+
+    def _note(self, damage: Damage) -> None:
+        self._damage_count += 1
+        if len(self._damage) < self._REPORTED:
+            self._damage.append(damage)
+
+    def _note_missing(self, what: str) -> None:
+        if len(self._missing) < self._REPORTED:
+            self._missing.append(what)
+
+    def _accept(self, chunk: Chunk) -> Event | None:
+        """Interpret one whole chunk; in tolerant mode turn its faults into damage."""
+        try:
+            event, slot, count = self._interpret(chunk)
+        except UnsupportedVersion:
+            raise
+        except FormatError as error:
+            if self._strict:
+                raise
+            self._note(Damage(chunk.offset, chunk.size, error))
+            return None
+        entry = IndexEntry(chunk.offset, chunk.type, slot, count)
+        if chunk.type not in (ChunkType.INDEX, ChunkType.END):
+            self._entries += 1
+            self._entries_crc = crc32(bytes(entry), self._entries_crc)
+        if self._on_chunk is not None:
+            self._on_chunk(entry, chunk.size)
+        return event
+
+    def _interpret(self, chunk: Chunk) -> tuple[Event | None, int, int]:
+        """The event of a chunk (None for a repetition), its identity slot and its count."""
+        if self.end is not None:
+            raise CorruptChunk("bytes follow the END chunk", chunk.offset)
+        if self._index_offset and chunk.type != ChunkType.END:
+            raise CorruptChunk("only the END chunk may follow the index", chunk.offset)
+        if chunk.type not in layout.DEFINED_TYPES:
+            if chunk.mandatory:
+                raise UnsupportedVersion(
+                    f"the stream needs a reader that knows chunk type 0x{chunk.type:02x}", chunk.offset
+                )
+            return UnknownChunk(chunk.type, chunk.payload, chunk.offset), 0, 0
+        if self.header is None and chunk.type != ChunkType.HEADER:
+            error = CorruptChunk(f"a {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)
+            if self._strict or chunk.type not in (ChunkType.IDENTITY, ChunkType.GROUP):
+                raise error
+        match chunk.type:
+            case ChunkType.HEADER:
+                return self._header(chunk), 0, 0
+            case ChunkType.IDENTITY:
+                return self._identity(chunk)
+            case ChunkType.GROUP:
+                return self._group(chunk)
+            case ChunkType.AUDIO_CONFIG:
+                return self._audio_config(chunk), 0, 0
+            case ChunkType.AUDIO:
+                return self._audio(chunk)
+            case ChunkType.INDEX:
+                return self._index(chunk), 0, 0
+            case _:
+                return self._end(chunk), 0, 0
+
+    def _header(self, chunk: Chunk) -> StreamHeader | None:
+        header = StreamHeader.parse(chunk.payload, chunk.payload_offset)
+        if self.header is None:
+            self.header = header
+            return header
+        if header != self.header:
+            raise CorruptChunk("a second, different stream header", chunk.offset)
+        return None
+
+    def _identity(self, chunk: Chunk) -> tuple[Identity | None, int, int]:
+        identity = Identity.parse(chunk.payload, chunk.payload_offset)
+        known = self.identities.get(identity.slot)
+        if known is None:
+            self.identities[identity.slot] = identity
+            return identity, identity.slot, 0
+        if known != identity:
+            raise CorruptChunk(f"identity slot {identity.slot} is given two latents", chunk.offset)
+        return None, identity.slot, 0
+
+    def _group(self, chunk: Chunk) -> tuple[FrameGroup, int, int]:
+        group = FrameGroup.parse(chunk.payload, chunk.payload_offset)
+        if self.header is not None and (group.pts is not None) != self.header.variable_rate:
+            raise CorruptChunk(
+                "a group and the stream header disagree about presentation times", chunk.payload_offset + 11
+            )
+        if group.first_frame < self.next_frame:
+            raise CorruptChunk(
+                f"a group begins at frame {group.first_frame}, which was given before", chunk.payload_offset
+            )
+        if group.first_frame > self.next_frame:
+            gap = f"frames {self.next_frame} to {group.first_frame - 1}"
+            if self._strict:
+                raise CorruptChunk(f"{gap} are missing", chunk.payload_offset)
+            self._note_missing(gap)
+        if group.pts is not None:
+            if group.pts[0] <= self._last_pts:
+                raise CorruptChunk("presentation times do not increase from group to group", chunk.payload_offset)
+            self._last_pts = int(group.pts[-1])
+        if group.identity not in self.identities:
+            if self._strict:
+                raise CorruptChunk(
+                    f"a group uses identity slot {group.identity}, not given before", chunk.payload_offset + 10
+                )
+            if group.identity not in self._missing_slots:
+                self._missing_slots.add(group.identity)
+                self._note_missing(f"the identity of slot {group.identity}")
+        self.next_frame = group.end_frame
+        self._groups += 1
+        self._frames += len(group)
+        return group, group.identity, len(group)
+
+    def _audio_config(self, chunk: Chunk) -> AudioConfig | None:
+        config = AudioConfig.parse(chunk.payload, chunk.payload_offset)
+        if self.audio_config is None:
+            self.audio_config = config
+            return config
+        if config != self.audio_config:
+            raise CorruptChunk("a second, different audio configuration", chunk.offset)
+        return None
+
+    def _audio(self, chunk: Chunk) -> tuple[AudioChunk, int, int]:
+        audio = AudioChunk.parse(chunk.payload, chunk.payload_offset)
+        if self.audio_config is None:
+            raise CorruptChunk("sound precedes its configuration", chunk.offset)
+        if self._last_audio_pts is not None and audio.first_packet_pts <= self._last_audio_pts:
+            raise CorruptChunk("the times of the audio chunks do not increase", chunk.payload_offset)
+        self._last_audio_pts = audio.first_packet_pts
+        return audio, 0, len(audio.packets)
+
+    @property
+    def _whole(self) -> bool:
+        """Nothing lost so far: what the index and the END chunk say can be checked."""
+        return not self._damage_count and not self._missing
+
+    def _index(self, chunk: Chunk) -> Index:
+        if self.header is not None and self.header.live:
+            raise CorruptChunk("a live stream has no index", chunk.offset)
+        index = Index.parse(chunk.payload, chunk.payload_offset)
+        if self._whole and (len(index) != self._entries or crc32(chunk.payload) != self._entries_crc):
+            raise CorruptChunk("the index does not fit the chunks before it", chunk.payload_offset)
+        self._index_offset = chunk.offset
+        return index
+
+    def _end(self, chunk: Chunk) -> End:
+        end = End.parse(chunk.payload, chunk.payload_offset)
+        if self.header is not None and self.header.live:
+            raise CorruptChunk("a live stream has no END chunk", chunk.offset)
+        if self._whole:
+            if end.index_offset != self._index_offset:
+                raise CorruptChunk("the END chunk names another place of the index", chunk.payload_offset)
+            if end.frame_count != self.next_frame:
+                raise CorruptChunk(
+                    f"the END chunk counts {end.frame_count:,} frames, the stream has {self.next_frame:,}",
+                    chunk.payload_offset + 8,
+                )
+            if end.stream_length != chunk.offset + chunk.size:
+                raise CorruptChunk(
+                    f"the END chunk gives a length of {end.stream_length:,} bytes", chunk.payload_offset + 16
+                )
+        self.end = end
+        return end

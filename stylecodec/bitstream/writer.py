@@ -1,0 +1,135 @@
+"""StreamWriter: objects in, bytes of a stream out. No I/O (SPEC 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy.typing as npt
+
+from ..errors import CorruptChunk, LimitExceeded
+from . import layout
+from .audio import AudioChunk, AudioConfig
+from .chunks import Prologue, pack_chunk
+from .index import End, Index, IndexEntry
+from .layout import ChunkType
+from .packets import FrameGroup, Identity, StreamHeader
+
+
+def group_frames(rate: Fraction) -> int:
+    """Frames of a group by default: one second, within the limits of SPEC 7."""
+    return min(max(round(rate), 1), layout.MAX_GROUP_FRAMES)
+
+
+class StreamWriter:
+    """Writes one stream; the caller joins the returned bytes in the order of the calls.
+
+    Usage:
+        writer = StreamWriter(header)
+        data = writer.start() + writer.identity(Identity(latent)) + writer.group(packets) + writer.finish()
+
+    Values outside the format raise a FormatError without an offset; calls out of order raise RuntimeError.
+    """
+
+    def __init__(self, header: StreamHeader, audio: AudioConfig | None = None, *, live: bool = False) -> None:
+        self.header = replace(header, live=live or header.live)
+        self.audio_config = audio
+        self.frame_count = 0
+        self.bytes_written = 0
+        self._slots: dict[bytes, int] = {}
+        self._slot: int | None = None
+        self._last_pts = -1
+        self._last_audio_pts: int | None = None
+        self._entries: list[IndexEntry] = []
+        self._finished = False
+
+    def start(self) -> bytes:
+        """Prologue, HEADER and, with sound, AUDIO_CONFIG."""
+        if self.bytes_written:
+            raise RuntimeError("the stream has started already")
+        data = bytes(Prologue())
+        self.bytes_written = len(data)
+        data += self._chunk(ChunkType.HEADER, bytes(self.header), mandatory=True)
+        if self.audio_config is not None:
+            data += self._chunk(ChunkType.AUDIO_CONFIG, bytes(self.audio_config))
+        return data
+
+    def identity(self, identity: Identity) -> bytes:
+        """An IDENTITY chunk; the groups that follow use it. A known latent keeps its slot."""
+        slot = self._slots.setdefault(identity.digest, len(self._slots))
+        data = self._chunk(
+            ChunkType.IDENTITY, bytes(replace(identity, slot=slot)), slot=slot, mandatory=True
+        )
+        self._slot = slot
+        return data
+
+    def use_identity(self, identity: Identity) -> None:
+        """Let the groups that follow use an identity written earlier. Costs no bytes."""
+        if identity.digest not in self._slots:
+            raise RuntimeError("this identity has not been written")
+        self._slot = self._slots[identity.digest]
+
+    def group(self, packets: npt.ArrayLike, pts: npt.ArrayLike | None = None) -> bytes:
+        """A GROUP chunk with the next frames.
+
+        packets: [n, 35], n in 1..1024, rounded to fp16: yaw, pitch, roll in degrees, alpha 0..31.
+        pts: int64 [n] in ticks of 1/time_scale s; needed if and only if the rate is variable.
+        """
+        if self._slot is None:
+            raise RuntimeError("a group needs an identity before it")
+        if (pts is not None) != self.header.variable_rate:
+            raise CorruptChunk("presentation times go with a header that has a time scale, and only with it")
+        group = FrameGroup(self.frame_count, packets, pts, self._slot)  # type: ignore[arg-type]
+        if group.pts is not None:
+            if group.pts[0] <= self._last_pts:
+                raise CorruptChunk("presentation times do not increase from group to group")
+            self._last_pts = int(group.pts[-1])
+        data = self._chunk(ChunkType.GROUP, bytes(group), self._slot, len(group), mandatory=True)
+        self.frame_count = group.end_frame
+        return data
+
+    def audio(self, chunk: AudioChunk) -> bytes:
+        """An AUDIO chunk."""
+        if self.audio_config is None:
+            raise RuntimeError("the stream was begun without sound")
+        if self._last_audio_pts is not None and chunk.first_packet_pts <= self._last_audio_pts:
+            raise CorruptChunk("the times of the audio chunks do not increase")
+        data = self._chunk(ChunkType.AUDIO, bytes(chunk), count=len(chunk.packets))
+        self._last_audio_pts = chunk.first_packet_pts
+        return data
+
+    def extra(self, chunk_type: int, payload: bytes, *, mandatory: bool = False) -> bytes:
+        """A chunk of a private type, 0x80..0xFF; readers that do not know it skip it unless mandatory."""
+        if not 0x80 <= chunk_type <= 0xFF:
+            raise LimitExceeded(f"chunk type 0x{chunk_type:02x} is not for private use")
+        return self._chunk(chunk_type, payload, mandatory=mandatory)
+
+    def finish(self) -> bytes:
+        """INDEX and END; nothing when live."""
+        if self._finished:
+            return b""
+        if not self.bytes_written:
+            raise RuntimeError("the stream has not started")
+        if self.header.live:
+            self._finished = True
+            return b""
+        data, index_offset = b"", 0
+        if len(self._entries) <= layout.MAX_INDEX_ENTRIES:
+            index_offset = self.bytes_written
+            data = self._chunk(ChunkType.INDEX, bytes(Index.of(self._entries)))
+        length = self.bytes_written + layout.CHUNK_OVERHEAD + layout.END_BYTES
+        data += self._chunk(ChunkType.END, bytes(End(index_offset, self.frame_count, length)))
+        self._finished = True
+        return data
+
+    def _chunk(
+        self, chunk_type: int, payload: bytes, slot: int = 0, count: int = 0, mandatory: bool = False
+    ) -> bytes:
+        if self._finished or not self.bytes_written:
+            raise RuntimeError("the stream is finished" if self._finished else "the stream has not started")
+        data = pack_chunk(chunk_type, payload, mandatory)
+        # A live stream has no end and no index: its writer must not grow.
+        if not self.header.live and len(self._entries) <= layout.MAX_INDEX_ENTRIES:
+            self._entries.append(IndexEntry(self.bytes_written, chunk_type, slot, count))
+        self.bytes_written += len(data)
+        return data
