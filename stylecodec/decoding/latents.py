@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..bitstream import IDENTITY_ROWS
 from ..errors import PackCorrupt
 from ..nets.stylespace import apply_offsets
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
 
-IDENTITY_ROWS = 18  # of W+, fixed by the stream
 ATTRIBUTES = 2  # yaw and pitch
 
 

@@ -30,6 +30,7 @@ CARD_FORMAT = 1  # raised when an older reader would misread the card
 MAX_CARD_BYTES = 1 << 20
 MAX_NAME_BYTES = 64  # the stream header's limit
 ALPHA_COUNT = 32  # the packet's number of offsets
+MAX_LAYER, MAX_CHANNEL = 63, 8191  # what the stream header can name
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -224,8 +225,8 @@ def _check(card: PackCard) -> None:
             f"stylespace.indices must be {ALPHA_COUNT} different pairs, "
             f"not {len(card.indices)} of which {len(set(card.indices))} differ"
         )
-    if any(not (0 <= layer <= 0xFF and 0 <= channel <= 0xFFFF) for layer, channel in card.indices):
-        raise PackCorrupt("stylespace.indices must have layers up to 255 and channels up to 65535")
+    if any(not (0 <= layer <= MAX_LAYER and 0 <= channel <= MAX_CHANNEL) for layer, channel in card.indices):
+        raise PackCorrupt(f"stylespace.indices must have layers up to {MAX_LAYER} and channels up to {MAX_CHANNEL}")
     for role in REQUIRED_ROLES:
         if role not in card.networks:
             raise PackCorrupt(f"networks.{role} is missing; nothing can be decoded without it")

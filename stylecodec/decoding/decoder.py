@@ -1,0 +1,299 @@
+"""Streams to pictures: random access to a file, and a feed for live bytes.
+
+file  ──► StreamFile ──► packets, identity ──┐
+bytes ──► StreamReader ──► groups, identity ─┴─► PacketRenderer ──► uint8 [n, H, W, 3]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import BinaryIO, Literal, Self, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..bitstream import (
+    FrameGroup,
+    Identity,
+    StreamFile,
+    StreamHeader,
+    StreamReader,
+    StreamReport,
+)
+from ..errors import OptionError, PackMismatch
+from ..packs.registry import pick_device
+from ..packs.store import ModelPack, open_pack
+from .latents import Anchor, LatentDecoder
+from .render import Renderer
+
+PoseMode = Literal["restore", "aligned"]
+PackChoice = ModelPack | str | os.PathLike[str] | None
+Frame = Tensor | NDArray[np.uint8]  # uint8 [H, W, 3] RGB
+
+CPU_BATCH = 4  # frames rendered at once: more gains nothing on few cores, and costs memory
+CUDA_BATCH = 16
+KEPT_ANCHORS = 8  # identities whose flow state is kept ready
+
+
+def matching_pack(header: StreamHeader, pack: PackChoice = None) -> ModelPack:
+    """The pack that a stream was made with: `pack` where given, else found by the name in the header.
+
+    Raises PackNotFound, or PackMismatch when its digest is not the stream's.
+    """
+    found = pack if isinstance(pack, ModelPack) else open_pack(header.pack_name if pack is None else pack)
+    if found.digest != header.pack_digest:
+        raise PackMismatch(
+            f"the stream was made with pack {header.pack_name} {header.pack_digest.hex()[:12]}, "
+            f"not with {found.name} {found.digest.hex()[:12]} in {found.folder}"
+        )
+    return found
+
+
+class PacketRenderer:
+    """An identity and packets to pictures, in batches on one device."""
+
+    def __init__(
+        self,
+        pack: ModelPack,
+        device: str | torch.device = "auto",
+        size: int | None = None,
+        pose: PoseMode = "restore",
+        batch: int | None = None,
+    ) -> None:
+        if pose not in ("restore", "aligned"):
+            raise OptionError(f"pose must be restore or aligned, not {pose!r}")
+        if batch is not None and batch < 1:
+            raise OptionError(f"a batch has 1 frame or more, not {batch}")
+        self.device = pick_device(device)
+        self.renderer = Renderer(pack, self.device, size)
+        self.latents = LatentDecoder(pack, self.device)
+        self.pose = pose
+        self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
+        self._anchors: dict[bytes, Anchor] = {}
+
+    def render(self, identity: Identity, packets: NDArray[np.floating]) -> Iterator[Tensor]:
+        """Pictures uint8 [<= batch, H, W, 3] of `packets` [n, 35], batch after batch."""
+        for start in range(0, len(packets), self.batch):
+            yield self._render(identity, packets[start : start + self.batch])
+
+    @torch.inference_mode()
+    def _render(self, identity: Identity, packets: NDArray[np.floating]) -> Tensor:
+        values = torch.from_numpy(np.ascontiguousarray(packets, np.float32)).to(self.device)
+        styles = self.latents.styles(self._anchor(identity), values[:, :2], values[:, 3:])
+        return self.renderer.render(styles, values[:, 2] if self.pose == "restore" else None)
+
+    def _anchor(self, identity: Identity) -> Anchor:
+        if identity.digest not in self._anchors:
+            if len(self._anchors) >= KEPT_ANCHORS:
+                del self._anchors[next(iter(self._anchors))]
+            latent = torch.from_numpy(np.array(identity.latent, np.float32))
+            self._anchors[identity.digest] = self.latents.anchor(latent[None])
+        return self._anchors[identity.digest]
+
+
+class Decoder:
+    """The frames of an .stc file, rendered when asked for.
+
+    >>> with Decoder.open("talk.stc") as decoder:
+    ...     for frame in decoder: ...                # uint8 [H, W, 3] on the device
+    ...     last, middle = decoder[-1], decoder.at(2.5)
+    ...     second = decoder[25:50]                  # [25, H, W, 3]
+
+    Frames are torch tensors, or numpy arrays when opened with `as_numpy`. Memory holds one batch, whatever the
+    length of the file.
+    """
+
+    def __init__(self, stream: StreamFile, pictures: PacketRenderer, as_numpy: bool = False) -> None:
+        self.stream, self.pictures, self.as_numpy = stream, pictures, as_numpy
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | BinaryIO,
+        device: str | torch.device = "auto",
+        pack: PackChoice = None,
+        size: int | None = None,
+        pose: PoseMode = "restore",
+        as_numpy: bool = False,
+        batch: int | None = None,
+    ) -> Self:
+        """Open a stream.
+
+        device: "auto", "cpu", "cuda", or a torch device. pack: a folder, a name or an opened pack; by default the
+        one that the stream names. size: pixels per side, 16 to 1024 (the default). pose: "restore" gives the head
+        the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once.
+        Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read.
+        """
+        stream = StreamFile.open(path)
+        try:
+            model = matching_pack(stream.header, pack)
+            return cls(stream, PacketRenderer(model, device, size, pose, batch), as_numpy)
+        except BaseException:
+            stream.close()
+            raise
+
+    @staticmethod
+    def live(
+        device: str | torch.device = "auto",
+        pack: PackChoice = None,
+        size: int | None = None,
+        pose: PoseMode = "restore",
+        as_numpy: bool = False,
+        batch: int | None = None,
+    ) -> LiveDecoder:
+        """A decoder that is fed bytes as they arrive; the options are those of `open`."""
+        return LiveDecoder(device, pack, size, pose, as_numpy, batch)
+
+    @property
+    def header(self) -> StreamHeader:
+        """The stream's header: rate, size, pack."""
+        return self.stream.header
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return float(self.stream.header.rate)
+
+    @property
+    def size(self) -> int:
+        """Pixels per side of the frames."""
+        return self.pictures.renderer.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the frames are."""
+        return self.pictures.device
+
+    def __len__(self) -> int:
+        return self.stream.frame_count
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Frame: ...
+    def __getitem__(self, index: int | slice) -> Frame:
+        """Frame [H, W, 3] of a number (negative ones count from the end), or frames [n, H, W, 3] of a slice."""
+        if isinstance(index, slice):
+            return self._gather(range(*index.indices(len(self))))
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"the stream has {len(self)} frames, no frame {index}")
+        return next(self.frames(number, number + 1))
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Frames [H, W, 3] number start to stop-1 in order; numbers as in a slice."""
+        for pictures in self.batches(start, stop):
+            for picture in pictures:
+                yield picture.cpu().numpy() if self.as_numpy else picture
+
+    def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """The same frames as tensors [<= batch, H, W, 3]."""
+        first, last, _ = slice(start, stop).indices(len(self))
+        for begin in range(first, last, self.pictures.batch):
+            end = min(begin + self.pictures.batch, last)
+            packets = self.stream.packets(begin, end)
+            for identity, a, b in self._same_identity(begin, end):
+                yield from self.pictures.render(identity, packets[a - begin : b - begin])
+
+    def at(self, seconds: float) -> Frame:
+        """The frame that is shown at a time."""
+        return self[self.stream.frame_at(seconds)]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _same_identity(self, start: int, stop: int) -> Iterator[tuple[Identity, int, int]]:
+        """Runs (identity, first, last + 1) of frames that share an identity."""
+        begin = start
+        current = self.stream.identity_for(start)
+        for number in range(start + 1, stop):
+            identity = self.stream.identity_for(number)
+            if identity.digest != current.digest:
+                yield current, begin, number
+                begin, current = number, identity
+        yield current, begin, stop
+
+    def _gather(self, numbers: range) -> Frame:
+        if numbers.step == 1:
+            pictures = list(self.batches(numbers.start, max(numbers.start, numbers.stop)))
+        else:
+            pictures = [batch for number in numbers for batch in self.batches(number, number + 1)]
+        empty = torch.empty(0, self.size, self.size, 3, dtype=torch.uint8, device=self.device)
+        stacked = torch.cat([empty, *pictures])
+        return stacked.cpu().numpy() if self.as_numpy else stacked
+
+
+class LiveDecoder:
+    """Frames from bytes that arrive in any portions; damaged parts are skipped.
+
+    >>> decoder = Decoder.live(device="cpu", size=256)
+    >>> for portion in network:
+    ...     for frame in decoder.feed(portion): ...
+    >>> report = decoder.close()
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device = "auto",
+        pack: PackChoice = None,
+        size: int | None = None,
+        pose: PoseMode = "restore",
+        as_numpy: bool = False,
+        batch: int | None = None,
+    ) -> None:
+        self.device = pick_device(device)
+        self.header: StreamHeader | None = None
+        self.as_numpy = as_numpy
+        self._pack, self._size, self._pose, self._batch = pack, size, pose, batch
+        self._reader = StreamReader(strict=False)
+        self._pictures: PacketRenderer | None = None
+        self._identities: dict[int, Identity] = {}
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes; the frames [H, W, 3] of every group that they complete.
+
+        Raises PackNotFound or PackMismatch when the stream's header arrives.
+        """
+        frames: list[Frame] = []
+        for event in self._reader.feed(data):
+            if isinstance(event, StreamHeader):
+                self._start(event)
+            elif isinstance(event, Identity):
+                self._identities[event.slot] = event
+            elif isinstance(event, FrameGroup):
+                frames.extend(self._render(event))
+        return frames
+
+    def close(self) -> StreamReport:
+        """End of the bytes: what was received and what is missing."""
+        return self._reader.close()
+
+    def _start(self, header: StreamHeader) -> None:
+        if self._pictures is None:
+            pack = matching_pack(header, self._pack)
+            self._pictures = PacketRenderer(pack, self.device, self._size, self._pose, self._batch)
+            self.header = header
+
+    def _render(self, group: FrameGroup) -> Iterator[Frame]:
+        identity = self._identities.get(group.identity)
+        if self._pictures is None or identity is None:
+            return  # its header or identity was lost; the report counts the frames
+        for pictures in self._pictures.render(identity, group.packets):
+            for picture in pictures:
+                yield picture.cpu().numpy() if self.as_numpy else picture
