@@ -7,6 +7,7 @@ offsets (the form of e4e, 2102.02766 section 4), the head pose in degrees, and t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -64,11 +65,9 @@ class HybridEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.rows, self.w_dim = rows, w_dim
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
         stages: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             stages += [ResidualUnit(a, b, 2), ResidualUnit(b, b, 1)]
         self.trunk = nn.Sequential(*stages)
         squeeze = 48
@@ -94,9 +93,11 @@ class HybridEncoder(nn.Module):
         nn.init.zeros_(self.delta_head.weight)
         nn.init.zeros_(self.delta_head.bias)
         self.latent_avg: Tensor
+        self.latent_std: Tensor
         self.pose_scale: Tensor
         self.alpha_scale: Tensor
         self.register_buffer("latent_avg", torch.zeros(w_dim))
+        self.register_buffer("latent_std", torch.ones(w_dim))
         self.register_buffer("pose_scale", torch.tensor(list(pose_scale)))
         self.register_buffer("alpha_scale", torch.ones(alphas))
 
@@ -104,10 +105,10 @@ class HybridEncoder(nn.Module):
         """[N, 3, 256, 256] in [-1, 1] -> HybridCode."""
         maps = self.trunk(self.stem(x))
         motion, person = self.motion(maps), self.person(maps)
-        w0 = self.w0_head(person).float() + self.latent_avg
+        w0 = self.w0_head(person).float()
         delta = self.delta_head(person).float().view(-1, self.rows, self.w_dim)
         return HybridCode(
-            w_id=w0[:, None] + delta,
+            w_id=self.latent_avg + (w0[:, None] + delta) * self.latent_std,
             pose=self.pose_head(motion).float() * self.pose_scale,
             alpha=self.alpha_head(motion).float() * self.alpha_scale,
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +39,7 @@ class FlowField(nn.Module):
     def __init__(self, dim: int, hidden: Sequence[int], attributes: int) -> None:
         super().__init__()
         widths = [dim, *hidden, dim]
-        self.layers = nn.ModuleList(
-            ConcatSquash(a, b, attributes + 1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(ConcatSquash(a, b, attributes + 1) for a, b in pairwise(widths))
 
     def forward(self, t: float, x: Tensor, attributes: Tensor) -> Tensor:
         """x [N, R, D] at time t under attributes [N, A] -> its velocity [N, R, D]."""

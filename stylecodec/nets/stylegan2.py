@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping as Widths
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, overload
 
 import torch
@@ -44,12 +45,9 @@ class MappingNetwork(nn.Module):
         lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
-        self.normalize = normalize
+        self.z_dim, self.normalize = z_dim, normalize
         widths = [z_dim] + [w_dim] * layers
-        self.layers = nn.ModuleList(
-            EqualizedLinear(a, b, lr_multiplier=lr_multiplier)
-            for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(EqualizedLinear(a, b, lr_multiplier=lr_multiplier) for a, b in pairwise(widths))
         self.w_avg: Tensor
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
@@ -134,9 +132,7 @@ class Generator(nn.Module):
         conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
-        widths = (
-            config_f_channels(resolution) if channels is None else {int(r): c for r, c in channels.items()}
-        )
+        widths = config_f_channels(resolution) if channels is None else {int(r): c for r, c in channels.items()}
         self.resolution, self.w_dim, self.conv_clamp = resolution, w_dim, conv_clamp
         self.layout = StyleSpaceLayout.of(resolution, widths)
         self.rows = self.layout.layers[-1].row + 1
@@ -192,24 +188,37 @@ class Generator(nn.Module):
         dtype: type of the feature maps (the RGB sum stays float32), by default that of the weights.
         pyramid: return the skip sum at every resolution, coarse to fine.
         """
-        kind = self.constant.dtype if dtype is None else dtype
-        x = (
-            self.constant.to(kind)
-            .expand(styles[0].shape[0], -1, -1, -1)
-            .contiguous(memory_format=torch.channels_last)
-        )
+        x = self.seed(styles[0].shape[0], dtype)
         image: Tensor | None = None
         levels: list[Tensor] = []
-        entries = iter(styles)
-        for size, block in zip(self.resolutions, self.blocks, strict=True):
+        for size in self.resolutions:
             if stop_at is not None and size > stop_at:
                 break
-            for conv in block.convs:  # type: ignore[union-attr]
-                x = conv(x, next(entries), noise, self.conv_clamp)
-            rgb = block.to_rgb(x, next(entries), self.conv_clamp)  # type: ignore[operator]
-            image = rgb if image is None else upsample_rgb(image) + rgb
+            x, image = self.grow(size, x, image, styles, noise)
             levels.append(image)
         return levels if pyramid else levels[-1]
+
+    def seed(self, count: int, dtype: torch.dtype | None = None) -> Tensor:
+        """The learned constant as the first feature maps [count, C, 4, 4]."""
+        constant = self.constant if dtype is None else self.constant.to(dtype)
+        return constant.expand(count, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+
+    def grow(
+        self, size: int, x: Tensor, image: Tensor | None, styles: Sequence[Tensor], noise: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Run the block of resolution `size`: feature maps and RGB sum in, the next ones out.
+
+        `x` and `image` may be a window of the maps (with `noise` off): the block then yields that window, up to two
+        pixels from its edges that the missing neighbours touch.
+        """
+        level = self.resolutions.index(size)
+        block = self.blocks[level]
+        first = 3 * level - 1 if level else 0
+        convs = list(block.convs)  # type: ignore[arg-type]
+        for style, conv in zip(styles[first:], convs, strict=False):
+            x = conv(x, style, noise, self.conv_clamp)
+        rgb = block.to_rgb(x, styles[first + len(convs)], self.conv_clamp)  # type: ignore[operator]
+        return x, rgb if image is None else upsample_rgb(image) + rgb
 
     def forward(self, wplus: Tensor, noise: bool = True, stop_at: int | None = None) -> Tensor:
         """W+ [N, rows, w_dim] -> RGB [N, 3, R, R]."""

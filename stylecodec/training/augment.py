@@ -12,18 +12,20 @@ from torch.nn import functional as F
 BACKGROUND_CLASS = 0
 
 
-def random_background(count: int, side: int, rng: np.random.Generator) -> Tensor:
+def random_background(count: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
     """Soft colour noise [count, 3, side, side] in [-1, 1], a new coarseness each call."""
     coarse = 2 ** int(rng.integers(1, 7))
-    return F.interpolate(torch.rand(count, 3, coarse, coarse) * 2 - 1, size=(side, side), mode="bilinear")
+    return F.interpolate(
+        torch.rand(count, 3, coarse, coarse, device=device) * 2 - 1, size=(side, side), mode="bilinear"
+    )
 
 
 def replace_background(x: Tensor, labels: Tensor, rng: np.random.Generator, share: float = 0.8) -> Tensor:
     """Put noise behind the head in `share` of the pictures x [n, 3, s, s]; labels uint8 [n, H, W]."""
     side = x.shape[-1]
     behind = F.interpolate((labels == BACKGROUND_CLASS)[:, None].float(), size=(side, side), mode="area")
-    behind = behind * (torch.rand(len(x), 1, 1, 1) < share)
-    return x * (1 - behind) + random_background(len(x), side, rng) * behind
+    behind = behind * (torch.rand(len(x), 1, 1, 1, device=x.device) < share)
+    return x * (1 - behind) + random_background(len(x), side, rng, x.device) * behind
 
 
 def jitter_colour(x: Tensor) -> Tensor:
@@ -31,11 +33,11 @@ def jitter_colour(x: Tensor) -> Tensor:
     n = len(x)
 
     def draw(scale: float, channels: int = 1) -> Tensor:
-        return (torch.rand(n, channels, 1, 1) - 0.5) * scale
+        return (torch.rand(n, channels, 1, 1, device=x.device) - 0.5) * scale
 
-    x = x * (1 + draw(0.7)) + draw(0.4) + draw(0.35, 3) * torch.rand(n, 1, 1, 1)
+    x = x * (1 + draw(0.7)) + draw(0.4) + draw(0.35, 3) * (draw(1.0) + 0.5)
     grey = x.mean(1, keepdim=True)
-    keep = torch.where(torch.rand(n, 1, 1, 1) < 0.3, torch.rand(n, 1, 1, 1), torch.ones(n, 1, 1, 1))
+    keep = torch.where(draw(1.0) < -0.2, draw(1.0) + 0.5, torch.ones_like(draw(1.0)))
     x = x * keep + grey * (1 - keep)
     unit = x.clamp(-1, 1).add(1).div(2).clamp_min(1e-4)
     return unit.pow(torch.exp(draw(0.8))).mul(2).sub(1)
@@ -44,8 +46,9 @@ def jitter_colour(x: Tensor) -> Tensor:
 def light_from_the_side(x: Tensor) -> Tensor:
     """A random brightness ramp across each picture, as of a lamp beside the head."""
     n, side = len(x), x.shape[-1]
-    angle, strength = torch.rand(n) * 2 * math.pi, (torch.rand(n) * 0.6).view(n, 1, 1, 1)
-    axis = torch.linspace(-1, 1, side)
+    angle = torch.rand(n, device=x.device) * 2 * math.pi
+    strength = torch.rand(n, 1, 1, 1, device=x.device) * 0.6
+    axis = torch.linspace(-1, 1, side, device=x.device)
     ramp = torch.cos(angle).view(n, 1, 1) * axis[None, None] + torch.sin(angle).view(n, 1, 1) * axis[None, :, None]
     return (x + 1) * (1 + strength * ramp[:, None]) - 1
 
@@ -57,7 +60,7 @@ def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
         small = int(rng.integers(side // 5, side))
         x = F.interpolate(x, size=(small, small), mode="area")
         x = F.interpolate(x, size=(side, side), mode="bilinear")
-    x = x + 0.12 * torch.rand(len(x), 1, 1, 1) ** 2 * torch.randn_like(x)
+    x = x + 0.12 * torch.rand(len(x), 1, 1, 1, device=x.device) ** 2 * torch.randn_like(x)
     for k in np.flatnonzero(rng.random(len(x)) < 0.2):
         h, w = (int(v) for v in rng.integers(side // 16, side // 4, 2))
         top, left = int(rng.integers(0, side - h)), int(rng.integers(0, side - w))
@@ -66,14 +69,15 @@ def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
     return x.clamp(-1, 1)
 
 
-def random_similarity(count: int, shift: float, scale: float, degrees: float) -> Tensor:
+def random_similarity(count: int, shift: float, scale: float, degrees: float, device: torch.device) -> Tensor:
     """Sampling matrices [count, 2, 3] for affine_grid: shift in half sides, scale ±, rotation ±degrees."""
-    angle = (torch.rand(count) * 2 - 1) * math.radians(degrees)
-    zoom = torch.exp((torch.rand(count) * 2 - 1) * math.log(1 + scale))
-    theta = torch.zeros(count, 2, 3)
+    turn, size, move = torch.split(torch.rand(count, 4, device=device) * 2 - 1, [1, 1, 2], dim=1)
+    angle = turn[:, 0] * math.radians(degrees)
+    zoom = torch.exp(size[:, 0] * math.log(1 + scale))
+    theta = torch.zeros(count, 2, 3, device=device)
     theta[:, 0, 0] = theta[:, 1, 1] = torch.cos(angle) * zoom
     theta[:, 0, 1], theta[:, 1, 0] = -torch.sin(angle) * zoom, torch.sin(angle) * zoom
-    theta[:, :, 2] = (torch.rand(count, 2) * 2 - 1) * shift
+    theta[:, :, 2] = move * shift
     return theta
 
 
@@ -87,13 +91,14 @@ def warp(x: Tensor, theta: Tensor, size: int | None = None) -> Tensor:
 
 def move_points(points: Tensor, theta: Tensor) -> Tensor:
     """Where points [n, P, 2] (crop units 0..1) lie in a picture resampled by theta [n, 2, 3]."""
-    inverse = torch.linalg.inv(theta[:, :, :2])
-    return ((points * 2 - 1 - theta[:, None, :, 2]) @ inverse.transpose(1, 2) + 1) / 2
+    inverse: Tensor = torch.linalg.inv(theta[:, :, :2])
+    moved: Tensor = ((points * 2 - 1 - theta[:, None, :, 2]) @ inverse.transpose(1, 2) + 1) / 2
+    return moved
 
 
 def wild(x: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     """The full recipe for x [n, 3, s, s] in [-1, 1]: background, colour, light, small misalignment, damage."""
     x = replace_background(x, labels, rng)
     x = light_from_the_side(jitter_colour(x))
-    x = warp(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0))
+    x = warp(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0, device=x.device))
     return degrade(x, rng)

@@ -34,6 +34,10 @@ class Batch(NamedTuple):
     landmarks: Tensor
     identity: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(*(field.to(device, non_blocking=True) for field in self))
+
     def pictures(self, size: int) -> Tensor:
         """float32 [n, 3, size, size] in [-1, 1], area-averaged."""
         x = self.images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

@@ -18,7 +18,7 @@ from .augment import degrade, wild
 from .avatar import AvatarModel
 from .datasets import Batch, HeadsDataset
 from .generator import REFRESH_STEPS, THROUGH_W, forward
-from .loop import Run, load_average
+from .loop import Run, TrainOptions, load_average
 from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
@@ -27,11 +27,12 @@ STAGES = ((0.0, 64, 16), (0.3, 128, 12), (0.8, 256, 8))
 
 
 @torch.no_grad()
-def statistics(model: AvatarModel, data: HeadsDataset) -> tuple[Tensor, Tensor]:
-    """(mean w of the training people [512], deviation of α [32])."""
-    w = model.latent(torch.from_numpy(data.identities()[::4]))
-    alpha = model.expression(torch.from_numpy(data.expressions()))
-    return w.mean(0), alpha.std(0) + 1e-3
+def statistics(model: AvatarModel, data: HeadsDataset) -> tuple[Tensor, Tensor, Tensor]:
+    """(mean of w over the training people [512], its deviation [512], deviation of α [32])."""
+    device = model.identity_mean.device
+    w = model.latent(torch.from_numpy(data.identities()[::4]).to(device))
+    alpha = model.expression(torch.from_numpy(data.expressions()).to(device))
+    return w.mean(0), w.std(0) + 1e-2, alpha.std(0) + 1e-3
 
 
 def code_loss(code: HybridCode, truth: Batch, alpha: Tensor, encoder: HybridEncoder) -> Tensor:
@@ -46,8 +47,9 @@ def evaluate(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, sid
     rng = np.random.default_rng(2)
     rows = data.validation_rows[:96]
     quality, pose_error, found, true = [], [], [], []
+    device = model.identity_mean.device
     for part in np.array_split(rows, max(1, len(rows) // 16)):
-        driving, source = data.batch(part), data.batch(data.siblings(part, rng))
+        driving, source = (data.batch(r).to(device) for r in (part, data.siblings(part, rng)))
         x = driving.pictures(256)
         code, person = encoder(x), encoder(source.pictures(256))
         output = model.render(person.w_id, code.pose, code.alpha, side)
@@ -71,31 +73,32 @@ def sheet(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, path: 
     """Contact sheet: identity frames, driving frames, rendered combinations of held-out people."""
     rng = np.random.default_rng(3)
     groups = []
+    device = model.identity_mean.device
     for _ in range(3):
         part = rng.choice(data.validation_rows, 8)
-        driving, source = data.batch(part), data.batch(data.siblings(part, rng))
+        driving, source = (data.batch(r).to(device) for r in (part, data.siblings(part, rng)))
         code, person = encoder(driving.pictures(256)), encoder(source.pictures(256))
         output = model.render(person.w_id, code.pose, code.alpha, 256)
         groups += [source.pictures(256), driving.pictures(256), output]
     save_sheet(groups, path)
 
 
-def train(
-    data_folder: Path, work: Path, minutes: float, dtype: torch.dtype = torch.bfloat16, tune: float = 5e-4
-) -> dict[str, float]:
-    """Train for `minutes` from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
+def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
+    """Train within the budget from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
 
     Resumes `work/encoder.checkpoint.pt`, which then holds the renderer that fits this encoder.
     """
-    data = HeadsDataset(data_folder)
+    data = HeadsDataset(options.data)
     torch.manual_seed(1)
     model = AvatarModel(data.identities().shape[1])
-    load_average(model, work / "generator.checkpoint.pt", "avatar")
+    load_average(model, options.work / "generator.checkpoint.pt", "avatar")
+    model.to(options.device)
     encoder = HybridEncoder()
-    w_mean, alpha_std = statistics(model, data)
+    w_mean, w_std, alpha_std = statistics(model, data)
     encoder.latent_avg.copy_(w_mean)
+    encoder.latent_std.copy_(w_std)
     encoder.alpha_scale.copy_(alpha_std)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(
         [
             {"params": list(encoder.parameters()), "lr": 1e-3},
@@ -104,37 +107,40 @@ def train(
         ],
         betas=(0.5, 0.99),
     )
-    run = Run("encoder", work, {"avatar": model, "hybrid": encoder}, optimizer, minutes)
-    weights = region_weights(data.meta["class_names"])
+    run = Run("encoder", options.work, {"avatar": model, "hybrid": encoder}, optimizer, options.minutes)
+    weights = region_weights(data.meta["class_names"]).to(options.device)
     rng = np.random.default_rng(run.step)
     for step in run.steps():
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
             data.refresh()
         fraction = run.budget.fraction
         side, count = next((s, c) for start, s, c in reversed(STAGES) if fraction >= start)
-        rows = data.draw(count, rng)
-        driving, source = data.batch(rows), data.batch(data.siblings(rows, rng))
+        rows = data.draw(options.batch(count), rng)
+        count = len(rows)
+        driving, source = (data.batch(r).to(options.device) for r in (rows, data.siblings(rows, rng)))
         x = wild(driving.pictures(256), driving.labels, rng)
         y = source.pictures(256)
         y = degrade(y, rng) if rng.random() < 0.3 else y
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with options.autocast():
             code = encoder(torch.cat([x, y]).contiguous(memory_format=torch.channels_last))
         motion = HybridCode(code.w_id[:count], code.pose[:count], code.alpha[:count])
         still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
         alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
         target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
-        output = model.render(still.w_id, motion.pose, motion.alpha, side, dtype)
+        output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
         loss = picture_loss(output, target, weight)
         supervised = code_loss(motion, driving, alpha_x.detach(), encoder) + 0.5 * code_loss(
             still, source, alpha_y.detach(), encoder
         )
         w_true = model.latent(source.identity)[:, None]
-        near = F.mse_loss(still.w_id, w_true.detach().expand_as(still.w_id))
+        near = ((still.w_id - w_true.detach()) / encoder.latent_std).square().mean()
         loss = loss + 0.5 * supervised + 0.05 * near
         if step % 3 == 0:  # keep the renderer true to its parameters as well
             part = slice(0, count // 2)
             few = Batch(*(field[part] for field in driving))
-            straight = forward(model, few, side, torch.rand(len(few.pose)) < THROUGH_W, dtype)
+            straight = forward(
+                model, few, side, torch.rand(len(few.pose), device=options.device) < THROUGH_W, options.dtype
+            )
             loss = loss + picture_loss(straight, target[part], weight[part])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -150,5 +156,5 @@ def train(
             near=float(near.detach()),
         )
     run.load_averages()
-    sheet(model, encoder, data, work / "encoder.png")
+    sheet(model, encoder, data, options.work / "encoder.png")
     return evaluate(model, encoder, data)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .avatar import AvatarModel
 from .datasets import Batch, HeadsDataset
-from .loop import Run
+from .loop import Run, TrainOptions
 from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
@@ -43,10 +43,10 @@ def evaluate(model: AvatarModel, data: HeadsDataset, side: int, count: int = 96)
     rows = data.validation_rows[:: max(1, len(data.validation_rows) // count)][:count]
     figures: dict[str, list[Tensor]] = {"alpha": [], "w": []}
     for part in np.array_split(rows, max(1, len(rows) // 16)):
-        batch = data.batch(part)
+        batch = data.batch(part).to(model.identity_mean.device)
         target = batch.pictures(side)
         for name, flag in (("alpha", False), ("w", True)):
-            output = forward(model, batch, side, torch.full((len(part),), flag), torch.float32)
+            output = forward(model, batch, side, torch.full((len(part),), flag, device=target.device), torch.float32)
             figures[name].append(psnr(output, target))
     return {name: float(torch.cat(values).mean()) for name, values in figures.items()}
 
@@ -60,33 +60,37 @@ def sheet(model: AvatarModel, data: HeadsDataset, side: int, path: Path) -> None
         if len(rows) == 0:
             continue
         for _ in range(2):
-            batch = data.batch(np.sort(rng.choice(rows, 8)))
-            output = forward(model, batch, side, torch.zeros(8, dtype=torch.bool), torch.float32)
+            batch = data.batch(np.sort(rng.choice(rows, 8))).to(model.identity_mean.device)
+            output = forward(
+                model, batch, side, torch.zeros(8, dtype=torch.bool, device=batch.pose.device), torch.float32
+            )
             groups += [batch.pictures(side), output]
     save_sheet(groups, path)
 
 
-def train(data_folder: Path, work: Path, minutes: float, dtype: torch.dtype = torch.bfloat16) -> dict[str, float]:
-    """Train for `minutes` (resumes `work/generator.checkpoint.pt`); writes `work/generator.png` and the weights."""
-    data = HeadsDataset(data_folder)
+def train(options: TrainOptions) -> dict[str, float]:
+    """Train within the budget (resumes `work/generator.checkpoint.pt`); writes `work/generator.png` and the weights."""
+    data = HeadsDataset(options.data)
     torch.manual_seed(0)
     model = AvatarModel(data.identities().shape[1])
     model.standardize(data.identities())
+    model.to(options.device)
     slow = [*model.flow.parameters(), *model.expression.parameters()]
     optimizer = torch.optim.Adam(
         [{"params": list(model.generator.parameters()), "lr": 2e-3}, {"params": slow, "lr": 6e-4}],
         betas=(0.0, 0.99),
     )
-    run = Run("generator", work, {"avatar": model}, optimizer, minutes)
-    weights = region_weights(data.meta["class_names"])
+    run = Run("generator", options.work, {"avatar": model}, optimizer, options.minutes)
+    weights = region_weights(data.meta["class_names"]).to(options.device)
     rng = np.random.default_rng(run.step)
     for step in run.steps():
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
             data.refresh()
         side, count = stage_at(run.budget.fraction)
-        batch = data.batch(data.draw(count, rng))
+        batch = data.batch(data.draw(options.batch(count), rng)).to(options.device)
+        count = len(batch.pose)
         target = batch.pictures(side)
-        output = forward(model, batch, side, torch.rand(count) < THROUGH_W, dtype)
+        output = forward(model, batch, side, torch.rand(count, device=options.device) < THROUGH_W, options.dtype)
         loss = picture_loss(output, target, weight_map(batch.labels, weights, side))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -95,5 +99,5 @@ def train(data_folder: Path, work: Path, minutes: float, dtype: torch.dtype = to
         run.log(count, side=side, loss=float(loss.detach()), psnr=float(psnr(output.detach(), target).mean()))
     run.load_averages()
     figures = evaluate(model, data, 256)
-    sheet(model, data, 256, work / "generator.png")
+    sheet(model, data, 256, options.work / "generator.png")
     return figures

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,26 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StylecodecError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What every training command is told."""
+
+    data: Path  # folder of rendered heads
+    work: Path  # checkpoints, sheets, figures
+    minutes: float  # budget, counted over resumed runs
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_scale: float = 1.0  # multiplies every batch size: a GPU takes 8 and more
+    dtype: torch.dtype = torch.bfloat16  # of feature maps; latents, losses and weights stay float32
+
+    def batch(self, size: int) -> int:
+        """A loop's own batch size, scaled."""
+        return max(1, round(size * self.batch_scale))
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision for the convolutional nets."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
 class Average:
@@ -95,7 +116,9 @@ class Run:
         saved = torch.load(self.path, weights_only=True, map_location="cpu")
         for key, module in self.modules.items():
             module.load_state_dict(saved["modules"][key])
-            self.averages[key].state = saved["averages"][key]
+            state = self.averages[key].state
+            for name, value in saved["averages"][key].items():
+                state[name].copy_(value)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.seen = int(saved["step"]), int(saved["seen"])
         print(f"{self.name}: resuming at step {self.step:,} ({saved['seconds'] / 60:.1f} minutes spent)", flush=True)

@@ -1,0 +1,112 @@
+"""`stylecodec train ...`: one command per network, and one that does all in order."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..errors import OptionError
+from .export import FIGURES, export, note
+from .loop import TrainOptions
+
+# Order of `all`, and minutes of two CPU cores each takes by default; a GPU needs about a tenth.
+NETWORKS: dict[str, float] = {
+    "generator": 120.0,
+    "encoder": 120.0,
+    "landmarks": 20.0,
+    "identity": 15.0,
+    "parser": 15.0,
+    "inversion": 20.0,
+    "upper": 20.0,
+}
+EXAMPLES = """examples:
+  stylecodec train render dataset --geometry ict/ --out heads256/ --shards 200
+  stylecodec train render dataset --geometry ict/ --out heads1024/ --size 1024 --renders 2 --shards 20
+  stylecodec train generator --data heads256/ --work run/ --minutes 120
+  stylecodec train all --data heads256/ --large heads1024/ --work run/ --scale 1.0 --pack my-pack/
+  stylecodec train export --work run/ --pack my-pack/
+
+Every command resumes where it was stopped; contact sheets and figures.json appear in the work folder.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `stylecodec train`."""
+    top = argparse.ArgumentParser(
+        prog="stylecodec train",
+        description="Train a model pack on synthetic heads.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    render = commands.add_parser("render", help="render heads: data sets, clips, contact sheets", add_help=False)
+    render.add_argument("rest", nargs=argparse.REMAINDER)
+    for name, minutes in NETWORKS.items():
+        one = commands.add_parser(name, help=f"train the {name} network" if name != "upper" else "train the top layers")
+        _common(one)
+        one.add_argument("--minutes", type=float, default=minutes, help="budget over all resumed runs (%(default)s)")
+    every = commands.add_parser("all", help="train every network in order and export the pack")
+    _common(every)
+    every.add_argument("--large", type=Path, help="data set of 1024² renders for the top layers")
+    every.add_argument("--scale", type=float, default=1.0, help="multiplies every default budget (%(default)s)")
+    every.add_argument("--pack", type=Path, required=True, help="folder of the pack to write")
+    out = commands.add_parser("export", help="write the trained networks as a model pack")
+    out.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
+    out.add_argument("--pack", type=Path, required=True, help="folder of the pack to write")
+    out.add_argument("--name", default="avatar-1024", help="name of the pack (%(default)s)")
+    out.add_argument("--version", default="1", help="version of the pack (%(default)s)")
+    return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, required=True, help="folder of rendered heads")
+    command.add_argument("--work", type=Path, required=True, help="folder for checkpoints and sheets")
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    command.add_argument("--batch-scale", type=float, default=1.0, help="multiplies batch sizes (%(default)s)")
+
+
+def train_one(name: str, options: TrainOptions) -> None:
+    """Train one network and note its held-out figures."""
+    figures = importlib.import_module(f"stylecodec.training.{name}").train(options)
+    note(options.work, name, figures, options.minutes)
+    print(f"{name}: {json.dumps({key: round(value, 4) for key, value in figures.items()})}", flush=True)
+
+
+def _options(arguments: argparse.Namespace, minutes: float, data: Path) -> TrainOptions:
+    wanted = arguments.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise OptionError(f"there is no device {wanted!r}") from error
+    return TrainOptions(data, arguments.work, minutes, device, arguments.batch_scale)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `stylecodec train` with these arguments; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    if arguments.command == "render":
+        heads = importlib.import_module("stylecodec.training.heads.__main__")
+        return int(heads.main(arguments.rest) or 0)
+    if arguments.command == "export":
+        pack = export(arguments.work, arguments.pack, arguments.name, arguments.version)
+        print(f"{arguments.pack}: pack {pack.name}, digest {pack.digest.hex()[:16]}")
+        return 0
+    if arguments.command == "all":
+        arguments.work.mkdir(parents=True, exist_ok=True)
+        path = arguments.work / FIGURES
+        done = json.loads(path.read_text()) if path.is_file() else {}
+        for name, minutes in NETWORKS.items():
+            data = arguments.large if name == "upper" else arguments.data
+            if data is not None and name not in done:
+                train_one(name, _options(arguments, minutes * arguments.scale, data))
+        export(arguments.work, arguments.pack)
+        return 0
+    train_one(arguments.command, _options(arguments, arguments.minutes, arguments.data))
+    return 0

@@ -1,0 +1,109 @@
+"""Put trained networks into a model pack."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import StylecodecError
+from ..geometry import Alignment
+from ..nets.e4e import E4eEncoder
+from ..nets.feedforward import HybridEncoder
+from ..nets.identity import IdentityNet
+from ..nets.landmarks import LandmarkNet
+from ..nets.parsing import BiSeNet
+from ..packs.card import Pose
+from ..packs.store import ModelPack
+from ..packs.writing import NetworkSource, write_pack
+from . import identity, inversion, parser
+from .avatar import ALPHA_INDICES, CHANNELS, FLOW_SETTINGS, POSE_ROWS, AvatarModel
+from .loop import load_average
+
+ALIGNMENT = Alignment(scale=1.08, lift=0.035)  # the crop that the heads are rendered in
+LICENCE = "MIT"
+SOURCE = "trained by stylecodec on its own synthetic heads (geometry: ICT-FaceKit, MIT, (c) 2020 USC ICT)"
+FIGURES = "figures.json"
+
+
+def note(work: Path, name: str, figures: dict[str, float], minutes: float) -> None:
+    """Add a training run's held-out figures and its minutes to `work/figures.json`."""
+    path = work / FIGURES
+    known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    known[name] = {"minutes": round(minutes, 1), **{key: round(value, 4) for key, value in figures.items()}}
+    path.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def _avatar(work: Path) -> AvatarModel:
+    for name in ("upper", "encoder", "generator"):
+        path = work / f"{name}.checkpoint.pt"
+        if path.is_file():
+            state = torch.load(path, weights_only=True, map_location="cpu")["averages"]["avatar"]
+            model = AvatarModel(len(state["identity_mean"]))
+            model.load_state_dict(state)
+            return model.eval()
+    raise StylecodecError(f"{work} holds no trained renderer")
+
+
+def _source(module: nn.Module, **params: Any) -> NetworkSource:
+    return NetworkSource(module.eval(), params=params, licence=LICENCE, source=SOURCE)
+
+
+def networks(work: Path) -> dict[str, NetworkSource]:
+    """Every trained network in `work` by its role; the renderer must be there."""
+    model = _avatar(work)
+    generator = model.generator
+    for layer in generator.modulated():
+        if hasattr(layer, "noise"):
+            layer.noise.zero_()  # this generator draws no noise: its strength was never trained
+    with torch.no_grad():
+        generator.mapping.w_avg.copy_(model.latent(model.identity_mean[None])[0])
+    found = {
+        "generator": _source(
+            generator,
+            resolution=generator.resolution,
+            channels={str(r): c for r, c in CHANNELS.items()},
+            z_dim=generator.mapping.z_dim,
+            mapping_layers=len(generator.mapping.layers),
+            normalize_z=False,
+            mapping_lr=0.1,
+        ),
+        "flow": _source(model.flow, **FLOW_SETTINGS),
+    }
+    others: dict[str, tuple[str, str, nn.Module, dict[str, Any]]] = {
+        "feedforward": ("encoder", "hybrid", HybridEncoder(), {}),
+        "landmarks": ("landmarks", "landmarks", LandmarkNet(), {}),
+        "identity": ("identity", "identity", IdentityNet(**identity.SETTINGS), identity.SETTINGS),  # type: ignore[arg-type]
+        "parser": ("parser", "parser", BiSeNet(**parser.SETTINGS), parser.SETTINGS),  # type: ignore[arg-type]
+        "inversion": ("inversion", "inversion", E4eEncoder(**inversion.SETTINGS), inversion.SETTINGS),  # type: ignore[arg-type]
+    }
+    for role, (run, key, module, params) in others.items():
+        path = work / f"{run}.checkpoint.pt"
+        if path.is_file():
+            load_average(module, path, key)
+            found[role] = _source(module, **params)
+    return found
+
+
+def export(work: Path, folder: Path, name: str = "avatar-1024", version: str = "1") -> ModelPack:
+    """Write the pack into `folder` (replacing a pack that is there) and open it."""
+    figures = work / FIGURES
+    runs: dict[str, Any] = json.loads(figures.read_text()) if figures.is_file() else {}
+    return write_pack(
+        folder,
+        networks(work),
+        overwrite=True,
+        name=name,
+        version=version,
+        licence=LICENCE,
+        source=SOURCE,
+        resolution=max(CHANNELS),
+        indices=ALPHA_INDICES,
+        alignment=ALIGNMENT,
+        pose=Pose(rows=POSE_ROWS, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
+        training={"torch": torch.__version__, "machine": platform.machine(), "runs": runs},
+    )

@@ -1,0 +1,61 @@
+"""Train the face parser: the renderer's region labels from augmented renders."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..nets.parsing import BiSeNet
+from .augment import degrade, jitter_colour, light_from_the_side, random_similarity, replace_background, warp
+from .datasets import HeadsDataset
+from .loop import Run, TrainOptions
+
+SETTINGS: dict[str, object] = {"classes": 19, "widths": [24, 48, 96, 160], "context": 48, "fusion": 64}
+BATCH = 12
+SIDE = 256
+
+
+@torch.no_grad()
+def evaluate(net: BiSeNet, data: HeadsDataset) -> dict[str, float]:
+    """Held-out people: share of pixels labelled right and the mean intersection over union of the classes present."""
+    classes = len(data.meta["class_names"])
+    confusion = torch.zeros(classes, classes)
+    for part in np.array_split(data.validation_rows[:96], 12):
+        batch = data.batch(part).to(next(net.parameters()).device)
+        found = net(batch.pictures(SIDE)).argmax(1)
+        flat = batch.labels.long().flatten() * classes + found.flatten()
+        confusion += torch.bincount(flat, minlength=classes**2).reshape(classes, classes).cpu()
+    hit, union = confusion.diag(), confusion.sum(0) + confusion.sum(1) - confusion.diag()
+    present = confusion.sum(1) > 0
+    return {"pixels": float(hit.sum() / confusion.sum()), "iou": float((hit / union.clamp_min(1))[present].mean())}
+
+
+def train(options: TrainOptions) -> dict[str, float]:
+    """Train within the budget; resumes `work/parser.checkpoint.pt`."""
+    data = HeadsDataset(options.data)
+    torch.manual_seed(4)
+    net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]
+    net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
+    run = Run("parser", options.work, {"parser": net}, optimizer, options.minutes)
+    rng = np.random.default_rng(run.step)
+    for _ in run.steps():
+        batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
+        theta = random_similarity(len(batch.pose), 0.15, 0.15, 12.0, options.device)
+        x = replace_background(batch.pictures(SIDE), batch.labels, rng, share=0.7)
+        x = degrade(warp(light_from_the_side(jitter_colour(x)), theta), rng)
+        grid = F.affine_grid(theta, [len(theta), 1, SIDE, SIDE], align_corners=False)
+        moved = F.grid_sample(
+            batch.labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False
+        )
+        truth = moved[:, 0].long()
+        with options.autocast():
+            outputs = net.all_logits(x.contiguous(memory_format=torch.channels_last))
+        loss = sum((F.cross_entropy(out.float(), truth) for out in outputs), torch.zeros([], device=options.device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        run.log(len(x), loss=float(loss.detach()), pixels=float((outputs[0].argmax(1) == truth).float().mean()))
+    run.load_averages()
+    return evaluate(net, data)

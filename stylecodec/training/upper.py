@@ -1,0 +1,100 @@
+"""Train the top layers, 512² and 1024², on windows of large renders; everything below stays as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .avatar import AvatarModel
+from .datasets import Batch, HeadsDataset
+from .loop import Run, TrainOptions, load_average
+from .losses import picture_loss, psnr, region_weights, weight_map
+from .sheets import save_sheet
+
+BASE = 256  # the last resolution that is left alone
+WINDOW = 64  # side of a window of the 256² maps
+MARGIN = 4  # of these at each edge, which the missing neighbours touch: not compared
+BATCH = 6
+
+
+@torch.no_grad()
+def base_maps(model: AvatarModel, batch: Batch, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Styles, feature maps and RGB sum at 256² of a batch rendered from its true parameters."""
+    styles = model.styles(model.latent(batch.identity), batch.pose, model.expression(batch.expression))
+    x, image = model.generator.seed(len(batch.pose), dtype), None
+    for size in (r for r in model.generator.resolutions if r <= BASE):
+        x, image = model.generator.grow(size, x, image, styles, noise=False)
+    assert image is not None
+    return styles, x, image
+
+
+def top(model: AvatarModel, styles: list[Tensor], x: Tensor, image: Tensor) -> Tensor:
+    """The layers above 256² on (a window of) the maps -> RGB at four times the side."""
+    for size in (r for r in model.generator.resolutions if r > BASE):
+        x, image = model.generator.grow(size, x, image, styles, noise=False)
+    return image
+
+
+def fit_colours(image: Tensor, target: Tensor) -> Tensor:
+    """The target's detail on the output's low frequencies: what the top layers can be asked for.
+
+    The layers below decide shape and colour up to 256²; an error of theirs must not be charged to the layers above.
+    """
+    low = torch.nn.functional.interpolate(target, size=image.shape[-2:], mode="area")
+    difference = torch.nn.functional.interpolate(
+        image - low, size=target.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return target + difference
+
+
+def train(options: TrainOptions) -> dict[str, float]:
+    """Train within the budget on a data set of 1024² renders; resumes `work/upper.checkpoint.pt`."""
+    data = HeadsDataset(options.data, hold_out=12)
+    torch.manual_seed(5)
+    model = AvatarModel(data.identities().shape[1])
+    load_average(model, options.work / "encoder.checkpoint.pt", "avatar")
+    model.to(options.device)
+    blocks = [b for r, b in zip(model.generator.resolutions, model.generator.blocks, strict=True) if r > BASE]
+    parameters = [p for block in blocks for name, p in block.named_parameters() if "affine" not in name]
+    optimizer = torch.optim.Adam(parameters, lr=1.5e-3, betas=(0.0, 0.99))
+    run = Run("upper", options.work, {"avatar": model}, optimizer, options.minutes)
+    weights = region_weights(data.meta["class_names"]).to(options.device)
+    rng = np.random.default_rng(run.step)
+    for _ in run.steps():
+        batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
+        styles, x, image = base_maps(model, batch, options.dtype)
+        row, column = (int(v) for v in rng.integers(0, BASE - WINDOW + 1, 2))
+        rows, columns = slice(row, row + WINDOW), slice(column, column + WINDOW)
+        window = image[..., rows, columns]
+        output = top(model, styles, x[..., rows, columns], window)
+        pictures, labels = batch.pictures(1024), weight_map(batch.labels, weights, 1024)
+        large = (slice(4 * row, 4 * (row + WINDOW)), slice(4 * column, 4 * (column + WINDOW)))
+        target = fit_colours(window, pictures[..., large[0], large[1]])
+        inner = slice(4 * MARGIN, 4 * (WINDOW - MARGIN))
+        cut = (..., inner, inner)
+        loss = picture_loss(output[cut], target[cut], labels[..., large[0], large[1]][cut].contiguous())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        run.log(len(x), loss=float(loss.detach()), psnr=float(psnr(output[cut].detach(), target[cut]).mean()))
+    run.load_averages()
+    return evaluate(model, data, options)
+
+
+@torch.no_grad()
+def evaluate(model: AvatarModel, data: HeadsDataset, options: TrainOptions) -> dict[str, float]:
+    """Held-out people at 1024²: PSNR of the output and of the plain enlargement of its 256² picture; a sheet."""
+    ours, plain, rows = [], [], []
+    for part in data.validation_rows[:8]:
+        batch = data.batch(np.array([part])).to(options.device)
+        styles, x, image = base_maps(model, batch, torch.float32)
+        output = top(model, styles, x, image)
+        target = fit_colours(image, batch.pictures(1024))
+        enlarged = torch.nn.functional.interpolate(image, size=1024, mode="bicubic", align_corners=False)
+        ours.append(psnr(output, target))
+        plain.append(psnr(enlarged, target))
+        rows.append(torch.cat([target, enlarged, output]))
+    save_sheet(rows[:4], options.work / "upper.png", side=512)
+    return {"psnr": float(torch.cat(ours).mean()), "psnr_of_enlargement": float(torch.cat(plain).mean())}
