@@ -86,7 +86,7 @@ class AudioChunk:
             located(offset + position, _check_packet_length, length)
             lengths.append(length)
             position += size
-        exact_length(data, position + sum(lengths), "audio chunk", offset)
+        exact_length(data, position + sum(lengths), "audio packets", offset)
         packets = []
         for length in lengths:
             packets.append(data[position : position + length])

@@ -109,7 +109,7 @@ def pack_chunk(chunk_type: int, payload: bytes, mandatory: bool = False) -> byte
     """Frame a payload: head, payload, CRC-32 (SPEC 3)."""
     if len(payload) > layout.max_payload(chunk_type):
         raise LimitExceeded(
-            f"a payload of {len(payload):,} bytes is too long for a {layout.chunk_name(chunk_type)}"
+            f"a payload of {len(payload):,} bytes is too long for the {layout.chunk_name(chunk_type)}"
         )
     flags = layout.ChunkFlag.MANDATORY if mandatory else 0
     head = layout.SYNC + struct.pack("<BBI", chunk_type, flags, len(payload))
@@ -132,7 +132,7 @@ def parse_head(data: bytes, offset: int = 0) -> ChunkHead:
     limit = layout.max_payload(fields.type)
     if fields.length > limit:
         raise LimitExceeded(
-            f"a {layout.chunk_name(fields.type)} announces {fields.length:,} bytes; the limit is {limit:,}",
+            f"the {layout.chunk_name(fields.type)} announces {fields.length:,} bytes; the limit is {limit:,}",
             offset + 6,
         )
     return ChunkHead(fields.type, fields.flags, fields.length, offset)
@@ -142,14 +142,14 @@ def parse_chunk(data: bytes, offset: int = 0) -> Chunk:
     """Check one whole chunk that begins at the start of `data`."""
     head = parse_head(data[: layout.CHUNK_HEAD_BYTES], offset)
     if len(data) < head.size:
-        raise Truncated(f"the stream ends inside a {layout.chunk_name(head.type)}", offset + len(data))
+        raise Truncated(f"the stream ends inside the {layout.chunk_name(head.type)}", offset + len(data))
     return _checked(head, data[: head.size])
 
 
 def _checked(head: ChunkHead, data: bytes) -> Chunk:
     body = layout.CHUNK_HEAD_BYTES + head.length
     if layout.CHUNK_CRC.parse(data[body:]) != crc32(data[:body]):
-        raise ChecksumMismatch(f"the checksum of a {layout.chunk_name(head.type)} does not fit", head.offset)
+        raise ChecksumMismatch(f"the checksum of the {layout.chunk_name(head.type)} does not fit", head.offset)
     return Chunk(head.type, head.flags, data[layout.CHUNK_HEAD_BYTES : body], head.offset)
 
 
@@ -223,6 +223,29 @@ class Deframer:
             return None
         start, error = self._lost
         return Damage(start, self._base + len(self._buffer) - start, error)
+
+    def abandon_partial(self) -> bool:
+        """At the end of the bytes: give up an incomplete chunk if a whole one lies inside what there is of it.
+
+        That happens where bytes were lost inside a chunk near the end. Returns whether there is more to read.
+        """
+        if self._head is None or self._strict:
+            return False
+        found, budget = self._position, self._RESCAN_FACTOR * self.pending + self._RESCAN_FREE_BYTES
+        while budget > 0 and (found := self._buffer.find(layout.SYNC, found + len(layout.SYNC))) >= 0:
+            data = bytes(self._buffer[found : found + layout.CHUNK_HEAD_BYTES])
+            try:
+                size = parse_head(data).size
+                budget -= size
+                parse_chunk(bytes(self._buffer[found : found + size]))
+            except FormatError:
+                continue
+            error = Truncated(f"bytes are missing from the {layout.chunk_name(self._head.type)}", self.offset)
+            self._lost = (self.offset, error)
+            self._head = None
+            self._position = found
+            return True
+        return False
 
     def _read_prologue(self) -> bool:
         data = bytes(self._buffer[: layout.PROLOGUE_BYTES])

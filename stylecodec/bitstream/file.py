@@ -65,6 +65,7 @@ def check(source: Source) -> StreamReport:
         reader = StreamReader(strict=False)
         while block := file.read(_BLOCK_BYTES):
             reader.feed(block)
+        reader.flush()
         return reader.close()
     finally:
         if opened:
@@ -293,7 +294,7 @@ class StreamFile:
             end = -1 if number < 0 else int(self._first_frames[number] + self._group_counts[number])
             if frame >= end:
                 until = int(self._first_frames[number + 1])
-                raise CorruptChunk(f"frames {frame} to {until - 1} are missing from this file")
+                raise CorruptChunk(f"missing from this file: {layout.frame_range(frame, until - 1)}")
             group = self.group(number)
             last = min(end, stop)
             inside = slice(frame - group.first_frame, last - group.first_frame)
@@ -330,9 +331,9 @@ class StreamFile:
         """One chunk, checked; its length is held against limit and file before it is read."""
         head = parse_head(self._read(offset, layout.CHUNK_HEAD_BYTES), offset)
         if head.type != chunk_type:
-            raise CorruptChunk(f"a {layout.chunk_name(head.type)} is where the index has another", offset)
+            raise CorruptChunk(f"the index is wrong: a different chunk, the {layout.chunk_name(head.type)}, is here", offset)
         if offset + head.size > self.size:
-            raise Truncated(f"the file ends inside a {layout.chunk_name(head.type)}", self.size)
+            raise Truncated(f"the file ends inside the {layout.chunk_name(head.type)}", self.size)
         return parse_chunk(self._read(offset, head.size), offset)
 
     def _load_header(self) -> StreamHeader:
@@ -376,9 +377,8 @@ class StreamFile:
         reader = StreamReader(strict=False, on_chunk=lambda entry, size: found.append((entry, size)))
         self._file.seek(0)
         while block := self._file.read(_BLOCK_BYTES):
-            for event in reader.feed(block):
-                if isinstance(event, FrameGroup):
-                    first_frames.append(event.first_frame)
+            first_frames += (e.first_frame for e in reader.feed(block) if isinstance(e, FrameGroup))
+        first_frames += (e.first_frame for e in reader.flush() if isinstance(e, FrameGroup))
         report = reader.close()
         closing = (ChunkType.INDEX, ChunkType.END)
         kept = [(entry, size) for entry, size in found if entry.type not in closing]

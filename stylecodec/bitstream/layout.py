@@ -199,3 +199,8 @@ def chunk_name(chunk_type: int) -> str:
         return f"{ChunkType(chunk_type).name} chunk"
     except ValueError:
         return f"chunk of unknown type 0x{chunk_type:02x}"
+
+
+def frame_range(first: int, last: int) -> str:
+    """What a message calls the frames first..last."""
+    return f"frame {first}" if first == last else f"frames {first} to {last}"

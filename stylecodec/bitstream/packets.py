@@ -140,7 +140,7 @@ class StreamHeader:
         fields = layout.HEADER_HEAD.parse(data)
         if fields.profile != Profile.RAW:
             raise UnsupportedVersion(f"profile {fields.profile} is not known to this reader", offset)
-        if fields.flags & ~(layout.HeaderFlag.CROP | layout.HeaderFlag.LIVE):
+        if fields.flags & ~int(layout.HeaderFlag.CROP | layout.HeaderFlag.LIVE):
             raise CorruptChunk("a reserved flag of the stream header is set", offset + 1)
         if fields.rate_denominator == 0:
             raise CorruptChunk("the frame rate has a denominator of zero", offset + 10)
@@ -277,7 +277,7 @@ class FrameGroup:
             raise Truncated(f"a frame group has at least {start} bytes, not {len(data)}", offset + len(data))
         fields = layout.GROUP_HEAD.parse(data)
         located(offset, check_group_numbers, fields.first_frame, fields.count)
-        if fields.flags & ~layout.GroupFlag.TIMES:
+        if fields.flags & ~int(layout.GroupFlag.TIMES):
             raise CorruptChunk("a reserved flag of a frame group is set", offset + start - 1)
         times_at = start + fields.count * layout.PACKET_BYTES
         timed = bool(fields.flags & layout.GroupFlag.TIMES)
@@ -311,9 +311,9 @@ def located(offset: int, make: Callable[..., T], *args: Any, **kwargs: Any) -> T
 def exact_length(data: bytes, size: int, what: str, offset: int) -> None:
     """Raise Truncated or CorruptChunk unless a payload has exactly `size` bytes."""
     if len(data) < size:
-        raise Truncated(f"a {what} of {size:,} bytes has only {len(data):,}", offset + len(data))
+        raise Truncated(f"{what}: only {len(data):,} bytes of {size:,}", offset + len(data))
     if len(data) > size:
-        raise CorruptChunk(f"a {what} of {size:,} bytes has {len(data):,}", offset + size)
+        raise CorruptChunk(f"{what}: {len(data):,} bytes where {size:,} belong", offset + size)
 
 
 def check_group_numbers(first_frame: int, count: int) -> None:
@@ -331,18 +331,18 @@ def check_finite(values: npt.NDArray[np.float16], what: str, offset: int) -> Non
     bad = ~np.isfinite(values)
     if bad.any():
         first = int(bad.argmax())
-        raise CorruptChunk(f"the {what} hold a number that is not finite", offset + first * values.itemsize)
+        raise CorruptChunk(f"{what}: a number is not finite", offset + first * values.itemsize)
 
 
 def finite_fp16(values: npt.ArrayLike, shape: tuple[int, ...], what: str) -> npt.NDArray[np.float16]:
     """A contiguous little-endian float16 array of `shape`, all finite; a view where it is one already."""
     array = np.asarray(values)
     if array.shape != shape:
-        raise CorruptChunk(f"the {what} have shape {list(array.shape)}, not {list(shape)}")
+        raise CorruptChunk(f"{what}: the shape is {list(array.shape)}, not {list(shape)}")
     with np.errstate(over="ignore"):  # what overflows fp16 becomes infinite and is refused here
         array = np.ascontiguousarray(array, dtype=layout.FP16)
     if not np.isfinite(array).all():
-        raise CorruptChunk(f"the {what} hold a number that is not finite in fp16")
+        raise CorruptChunk(f"{what}: a number is not finite in fp16")
     return array
 
 

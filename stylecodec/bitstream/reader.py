@@ -87,6 +87,19 @@ class StreamReader:
         if self._failure is not None:
             raise self._failure
         self._deframer.feed(data)
+        return self._drain()
+
+    def flush(self) -> list[Event]:
+        """No more bytes will come: return what is whole inside an incomplete chunk at the end, if tolerant.
+
+        Only a file with bytes lost near its end has such events; call it before `close`.
+        """
+        events: list[Event] = []
+        while self._deframer.abandon_partial():
+            events += self._drain()
+        return events
+
+    def _drain(self) -> list[Event]:
         events: list[Event] = []
         try:
             while (item := self._deframer.next_chunk()) is not None:
@@ -123,7 +136,7 @@ class StreamReader:
         if self.end is not None:
             tail = max(0, self.end.frame_count - self.next_frame)
             if tail:
-                missing.append(f"frames {self.next_frame} to {self.end.frame_count - 1}")
+                missing.append(layout.frame_range(self.next_frame, self.end.frame_count - 1))
         truncated = cut or unfinished
         if self._strict and truncated:
             where = self._deframer.offset + self._deframer.pending
@@ -142,6 +155,8 @@ class StreamReader:
 
     def _describe_tail(self, chunk_type: int | None, rest: bytes) -> tuple[str, int]:
         """Name the incomplete chunk at the end, and how many frames go with it."""
+        if self._deframer.prologue is None:
+            return "the rest of the first 16 bytes", 0
         if chunk_type is None:
             return f"the rest of a chunk cut after {len(rest)} bytes", 0
         start = layout.CHUNK_HEAD_BYTES
@@ -150,7 +165,7 @@ class StreamReader:
             # The checksum is out of reach: believe the numbers only where they fit what came before.
             if fields.first_frame == self.next_frame and 1 <= fields.count <= layout.MAX_GROUP_FRAMES:
                 last = fields.first_frame + fields.count - 1
-                return f"frames {fields.first_frame} to {last}, in a group cut short", fields.count
+                return f"{layout.frame_range(fields.first_frame, last)}, in a group cut short", fields.count
         return f"the rest of the {layout.chunk_name(chunk_type)} the stream stops in", 0
 
     def _note(self, damage: Damage) -> None:
@@ -194,7 +209,7 @@ class StreamReader:
                 )
             return UnknownChunk(chunk.type, chunk.payload, chunk.offset), 0, 0
         if self.header is None and chunk.type != ChunkType.HEADER:
-            error = CorruptChunk(f"a {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)
+            error = CorruptChunk(f"the {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)
             if self._strict or chunk.type not in (ChunkType.IDENTITY, ChunkType.GROUP):
                 raise error
         match chunk.type:
@@ -243,9 +258,9 @@ class StreamReader:
                 f"a group begins at frame {group.first_frame}, which was given before", chunk.payload_offset
             )
         if group.first_frame > self.next_frame:
-            gap = f"frames {self.next_frame} to {group.first_frame - 1}"
+            gap = layout.frame_range(self.next_frame, group.first_frame - 1)
             if self._strict:
-                raise CorruptChunk(f"{gap} are missing", chunk.payload_offset)
+                raise CorruptChunk(f"missing before this group: {gap}", chunk.payload_offset)
             self._note_missing(gap)
         if group.pts is not None:
             if group.pts[0] <= self._last_pts:

@@ -1,0 +1,418 @@
+"""Write the test vectors of SPEC.md. Deterministic; the vectors change only by running this.
+
+    python format_spec/make_vectors.py            writes vectors/valid and vectors/invalid
+    python format_spec/make_vectors.py --example  prints the worked example of SPEC.md section 9
+
+This is a second writer, made from SPEC.md with `struct` and `zlib` alone. It imports nothing of stylecodec, so
+that a vector and the package agree only if both follow the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+HERE = Path(__file__).parent / "vectors"
+
+MAGIC = bytes.fromhex("8d 53 54 43 0d 0a 1a 0a")
+SYNC = bytes.fromhex("fd 7e fc 7f")
+HEADER, IDENTITY, GROUP, AUDIO_CONFIG, AUDIO, INDEX, END, DELTA = 1, 2, 3, 4, 5, 6, 7, 0x10
+MUST_KNOW = {HEADER, IDENTITY, GROUP}  # written with the mandatory flag
+
+PACK_DIGEST = hashlib.sha256(b"pack of the test vectors").digest()
+INDICES = tuple((i % 26, 3 * i) for i in range(32))
+CROP = (1280, 720, 640.5, 352.25, 410.0)
+Pairs = tuple[tuple[int, int], ...]
+
+
+# --- the parts of a stream, as SPEC.md draws them ------------------------------------------------------------
+
+
+def prologue(major: int = 1, minor: int = 0) -> bytes:
+    head = MAGIC + struct.pack("<BBH", major, minor, 0)
+    return head + struct.pack("<I", crc32(head))
+
+
+def chunk(kind: int, payload: bytes, flags: int | None = None, length: int | None = None) -> bytes:
+    """One chunk; `length` overrides the length field, with a check field that fits it."""
+    flags = int(kind in MUST_KNOW) if flags is None else flags
+    head = SYNC + struct.pack("<BBI", kind, flags, len(payload) if length is None else length)
+    head += struct.pack("<H", crc32(head) & 0xFFFF)
+    return head + payload + struct.pack("<I", crc32(head + payload))
+
+
+def header(
+    rate: tuple[int, int] = (25, 1),
+    size: tuple[int, int] = (1024, 1024),
+    scale: int = 0,
+    name: bytes = b"avatar-1024",
+    indices: Pairs = INDICES,
+    crop: tuple[int, int, float, float, float] | None = CROP,
+    live: bool = False,
+    profile: int = 0,
+    more_flags: int = 0,
+) -> bytes:
+    flags = (crop is not None) | live << 1 | more_flags
+    data = struct.pack("<BBHHIII", profile, flags, *size, *rate, scale) + PACK_DIGEST
+    data += b"".join(struct.pack("<BH", *pair) for pair in indices)
+    data += bytes([len(name)]) + name
+    return data + (struct.pack("<IIddd", *crop) if crop is not None else b"")
+
+
+def latent(seed: int) -> bytes:
+    """18,432 bytes of finite fp16: all zero for seed 0."""
+    return struct.pack("<9216e", *(((seed * i) % 64 - 32 * (seed > 0)) / 16 for i in range(9216)))
+
+
+def identity(data: bytes, slot: int = 0) -> bytes:
+    return bytes([slot, 0]) + hashlib.sha256(data).digest() + data
+
+
+def packet(frame: int) -> list[float]:
+    """35 numbers that fp16 holds exactly: yaw, pitch, roll, alpha 0..31."""
+    angles = [frame * 0.5 - 10, 3 - frame * 0.25, frame * 0.125]
+    return angles + [((frame + 1) * (k + 3) % 41 - 20) / 8 for k in range(32)]
+
+
+def group(
+    first: int,
+    packets: list[list[float]],
+    slot: int = 0,
+    times: list[int] | None = None,
+    count: int | None = None,
+) -> bytes:
+    count = len(packets) if count is None else count
+    data = struct.pack("<QHBB", first, count, slot, times is not None)
+    data += b"".join(struct.pack("<35e", *values) for values in packets)
+    if times is not None:
+        steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        data += struct.pack("<Q", times[0]) + b"".join(struct.pack("<I", step) for step in steps)
+    return data
+
+
+def audio_config(codec: int = 1, channels: int = 1, pre_skip: int = 312, rate: int = 48000) -> bytes:
+    return struct.pack("<BBHI", codec, channels, pre_skip, rate)
+
+
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+
+
+def audio(pts: int, packets: list[bytes]) -> bytes:
+    lengths = b"".join(varint(len(p)) for p in packets)
+    return struct.pack("<qH", pts, len(packets)) + lengths + b"".join(packets)
+
+
+def opus(number: int, size: int = 20) -> bytes:
+    """Opaque bytes behind the first byte of a 20 ms SILK frame."""
+    return bytes([0x08]) + bytes((number * 31 + i) % 256 for i in range(size - 1))
+
+
+def entry(kind: int, payload: bytes, offset: int) -> bytes:
+    """The index entry of a chunk."""
+    slot = count = 0
+    if kind == IDENTITY:
+        slot = payload[0]
+    if kind == GROUP:
+        count, slot = struct.unpack_from("<HB", payload, 8)
+    if kind == AUDIO:
+        count = struct.unpack_from("<H", payload, 8)[0]
+    return struct.pack("<QBBH", offset, kind, slot, count)
+
+
+def stream(*parts: tuple[int, bytes], index: bool = True, end: bool = True) -> bytes:
+    """Prologue, the chunks, and what belongs at the end."""
+    data, entries, frames = prologue(), b"", 0
+    for kind, payload in parts:
+        entries += entry(kind, payload, len(data))
+        frames += struct.unpack_from("<H", payload, 8)[0] if kind == GROUP else 0
+        data += chunk(kind, payload)
+    return data + (closing(len(data), entries, frames, index) if end else b"")
+
+
+def closing(offset: int, entries: bytes, frames: int, index: bool = True) -> bytes:
+    table = chunk(INDEX, entries) if index else b""
+    length = offset + len(table) + 40
+    return table + chunk(END, struct.pack("<QQQ", offset if index else 0, frames, length))
+
+
+# --- valid -------------------------------------------------------------------------------------------------------
+
+
+def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[str, Any]:
+    """What a reader must produce, from what went in."""
+    groups, unknown, sound = [], [], []
+    identities: dict[int, str] = {}
+    for kind, payload in parts:
+        if kind == IDENTITY:
+            identities[payload[0]] = hashlib.sha256(payload[34:]).hexdigest()
+        elif kind == GROUP:
+            first, count, slot, timed = struct.unpack_from("<QHBB", payload)
+            packets = payload[12 : 12 + 70 * count]
+            numbers = struct.unpack(f"<{35 * count}e", packets)
+            groups.append({"first_frame": first, "identity": slot, "packets": packets.hex(), "sum": sum(numbers)})
+            if timed:
+                times = [struct.unpack_from("<Q", payload, 12 + 70 * count)[0]]
+                for (step,) in struct.iter_unpack("<I", payload[20 + 70 * count :]):
+                    times.append(times[-1] + step)
+                groups[-1]["pts"] = times
+        elif kind == AUDIO:
+            sound.append({"first_packet_pts": struct.unpack_from("<q", payload)[0], "bytes": len(payload)})
+        elif kind > END:
+            unknown.append({"type": kind, "payload": payload.hex()})
+    frames = sum(len(g["packets"]) // 140 for g in groups)
+    account = dict.fromkeys(
+        ("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0
+    )
+    names = {HEADER: "header", IDENTITY: "identity", GROUP: "packets", AUDIO_CONFIG: "audio", AUDIO: "audio"}
+    names[DELTA] = "personalization"
+    for kind, payload in parts:
+        account[names.get(kind, "other")] += 16 + len(payload)
+    account["header"] += 16
+    account["total"] = len(data)
+    account["index"] = len(data) - sum(v for k, v in account.items() if k != "total")
+    fields = {
+        "frames": frames,
+        "identities": {str(slot): digest for slot, digest in sorted(identities.items())},
+        "groups": groups,
+        "audio": sound,
+        "unknown": unknown,
+        "bytes": account,
+    }
+    return fields | more
+
+
+def example_parts() -> list[tuple[int, bytes]]:
+    """The worked example: one frame, no crop geometry, the zero latent."""
+    plain = header(crop=None, name=b"demo", indices=tuple((0, i) for i in range(32)))
+    return [(HEADER, plain), (IDENTITY, identity(latent(0))), (GROUP, group(0, [[1.0, -2.0, 0.5] + [0.0] * 32]))]
+
+
+def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
+    vectors: dict[str, tuple[bytes, dict[str, Any]]] = {}
+
+    def add(name: str, parts: list[tuple[int, bytes]], data: bytes | None = None, **more: Any) -> None:
+        made = stream(*parts) if data is None else data
+        vectors[name] = (made, describe(made, parts, **({"fps": "25", "size": [1024, 1024]} | more)))
+
+    frames = [packet(t) for t in range(6)]
+    head, face = (HEADER, header()), (IDENTITY, identity(latent(7)))
+    second = (IDENTITY, identity(latent(11), 1))
+    add("example", example_parts())
+    small = [head, face, (GROUP, group(0, frames[:2])), (GROUP, group(2, frames[2:3]))]
+    add("raw_small", small)
+    add("empty", [head])
+    add("no_index", small, stream(*small, index=False))
+    add("newer_minor", small, prologue(1, 7) + stream(*small)[16:])
+    sound = [(AUDIO_CONFIG, audio_config()), (AUDIO, audio(-312, [opus(0), opus(1, 200), opus(2, 1)]))]
+    more_sound = (AUDIO, audio(2568, [opus(3)]))
+    add("audio", [head, sound[0], face, small[2], sound[1], small[3], more_sound])
+    add(
+        "identities",
+        [head, face, (GROUP, group(0, frames[:2])), second, (GROUP, group(2, frames[2:3], 1)), head, face]
+        + [(GROUP, group(3, frames[3:]))],
+    )
+    times = [[0, 3000, 7503], [9000, 4_000_000_000, 4_000_000_001]]
+    timed = (HEADER, header(scale=90000, rate=(30000, 1001)))
+    add(
+        "variable_rate",
+        [timed, face, (GROUP, group(0, frames[:3], times=times[0])), (GROUP, group(3, frames[3:], times=times[1]))],
+        fps="30000/1001",
+    )
+    extras = [(0x80, b"private"), (DELTA, b"of a later version"), (0xFF, b"")]
+    add("unknown_skippable", [head, extras[0], face, extras[1], small[2], extras[2]])
+    live = [(HEADER, header(live=True)), face, small[2]]
+    add("live", live, stream(*live, end=False))
+    edge = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 2.0**-14, 1 / 3] + [0.0] * 28
+    widest = header((1000, 1), (1, 16384), name=("ä" * 32).encode(), crop=None, indices=INDICES[:31] + ((63, 8191),))
+    add("edge_values", [(HEADER, widest), face, (GROUP, group(0, [edge]))], fps="1000", size=[1, 16384])
+    return vectors
+
+
+# --- invalid -----------------------------------------------------------------------------------------------------
+
+
+def patched(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
+
+
+def invalid() -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """name -> (bytes, error class and offset of the first fault a strict reader meets, groups before it)."""
+    vectors: dict[str, tuple[bytes, dict[str, Any]]] = {}
+
+    def add(name: str, data: bytes, error: str, offset: int, groups: int = 0) -> None:
+        vectors[name] = (data, {"error": error, "offset": offset, "groups_before": groups})
+
+    head, zero = (HEADER, header()), (IDENTITY, identity(latent(0)))
+    frames = [packet(t) for t in range(4)]
+    one = (GROUP, group(0, frames[:1]))
+    start = stream(head, end=False)
+    faced = stream(head, zero, end=False)
+    body, at = len(start), len(faced)  # where the chunk after the header, after the identity begins
+    whole = stream(head)
+
+    add("magic_other", b"\x89PNG\r\n\x1a\n" + whole[8:], "BadMagic", 0)
+    add("magic_seven_bit", bytes([MAGIC[0] & 0x7F]) + whole[1:], "BadMagic", 0)
+    add("magic_text_mode", whole.replace(b"\r\n", b"\n"), "BadMagic", 4)
+    add("prologue_cut", whole[:10], "Truncated", 10)
+    add("prologue_checksum", patched(whole, 9, b"\x01"), "ChecksumMismatch", 0)
+    add("version_future_major", prologue(2) + whole[16:], "UnsupportedVersion", 8)
+
+    add("header_cut", start[:100], "Truncated", 100)
+    add("header_checksum", patched(start, 60, b"\xff"), "ChecksumMismatch", 16)
+    add("header_missing", stream(zero), "CorruptChunk", 16)
+    add("header_second_differs", stream(head, (HEADER, header((24, 1)))), "CorruptChunk", body)
+    for name, payload, error, place in [
+        ("profile_reserved", header(profile=1), "UnsupportedVersion", 0),
+        ("flag_reserved", header(more_flags=4), "CorruptChunk", 1),
+        ("size_zero", header(size=(0, 1024)), "LimitExceeded", 0),
+        ("rate_denominator_zero", header((25, 0)), "CorruptChunk", 10),
+        ("rate_not_lowest_terms", header((50, 2)), "CorruptChunk", 6),
+        ("rate_too_high", header((1001, 1)), "LimitExceeded", 0),
+        ("index_repeated", header(indices=((1, 1),) * 32), "CorruptChunk", 0),
+        ("name_not_utf8", header(name=b"pack\xff"), "CorruptChunk", 151),
+        ("name_empty", header(name=b""), "LimitExceeded", 0),
+        ("crop_not_finite", header(crop=(640, 480, float("nan"), 0.0, 9.0)), "CorruptChunk", 158),
+        ("too_long", header() + b"\0", "CorruptChunk", len(header())),
+        ("too_short", header()[:-1], "Truncated", len(header()) - 1),
+    ]:
+        add("header_" + name, stream((HEADER, payload)), error, 28 + place)
+
+    add("chunk_no_sync", start + b"\0" + chunk(0x80, b""), "CorruptChunk", body)
+    damaged = patched(chunk(0x80, b"12345678"), 6, b"\x09")
+    add("chunk_length_damaged", start + damaged, "ChecksumMismatch", body)
+    add("chunk_too_long", start + chunk(GROUP, b"", length=75_809), "LimitExceeded", body + 6)
+    add("chunk_unknown_too_long", start + chunk(0x80, b"", length=2**24 + 1), "LimitExceeded", body + 6)
+    add("chunk_unknown_mandatory", start + chunk(0x81, b"new", 1), "UnsupportedVersion", body)
+    add("chunk_delta_mandatory", start + chunk(DELTA, b"delta", 1), "UnsupportedVersion", body)
+
+    add("identity_too_short", start + chunk(IDENTITY, zero[1][:-2]), "Truncated", body + 12 + 18464)
+    add("identity_too_long", start + chunk(IDENTITY, zero[1] + b"\0\0"), "LimitExceeded", body + 6)
+    digest = patched(zero[1], 2, b"\0\0")
+    add("identity_digest", start + chunk(IDENTITY, digest), "ChecksumMismatch", body + 14)
+    nan = patched(latent(0), 100, struct.pack("<e", float("nan")))
+    add("identity_nan", start + chunk(IDENTITY, identity(nan)), "CorruptChunk", body + 12 + 34 + 100)
+    other = chunk(IDENTITY, identity(latent(1)))
+    add("identity_slot_reused", faced + other, "CorruptChunk", at)
+
+    add("group_without_identity", stream(head, one), "CorruptChunk", body + 12 + 10)
+    for name, payload, error, place in [
+        ("count_zero", group(0, []), "CorruptChunk", 0),
+        ("count_too_high", group(0, frames[:1], count=1025), "LimitExceeded", 0),
+        ("count_not_length", group(0, frames[:1], count=2), "Truncated", 82),
+        ("frame_too_high", group(2**40, frames[:1]), "LimitExceeded", 0),
+        ("flag_reserved", patched(one[1], 11, b"\x02"), "CorruptChunk", 11),
+        ("packet_nan", group(0, [[0.0] * 4 + [float("nan")] + [0.0] * 30]), "CorruptChunk", 12 + 8),
+        ("packet_infinite", group(0, [[0.0] * 34 + [float("-inf")]]), "CorruptChunk", 12 + 68),
+        ("first_not_zero", group(1, frames[:1]), "CorruptChunk", 0),
+        ("times_unexpected", group(0, frames[:1], times=[0]), "CorruptChunk", 11),
+    ]:
+        add("group_" + name, faced + chunk(GROUP, payload), error, at + 12 + place)
+    after = faced + chunk(*one)
+    next_at = len(after)
+    add("group_gap", after + chunk(GROUP, group(2, frames[2:])), "CorruptChunk", next_at + 12, 1)
+    add("group_overlap", after + chunk(*one), "CorruptChunk", next_at + 12, 1)
+    add("group_cut", after[:-30], "Truncated", next_at - 30)
+    add("group_checksum", patched(after, next_at - 1, b"\0"), "ChecksumMismatch", at)
+    timed = stream((HEADER, header(scale=1000)), zero, end=False)
+    add("times_missing", timed + chunk(*one), "CorruptChunk", at + 12 + 11)
+    same = group(0, frames[:2], times=[5, 5])
+    add("times_repeated", timed + chunk(GROUP, same), "CorruptChunk", at + 12)
+    early = [chunk(GROUP, group(t, frames[:1], times=[9])) for t in range(2)]
+    add("times_group_repeats", timed + b"".join(early), "CorruptChunk", at + len(early[0]) + 12, 1)
+
+    config = chunk(AUDIO_CONFIG, audio_config())
+    sound_at = body + len(config) + 12
+    add("audio_without_config", start + chunk(AUDIO, audio(0, [opus(0)])), "CorruptChunk", body)
+    add("audio_codec_unknown", start + chunk(AUDIO_CONFIG, audio_config(2)), "UnsupportedVersion", body + 12)
+    add("audio_rate", start + chunk(AUDIO_CONFIG, audio_config(rate=44100)), "CorruptChunk", body + 12)
+    add("audio_no_packets", start + config + chunk(AUDIO, audio(0, [])), "LimitExceeded", sound_at + 8)
+    add("audio_packet_empty", start + config + chunk(AUDIO, audio(0, [b""])), "LimitExceeded", sound_at + 10)
+    padded = struct.pack("<qH", 0, 1) + b"\x85\x00" + opus(0, 5)
+    add("audio_length_padded", start + config + chunk(AUDIO, padded), "CorruptChunk", sound_at + 10)
+    short = audio(0, [opus(0)])[:-1]
+    add("audio_too_short", start + config + chunk(AUDIO, short), "Truncated", sound_at + len(short))
+
+    entries = entry(*head, 16)
+    table = chunk(INDEX, entry(HEADER, head[1], 16) + entry(0x80, b"", 99))
+    add("index_wrong", start + table, "CorruptChunk", body + 12)
+    add("index_half_entry", start + chunk(INDEX, entries[:-1]), "CorruptChunk", body + 12)
+    good = chunk(INDEX, entries)
+    add("index_not_last", start + good + chunk(0x80, b""), "CorruptChunk", body + len(good))
+    end_at, length = body + len(good), len(whole)
+    for name, values, place in [
+        ("index_offset", (body + 1, 0, length), 0),
+        ("frame_count", (body, 1, length), 8),
+        ("stream_length", (body, 0, length + 1), 16),
+    ]:
+        data = start + good + chunk(END, struct.pack("<QQQ", *values))
+        add("end_" + name, data, "CorruptChunk", end_at + 12 + place)
+    add("end_missing", start + good, "Truncated", end_at)
+    add("end_not_last", whole + chunk(0x80, b""), "CorruptChunk", length)
+    live = stream((HEADER, header(live=True)), end=False)
+    add("live_with_index", live + chunk(INDEX, entries), "CorruptChunk", body)
+    return vectors
+
+
+# --- output ------------------------------------------------------------------------------------------------------
+
+
+def files() -> dict[str, bytes]:
+    """Every vector file by its path below vectors/."""
+    made: dict[str, bytes] = {}
+    for folder, vectors in (("valid", valid()), ("invalid", invalid())):
+        for name, (data, expected) in vectors.items():
+            made[f"{folder}/{name}.stc"] = data
+            made[f"{folder}/{name}.json"] = (json.dumps(expected, indent=1) + "\n").encode()
+    return made
+
+
+def example() -> str:
+    """The worked example as hex, one chunk per paragraph, runs of zero shortened."""
+    paragraphs = [prologue()] + [chunk(*part) for part in example_parts()]
+    offset = sum(map(len, paragraphs))
+    data = stream(*example_parts())
+    rest = data[offset:]
+    paragraphs += [rest[:-40], rest[-40:]]
+    lines, place = [], 0
+    for part in paragraphs:
+        row = 0
+        while row < len(part):
+            zeros = len(part) - row - len(part[row:].lstrip(b"\0"))
+            if zeros > 32:
+                lines.append(f"{place + row:5d}  00 * {zeros}")
+                row += zeros
+                continue
+            piece = part[row : row + 16]
+            run = piece.find(bytes(8))
+            if run > 0 and part[row + run :].startswith(bytes(33)):
+                piece = piece[:run]
+            lines.append(f"{place + row:5d}  {piece.hex(' ')}")
+            row += len(piece)
+        lines.append("")
+        place += len(part)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    if "--example" in sys.argv[1:]:
+        print(example())
+        return
+    for folder in ("valid", "invalid"):
+        (HERE / folder).mkdir(parents=True, exist_ok=True)
+    made = files()
+    for path, data in made.items():
+        (HERE / path).write_bytes(data)
+    for path in [*HERE.glob("*/*.stc"), *HERE.glob("*/*.json")]:
+        if path.relative_to(HERE).as_posix() not in made:
+            path.unlink()
+    print(f"{len(made) // 2} vectors, {sum(map(len, made.values())):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
