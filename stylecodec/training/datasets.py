@@ -118,6 +118,11 @@ class HeadsDataset:
             identity=torch.from_numpy(gather("identity")),
         )
 
+    def held_out(self, count: int, size: int = 16) -> list[NDArray[np.int64]]:
+        """Rows of held-out people, `count` at most, spread over all of them, in parts of `size`."""
+        rows = self.validation_rows[:: max(1, len(self.validation_rows) // count)][:count]
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
     def siblings(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """For each row another render of the same person (itself when it is alone)."""
         return np.array([rng.choice(self._siblings[int(self.identity_id[r])]) for r in rows], np.int64)

@@ -45,10 +45,9 @@ def code_loss(code: HybridCode, truth: Batch, alpha: Tensor, encoder: HybridEnco
 def evaluate(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, side: int = 256) -> dict[str, float]:
     """Held-out people, true crops: PSNR of re-rendered pairs, pose error in degrees, correlation of α."""
     rng = np.random.default_rng(2)
-    rows = data.validation_rows[:96]
     quality, pose_error, found, true = [], [], [], []
     device = model.identity_mean.device
-    for part in np.array_split(rows, max(1, len(rows) // 16)):
+    for part in data.held_out(96):
         driving, source = (data.batch(r).to(device) for r in (part, data.siblings(part, rng)))
         x = driving.pictures(256)
         code, person = encoder(x), encoder(source.pictures(256))

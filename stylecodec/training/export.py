@@ -17,6 +17,7 @@ from ..nets.feedforward import HybridEncoder
 from ..nets.identity import IdentityNet
 from ..nets.landmarks import LandmarkNet
 from ..nets.parsing import BiSeNet
+from ..nets.stylegan2 import StyledConv
 from ..packs.card import Pose
 from ..packs.store import ModelPack
 from ..packs.writing import NetworkSource, write_pack
@@ -58,7 +59,7 @@ def networks(work: Path) -> dict[str, NetworkSource]:
     model = _avatar(work)
     generator = model.generator
     for layer in generator.modulated():
-        if hasattr(layer, "noise"):
+        if isinstance(layer, StyledConv):
             layer.noise.zero_()  # this generator draws no noise: its strength was never trained
     with torch.no_grad():
         generator.mapping.w_avg.copy_(model.latent(model.identity_mean[None])[0])

@@ -40,9 +40,8 @@ def forward(model: AvatarModel, batch: Batch, side: int, through_w: Tensor, dtyp
 @torch.no_grad()
 def evaluate(model: AvatarModel, data: HeadsDataset, side: int, count: int = 96) -> dict[str, float]:
     """Mean PSNR on held-out identities, by α and by W."""
-    rows = data.validation_rows[:: max(1, len(data.validation_rows) // count)][:count]
     figures: dict[str, list[Tensor]] = {"alpha": [], "w": []}
-    for part in np.array_split(rows, max(1, len(rows) // 16)):
+    for part in data.held_out(count):
         batch = data.batch(part).to(model.identity_mean.device)
         target = batch.pictures(side)
         for name, flag in (("alpha", False), ("w", True)):

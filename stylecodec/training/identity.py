@@ -35,11 +35,11 @@ class Centres(nn.Module):
 @torch.no_grad()
 def evaluate(net: IdentityNet, data: HeadsDataset) -> dict[str, float]:
     """Held-out people: mean similarity of pairs of the same and of different people, and the verification accuracy."""
-    rows = data.validation_rows[:400]
     device = next(net.parameters()).device
-    parts = (data.batch(part).to(device).pictures(256) for part in np.array_split(rows, 13))
-    vectors = torch.cat([net.embed_aligned(x) for x in parts]).cpu()
-    ids = torch.from_numpy(data.identity_id[rows])
+    parts = data.held_out(400, 32)
+    vectors_of = (data.batch(part).to(device).pictures(256) for part in parts)
+    vectors = torch.cat([net.embed_aligned(x) for x in vectors_of]).cpu()
+    ids = torch.from_numpy(data.identity_id[np.concatenate(parts)])
     similarity, same = vectors @ vectors.t(), ids[:, None] == ids[None]
     pairs = torch.triu(torch.ones_like(same), 1)
     alike, other = similarity[same & pairs], similarity[~same & pairs]

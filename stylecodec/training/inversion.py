@@ -30,7 +30,7 @@ def evaluate(model: AvatarModel, net: E4eEncoder, data: HeadsDataset) -> dict[st
     """Held-out people: PSNR at 256² of inverted crops."""
     device = model.identity_mean.device
     quality = []
-    for part in np.array_split(data.validation_rows[:96], 12):
+    for part in data.held_out(96, 8):
         x = data.batch(part).to(device).pictures(256)
         quality.append(psnr(model.generator(net(x), noise=False, stop_at=256), x))
     return {"psnr": float(torch.cat(quality).mean())}
