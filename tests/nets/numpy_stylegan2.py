@@ -79,7 +79,7 @@ def modulated(weight: Array, style: Array, demodulate: bool) -> Array:
 
 def mapping(state: dict[str, Array], z: Array, layers: int, lr: float) -> Array:
     """z -> w."""
-    x = z / np.sqrt(np.mean(z**2) + 1e-8)
+    x: Array = z / np.sqrt(np.mean(z**2) + 1e-8)
     for i in range(layers):
         x = leaky(linear(x, state[f"mapping.layers.{i}.weight"], state[f"mapping.layers.{i}.bias"], lr))
     return x
