@@ -1,0 +1,205 @@
+"""The stages of encoding in their order, and nothing else.
+
+    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► hold, smooth ──┐
+                          └──► candidates ──► select ──► identity ──────────────────┴──► groups ──► bytes
+
+Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers and one time per
+frame (about 7 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..bitstream import (
+    DEFAULT_TIME_SCALE,
+    MAX_GROUP_FRAMES,
+    PARAMS_PER_FRAME,
+    AudioChunk,
+    AudioConfig,
+    CropGeometry,
+    Identity,
+    Profile,
+    StreamHeader,
+    StreamWriter,
+)
+from ..decoding.muxing import TimedGroup, mux
+from ..errors import FaceNotFound, MediaError
+from ..geometry import CropTransform
+from ..packs.registry import pick_device
+from ..packs.store import ModelPack
+from .feedforward import Crop, FrameCodes, analyse, smooth
+from .options import EncodeOptions
+from .select_id import CandidatePool, IdentityChoice, select
+
+CPU_BATCH = 8
+CUDA_BATCH = 32
+# Frame times that stray from the constant rate by more than this share of a frame are written one by one.
+RATE_TOLERANCE = 0.75
+
+
+@dataclass(frozen=True)
+class AlignedFrame:
+    """One frame of the clip: its time, and the upright crop of the face, or None where there is no face."""
+
+    seconds: float
+    crop: Crop | None
+    transform: CropTransform | None = None  # where the crop lies in the source; its roll is sent
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip as numbers."""
+
+    packets: NDArray[np.float16]  # [n, 35] yaw, pitch, roll in degrees, alpha 0..31
+    seconds: NDArray[np.float64]  # [n] from the first frame
+    held: int  # frames without a face, which repeat their neighbour
+    choice: IdentityChoice
+    crop: CropGeometry | None  # the mean square that the crops were taken from
+
+    @property
+    def identity(self) -> Identity:
+        """The identity to send."""
+        return Identity(self.choice.latent)
+
+
+def encode_frames(
+    frames: Iterable[AlignedFrame],
+    pack: ModelPack,
+    options: EncodeOptions,
+    rate: Fraction,
+    source_size: tuple[int, int] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> EncodedClip:
+    """Encode a clip frame by frame.
+
+    rate: frames per second, for smoothing. source_size: width and height of the source in pixels. `progress` is
+    told the number of frames done. Raises MediaError for a clip without frames, FaceNotFound for one without a face.
+    """
+    device = pick_device(options.device)
+    size = options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
+    pool, squares = CandidatePool(options), _MeanSquare()
+    rows: list[NDArray[np.float16]] = []
+    seconds: list[float] = []
+    for batch in _batches(frames, size):
+        first = len(seconds)
+        seconds += [frame.seconds for frame in batch]
+        rows.append(_packets(batch, first, pack, device, pool, squares))
+        if progress is not None:
+            progress(len(seconds))
+    if not seconds:
+        raise MediaError("the clip has no frames between its start and its end")
+    candidates = pool.candidates()
+    if not candidates:
+        raise FaceNotFound(f"no face was found in the {len(seconds):,} frames of the clip")
+    packets, held = hold(np.concatenate(rows))
+    if options.alpha_smoothing > 0:
+        sigma = options.alpha_smoothing * float(rate)
+        packets[:, 3:] = smooth(packets[:, 3:].astype(np.float32), sigma).astype(np.float16)
+    choice = select(candidates, pack, device, options)
+    return EncodedClip(packets, np.array(seconds) - seconds[0], held, choice, squares.geometry(source_size))
+
+
+def _packets(
+    batch: list[AlignedFrame],
+    first: int,
+    pack: ModelPack,
+    device: torch.device,
+    pool: CandidatePool,
+    squares: _MeanSquare,
+) -> NDArray[np.float16]:
+    """Packets [n, 35] of a batch whose first frame has the number `first`; NaN for frames without a face."""
+    packets = np.full((len(batch), PARAMS_PER_FRAME), np.nan, np.float16)
+    found = [k for k, frame in enumerate(batch) if frame.crop is not None]
+    crops = [frame.crop for frame in batch if frame.crop is not None]
+    if found:
+        codes: FrameCodes = analyse(crops, pack, device)
+        pool.offer([first + k for k in found], crops, codes)
+        transforms = [batch[k].transform for k in found]
+        for transform in transforms:
+            squares.add(transform)
+        packets[found, :2] = codes.pose
+        packets[found, 2] = [0.0 if transform is None else transform.roll_deg for transform in transforms]
+        packets[found, 3:] = codes.alpha
+    return packets
+
+
+def hold(packets: NDArray[np.float16]) -> tuple[NDArray[np.float16], int]:
+    """Fill rows that are NaN with the last row that is not (the first such row before it), and count them."""
+    there = ~np.isnan(packets[:, 0])
+    source = np.maximum.accumulate(np.where(there, np.arange(len(packets)), -1))
+    source[source < 0] = int(there.argmax())
+    return packets[source], int((~there).sum())
+
+
+def stream_bytes(
+    clip: EncodedClip,
+    pack: ModelPack,
+    options: EncodeOptions,
+    rate: Fraction,
+    audio: AudioConfig | None = None,
+    sound: Iterable[AudioChunk] = (),
+) -> Iterator[bytes]:
+    """The clip as a stream, portion by portion; frame times are written when they do not follow `rate`."""
+    numbers = np.arange(len(clip.seconds))
+    variable = bool(np.abs(clip.seconds - numbers / float(rate)).max() > RATE_TOLERANCE / float(rate))
+    header = StreamHeader(
+        rate=rate,
+        width=pack.card.resolution,
+        height=pack.card.resolution,
+        profile=Profile.RAW,
+        pack_name=pack.name,
+        pack_digest=pack.digest,
+        indices=pack.indices,
+        crop=clip.crop,
+        time_scale=DEFAULT_TIME_SCALE if variable else 0,
+    )
+    groups = _groups(clip, options, rate, variable)
+    return mux(StreamWriter(header, audio), clip.identity, groups, sound)
+
+
+def _groups(clip: EncodedClip, options: EncodeOptions, rate: Fraction, variable: bool) -> Iterator[TimedGroup]:
+    step = min(max(round(rate * Fraction(options.group_seconds)), 1), MAX_GROUP_FRAMES)
+    ticks = np.rint(clip.seconds * DEFAULT_TIME_SCALE).astype(np.int64)
+    # Times must increase; subtracting the frame number turns "increase" into "do not decrease" for accumulate.
+    numbers = np.arange(len(ticks))
+    ticks = np.maximum.accumulate(ticks - numbers) + numbers
+    for start in range(0, len(ticks), step):
+        part = slice(start, start + step)
+        if variable:
+            yield TimedGroup(float(ticks[start]) / DEFAULT_TIME_SCALE, clip.packets[part], ticks[part])
+        else:
+            yield TimedGroup(start / float(rate), clip.packets[part])
+
+
+def _batches(frames: Iterable[AlignedFrame], size: int) -> Iterator[list[AlignedFrame]]:
+    waiting = iter(frames)
+    while batch := list(islice(waiting, size)):
+        yield batch
+
+
+class _MeanSquare:
+    """The mean of the squares that crops were taken from."""
+
+    def __init__(self) -> None:
+        self._sum = np.zeros(3)
+        self._count = 0
+
+    def add(self, transform: CropTransform | None) -> None:
+        if transform is not None:
+            self._sum += (*transform.center, transform.side)
+            self._count += 1
+
+    def geometry(self, source_size: tuple[int, int] | None) -> CropGeometry | None:
+        """The mean, or None when nothing is known of the source."""
+        if not self._count or source_size is None:
+            return None
+        x, y, side = (float(value) for value in self._sum / self._count)
+        return CropGeometry(*source_size, x, y, side)

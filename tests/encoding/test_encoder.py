@@ -1,0 +1,141 @@
+"""Aligned frames -> packets, identity and stream."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, StreamFile, check
+from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, hold, stream_bytes
+from stylecodec.encoding.feedforward import analyse, smooth
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.errors import FaceNotFound, MediaError
+from stylecodec.geometry import CropTransform
+from stylecodec.packs.store import ModelPack
+
+RATE = Fraction(25)
+OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2)
+
+
+def crop(seed: int) -> np.ndarray:
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return small.repeat(32, axis=0).repeat(32, axis=1)
+
+
+def frames(count: int, lost: tuple[int, ...] = ()) -> Iterator[AlignedFrame]:
+    for k in range(count):
+        transform = CropTransform((300.0 + k, 200.0), 250.0, roll_deg=k / 4)
+        yield AlignedFrame(k / 25, None if k in lost else crop(k), None if k in lost else transform)
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_pack: ModelPack) -> EncodedClip:
+    return encode_frames(frames(20, lost=(0, 7, 8)), tiny_pack, OPTIONS, RATE, (640, 480))
+
+
+def test_packets_are_the_networks_codes(clip: EncodedClip, tiny_pack: ModelPack) -> None:
+    assert clip.packets.shape == (20, 35)
+    assert clip.packets.dtype == np.float16
+    codes = analyse([crop(5)], tiny_pack, torch.device("cpu"))
+    np.testing.assert_allclose(clip.packets[5, :2], codes.pose[0], atol=0.02)
+    assert clip.packets[5, 2] == 1.25
+    np.testing.assert_allclose(clip.packets[5, 3:], codes.alpha[0], atol=2e-3, rtol=2e-3)
+
+
+def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None:
+    assert clip.held == 3
+    assert np.array_equal(clip.packets[7], clip.packets[6])
+    assert np.array_equal(clip.packets[8], clip.packets[6])
+    assert np.array_equal(clip.packets[0], clip.packets[1])
+    assert not np.array_equal(clip.packets[9], clip.packets[6])
+
+
+def test_the_batch_does_not_matter(clip: EncodedClip, tiny_pack: ModelPack) -> None:
+    options = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, batch=3)
+    again = encode_frames(frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, (640, 480))
+    np.testing.assert_allclose(again.packets, clip.packets, atol=0.02)
+    assert again.choice.frame == clip.choice.frame
+
+
+def test_the_stream_holds_the_clip(clip: EncodedClip, tiny_pack: ModelPack) -> None:
+    data = b"".join(stream_bytes(clip, tiny_pack, OPTIONS, RATE))
+    assert check(io.BytesIO(data)).complete
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert stream.frame_count == 20
+        assert not stream.header.variable_rate
+        assert stream.header.pack_digest == tiny_pack.digest
+        assert stream.header.indices == tiny_pack.indices
+        assert stream.header.crop == CropGeometry(640, 480, 300 + 175 / 17, 200.0, 250.0)
+        assert np.array_equal(stream.packets(0, 20), clip.packets)
+        assert np.array_equal(stream.identity_for(3).latent, clip.choice.latent)
+
+
+def test_groups_and_sound(tiny_pack: ModelPack) -> None:
+    options = EncodeOptions(device="cpu", group_seconds=0.4, identity_average=1)
+    clip = encode_frames(frames(25), tiny_pack, options, RATE)
+    assert clip.crop is None
+    chunks = [AudioChunk(k * 960 - 312, (b"\xf8\xff\xfe",)) for k in range(5)]
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE, AudioConfig(), iter(chunks)))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert [len(group) for group in stream.groups()] == [10, 10, 5]
+        assert list(stream.audio_chunks()) == chunks
+
+
+def test_irregular_times_are_written(tiny_pack: ModelPack) -> None:
+    times = [0.0, 0.04, 0.2, 0.2, 0.24]  # a gap, and two frames at one time
+    clip = encode_frames([AlignedFrame(5 + t, crop(1)) for t in times], tiny_pack, OPTIONS, RATE)
+    with StreamFile.open(io.BytesIO(b"".join(stream_bytes(clip, tiny_pack, OPTIONS, RATE)))) as stream:
+        np.testing.assert_allclose(stream.pts(0, 5), times, atol=2e-5)
+
+
+def test_jitter_below_a_frame_is_no_variable_rate(tiny_pack: ModelPack) -> None:
+    times = [0.0, 0.045, 0.078, 0.12]
+    clip = encode_frames([AlignedFrame(t, crop(1)) for t in times], tiny_pack, OPTIONS, RATE)
+    with StreamFile.open(io.BytesIO(b"".join(stream_bytes(clip, tiny_pack, OPTIONS, RATE)))) as stream:
+        assert not stream.header.variable_rate
+
+
+def test_no_face_and_no_frame(tiny_pack: ModelPack) -> None:
+    with pytest.raises(FaceNotFound, match="no face was found in the 3 frames"):
+        encode_frames(frames(3, lost=(0, 1, 2)), tiny_pack, OPTIONS, RATE)
+    with pytest.raises(MediaError, match="no frames"):
+        encode_frames([], tiny_pack, OPTIONS, RATE)
+
+
+def test_progress(tiny_pack: ModelPack) -> None:
+    seen: list[int] = []
+    encode_frames(frames(10), tiny_pack, OPTIONS, RATE, progress=seen.append)
+    assert seen == [8, 10]
+
+
+def test_poses_stay_within_the_packs_range(tiny_pack: ModelPack) -> None:
+    codes = analyse([crop(k) for k in range(4)], tiny_pack, torch.device("cpu"))
+    assert (np.abs(codes.pose) <= (40, 22)).all()
+
+
+def test_hold_counts() -> None:
+    rows = np.arange(5, dtype=np.float16)[:, None].repeat(35, axis=1)
+    rows[[0, 3]] = np.nan
+    held, count = hold(rows)
+    assert count == 2
+    assert held[:, 0].tolist() == [1, 1, 2, 2, 4]
+
+
+def test_smoothing_over_time(tiny_pack: ModelPack) -> None:
+    alpha = np.zeros((21, 32), np.float32)
+    alpha[10] = 1.0
+    assert smooth(alpha, 0.0) is alpha
+    soft = smooth(alpha, 2.0)
+    assert soft[:, 0].sum() == pytest.approx(1.0, rel=1e-3)
+    assert soft[10, 0] == pytest.approx(1 / (2 * np.sqrt(2 * np.pi)), rel=0.05)
+    assert np.allclose(smooth(np.ones((5, 32), np.float32), 3.0), 1.0)
+    options = EncodeOptions(device="cpu", identity_average=1, alpha_smoothing=0.1)
+    rough = encode_frames(frames(20), tiny_pack, OPTIONS, RATE).packets.astype(np.float32)
+    fine = encode_frames(frames(20), tiny_pack, options, RATE).packets.astype(np.float32)
+    assert np.abs(np.diff(fine[:, 3:], axis=0)).mean() < 0.5 * np.abs(np.diff(rough[:, 3:], axis=0)).mean()
+    assert np.array_equal(fine[:, :3], rough[:, :3])
