@@ -1,0 +1,458 @@
+"""Draws identities with moderngl on EGL (a GPU or Mesa's software rasteriser)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stylecodec.errors import MissingDependency, OptionError
+from stylecodec.training.heads import shaders
+from stylecodec.training.heads.assets import LASHES, Floats, Ints
+from stylecodec.training.heads.camera import (
+    CROP_SCALE,
+    DISTANCE,
+    Crop,
+    Matrix,
+    ffhq_crop,
+    head_matrices,
+    light_matrix,
+    projection,
+    to_picture,
+)
+from stylecodec.training.heads.facial_hair import RootedStrands, beard, brows
+from stylecodec.training.heads.glasses import frame
+from stylecodec.training.heads.hair import STYLES, Hairdresser
+from stylecodec.training.heads.identities import Identity
+from stylecodec.training.heads.model import HeadModel, Posed
+
+Bytes = NDArray[np.uint8]
+SHADOW_SIZE = 512
+HEAD_CENTER = np.array([0.0, 4.5, -0.5])
+_SHADOW_UNIT = 5
+_MESH_LAYOUT = ("3f 3f", "p", "n")
+_STRAND_LAYOUT = ("3f 3f 4f", "p", "t", "a")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One render and its truth.
+
+    image uint8 [S, S, 3] RGB; labels uint8 [S, S] class numbers, or None; landmarks float32 [83, 2] in crop units
+    (0..1, y down); weights float32 [K] as applied (the lids follow the gaze); gaze, yaw, pitch, roll in degrees.
+    """
+
+    image: Bytes
+    labels: Bytes | None
+    landmarks: Floats
+    weights: Floats
+    gaze: tuple[float, float]
+    yaw: float
+    pitch: float
+    roll: float
+    crop: Crop
+
+
+@dataclass
+class _Draw:
+    """Vertex arrays of one group of strands or one frame; `rooted` strands are written anew for every picture."""
+
+    color: Any
+    shadow: Any
+    label: Any
+    vertices: Any
+    indices: Any
+    tint: Floats
+    gloss: float
+    label_class: int
+    rooted: RootedStrands | None = None
+    length: float = 1.0
+    thickness: float = 1.0
+
+    def release(self) -> None:
+        for part in (self.color, self.shadow, self.label, self.vertices, self.indices):
+            if part is not None:
+                part.release()
+
+
+@dataclass
+class Person:
+    """An identity made ready for drawing; release it when done (`with renderer.person(...) as p`)."""
+
+    identity: Identity
+    base: Floats  # [V, 3] resting head
+    hair: _Draw | None
+    glasses: _Draw | None
+    brows: _Draw
+    beard: _Draw | None
+
+    def __enter__(self) -> Person:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        for group in (self.hair, self.glasses, self.brows, self.beard):
+            if group is not None:
+                group.release()
+
+
+def _context() -> tuple[Any, Any]:
+    try:
+        import moderngl
+    except ImportError as error:
+        raise MissingDependency("rendering heads needs moderngl: pip install 'stylecodec[train]'") from error
+    try:
+        return moderngl, moderngl.create_standalone_context(backend="egl", require=330)
+    except Exception as error:  # moderngl raises bare Exception for a missing library or display
+        raise MissingDependency(
+            f"rendering heads needs an EGL driver (Debian: libegl1 libgl1-mesa-dri): {error}"
+        ) from error
+
+
+def _noise(size: int = 256) -> Bytes:
+    """[size, size, 4] tiling smooth noise about 128, seeded."""
+    rng = np.random.default_rng(7)
+    f = np.hypot(*np.meshgrid(np.fft.fftfreq(size) * size, np.fft.fftfreq(size) * size))
+    bands = []
+    for low, high, fall in ((2, 10, 1.2), (6, 30, 1.0), (6, 30, 1.0), (6, 30, 1.0)):
+        spectrum = np.fft.fft2(rng.normal(size=(size, size))) * ((f >= low) & (f < high)) / np.maximum(f, 1) ** fall
+        x = np.real(np.fft.ifft2(spectrum))
+        bands.append(np.clip(0.5 + 0.18 * (x - x.mean()) / x.std(), 0, 1))
+    return np.asarray(np.dstack(bands) * 255, np.uint8)
+
+
+class Renderer:
+    """size: picture side in pixels; supersampling 2 renders at twice the size and averages 2 x 2."""
+
+    def __init__(self, model: HeadModel, size: int = 256, supersampling: int = 2) -> None:
+        if supersampling not in (1, 2):
+            raise OptionError(f"supersampling is 1 or 2, not {supersampling}")
+        if not 16 <= size <= 4096:
+            raise OptionError(f"a picture side of {size} pixels is outside 16..4096")
+        self.model, self.size, self._scale = model, size, supersampling
+        self._gl, self._ctx = _context()
+        self._programs()
+        self._textures()
+        self._targets()
+        self._mesh_buffers()
+        self._hairdresser = Hairdresser(model)
+        self._brows, self._beard = brows(model), beard(model)
+        self._lip_gap = (int(model.assets.landmarks[62]), int(model.assets.landmarks[66]))
+
+    @property
+    def device(self) -> str:
+        """The name that the GL driver gives itself."""
+        return str(self._ctx.info["GL_RENDERER"])
+
+    def close(self) -> None:
+        """Frees the GL context; the renderer and its people are unusable afterwards."""
+        self._ctx.release()
+
+    # ---- set-up
+
+    def _programs(self) -> None:
+        def make(vertex: str, fragment: str) -> Any:
+            return self._ctx.program(vertex_shader=vertex, fragment_shader=fragment)
+
+        s = shaders
+        self._p_mesh, self._p_lash = make(s.MESH_VS, s.MESH_FS), make(s.MESH_VS, s.LASH_FS)
+        self._p_hair, self._p_frame = make(s.HAIR_VS, s.HAIR_FS), make(s.FRAME_VS, s.FRAME_FS)
+        self._p_shadow, self._p_shadow_hair = make(s.SHADOW_VS, s.EMPTY_FS), make(s.SHADOW_HAIR_VS, s.EMPTY_FS)
+        self._p_backdrop, self._p_halve = make(s.SCREEN_VS, s.BACKDROP_FS), make(s.SCREEN_VS, s.HALVE_FS)
+        self._p_label = make(s.MESH_VS, s.LABEL_FS)
+        self._p_label_hair = make(s.LABEL_HAIR_VS, s.LABEL_FLAT_FS)
+        self._p_label_frame = make(s.FRAME_VS, s.LABEL_FLAT_FS)
+
+    def _textures(self) -> None:
+        gl = self._gl
+        self._images = []
+        for array in (*self.model.assets.paint, _noise()):
+            texture = self._ctx.texture(array.shape[1::-1], 4, np.ascontiguousarray(array).tobytes())
+            texture.build_mipmaps()
+            texture.filter = (gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR)
+            self._images.append(texture)
+        for texture in self._images[:3]:
+            texture.repeat_x = texture.repeat_y = False
+
+    def _targets(self) -> None:
+        c, big, small = self._ctx, self.size * self._scale, self.size
+        self._big = c.texture((big, big), 4)
+        self._big.filter = (self._gl.LINEAR, self._gl.LINEAR)
+        self._big_target = c.framebuffer([self._big], c.depth_renderbuffer((big, big)))
+        self._small_target = c.framebuffer([c.texture((small, small), 4)])
+        self._label_target = c.framebuffer([c.texture((small, small), 1)], c.depth_renderbuffer((small, small)))
+        self._shadow_map = c.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
+        self._shadow_map.compare_func = "<="
+        self._shadow_map.filter = (self._gl.LINEAR, self._gl.LINEAR)
+        self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
+        self._shadow_target = c.framebuffer(depth_attachment=self._shadow_map)
+
+    def _mesh_buffers(self) -> None:
+        c, a = self._ctx, self.model.assets
+        self._corner = a.corner_vertex
+        rest = a.vertices[self._corner]
+        t = np.clip((rest[:, 1] + 0.25 * np.maximum(rest[:, 2] - 2, 0) + 14.5) / 6.5, 0, 1)
+        follow = t * t * (3 - 2 * t)
+        material = np.zeros(len(rest), np.float32)
+        material[a.triangles.ravel()] = np.repeat(a.triangle_material, 3)
+        static = np.c_[rest, a.corner_uv, material, follow].astype(np.float32)
+        self._static = c.buffer(static.tobytes())
+        self._moving = c.buffer(reserve=len(rest) * 24, dynamic=True)
+        self._moving_array: Floats = np.zeros((len(rest), 6), np.float32)
+        self._occlusion = c.buffer(reserve=len(rest) * 4, dynamic=True)
+        solid = a.triangles[a.triangle_material != LASHES]
+        self._solid, self._lashes = (
+            c.buffer(x.astype(np.int32).tobytes()) for x in (solid, a.triangles[a.triangle_material == LASHES])
+        )
+
+        def mesh(program: Any, indices: Any) -> Any:
+            content = [
+                (self._moving, *_MESH_LAYOUT),
+                (self._static, "3f 2f 1f 1f", "r", "uv", "material", "follow"),
+                (self._occlusion, "1f", "ao"),
+            ]
+            return c.vertex_array(program, content, indices, skip_errors=True)
+
+        self._a_mesh, self._a_lash = mesh(self._p_mesh, self._solid), mesh(self._p_lash, self._lashes)
+        self._a_label, self._a_shadow = mesh(self._p_label, self._solid), mesh(self._p_shadow, self._solid)
+        corners = c.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32).tobytes())
+        self._a_backdrop = c.vertex_array(self._p_backdrop, [(corners, "2f", "p")])
+        self._a_halve = c.vertex_array(self._p_halve, [(corners, "2f", "p")])
+
+    # ---- people
+
+    def person(self, identity: Identity) -> Person:
+        """Buffers that stay the same for every picture of an identity."""
+        p = identity
+        base = self.model.neutral(p["shape"], p.number("eye_size"), p.number("lid"), p.number("iris_radius"))
+        hair = glasses = whiskers = None
+        if p.hair_style != "bald":
+            hairdo = self._hairdresser.hairdo(p.hair_style, 1 if p.number("part_side") > 0 else -1)
+            vertices = hairdo.place(base - self.model.assets.vertices)
+            hair = self._strands(vertices, hairdo.indices, p["hair"], STYLES[p.hair_style].gloss, shaders.HAIR_CLASS)
+        if p.glasses_style != "none":
+            glasses = self._frame(*frame(self.model, base, p.glasses_style), p["glasses_colour"])
+        brow = self._strands(self._brows.buffer, self._brows.indices, p["brow"], 0.1, 0)
+        brow.rooted, brow.thickness = self._brows, p.number("brow_thickness")
+        if p.number("beard_length") > 0:
+            whiskers = self._strands(
+                self._beard.buffer, self._beard.indices, 0.85 * p["hair"], 0.2, shaders.BEARD_CLASS
+            )
+            whiskers.rooted, whiskers.length = self._beard, p.number("beard_length")
+        return Person(identity, base, hair, glasses, brow, whiskers)
+
+    def _strands(self, vertices: Floats, indices: Ints, tint: Floats, gloss: float, label: int) -> _Draw:
+        v, i = self._ctx.buffer(vertices.tobytes(), dynamic=True), self._ctx.buffer(indices.tobytes())
+
+        def array(program: Any) -> Any:
+            return self._ctx.vertex_array(program, [(v, *_STRAND_LAYOUT)], i, skip_errors=True)
+
+        programs = (self._p_hair, self._p_shadow_hair, self._p_label_hair)
+        return _Draw(*(array(p) for p in programs), v, i, tint, gloss, label)
+
+    def _frame(self, vertices: Floats, indices: Ints, tint: Floats) -> _Draw:
+        v, i = self._ctx.buffer(vertices.tobytes()), self._ctx.buffer(indices.tobytes())
+        color, label = (
+            self._ctx.vertex_array(p, [(v, *_MESH_LAYOUT)], i, skip_errors=True)
+            for p in (self._p_frame, self._p_label_frame)
+        )
+        return _Draw(color, None, label, v, i, tint, 0.0, shaders.GLASSES_CLASS)
+
+    # ---- pictures
+
+    def crop_for(
+        self, person: Person, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, scale: float = CROP_SCALE
+    ) -> Crop:
+        """The aligned crop of this head pose, from the resting face."""
+        head = head_matrices(yaw, pitch, roll)[0]
+        return ffhq_crop(person.base[self.model.assets.landmarks], head, scale)
+
+    def render(
+        self,
+        person: Person,
+        weights: ArrayLike | None = None,
+        gaze: tuple[float, float] = (0.0, 0.0),
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+        *,
+        crop: Crop | None = None,
+        shift: tuple[float, float] = (0.0, 0.0),
+        labels: bool = False,
+    ) -> Picture:
+        """One picture; degrees, weights [K] as in `HeadModel.names`, shift of the head in cm, crop or the aligned one."""
+        model = self.model
+        given = np.zeros(len(model.names), np.float32) if weights is None else np.asarray(weights, np.float32)
+        if given.shape != (len(model.names),):
+            raise OptionError(f"an expression has {len(model.names)} weights, not {given.shape}")
+        posed = model.pose_face(person.base, given, gaze)
+        normals = model.normals(posed.vertices)
+        self._write_vertices(person, posed, normals)
+        head, body = head_matrices(yaw, pitch, roll, shift)
+        view = crop or self.crop_for(person, yaw, pitch, roll)
+        values = self._uniforms(person, posed, head, body, view)
+        self._shadow_pass(person, values)
+        self._color_pass(person, values)
+        image = self._read(self._small_target, 3)
+        ids = self._label_pass(person, values) if labels else None
+        points = to_picture(model.landmarks(posed), head, view)
+        return Picture(image, ids, points, posed.weights, gaze, yaw, pitch, roll, view)
+
+    def _write_vertices(self, person: Person, posed: Posed, normals: Floats) -> None:
+        a = self.model.assets
+        np.take(posed.vertices, self._corner, axis=0, out=self._moving_array[:, :3], mode="clip")
+        np.take(normals, self._corner, axis=0, out=self._moving_array[:, 3:], mode="clip")
+        self._moving.write(self._moving_array)
+        jaw = float(np.clip(self._weight(posed, "jawOpen") / 0.8, 0, 1))
+        ao = (1 - jaw) * a.occlusion_closed + jaw * a.occlusion_open
+        self._occlusion.write(np.clip(1.15 * ao, 0, 1).astype(np.float32)[self._corner])
+        for group in (person.brows, person.beard):
+            if group is not None and group.rooted is not None:
+                group.vertices.write(group.rooted.place(posed.vertices, normals, group.length, group.thickness))
+
+    def _weight(self, posed: Posed, name: str) -> float:
+        i = self.model.index.get(name)
+        return 0.0 if i is None else float(posed.weights[i])
+
+    def _uniforms(self, person: Person, posed: Posed, head: Matrix, body: Matrix, crop: Crop) -> dict[str, Any]:
+        p = person.identity
+        key = p["key_direction"].astype(np.float64)
+        points = posed.vertices[self.model.assets.landmarks].astype(np.float64)
+        lids = {}
+        for name, rows in (("LidR", slice(36, 40)), ("LidL", slice(42, 46))):
+            lids[name] = np.polyfit(points[rows, 0], points[rows, 1], 2)[::-1]
+        gap = float(np.linalg.norm(points[62] - points[66]))
+        return {
+            **lids,
+            "HeadM": head.T,
+            "BodyM": body.T,
+            "ViewProj": projection(crop).T,
+            "ShadowM": light_matrix(key, head).T,
+            "ShadowBias": 0.016,
+            "Camera": np.array([0, 0, DISTANCE]),
+            "HeadC": head[:3, :3] @ HEAD_CENTER + head[:3, 3],
+            "KeyDir": key,
+            "KeyCol": p["key_colour"],
+            "FillDir": p["fill_direction"],
+            "FillCol": p["fill_colour"],
+            "RimDir": p["rim_direction"],
+            "RimCol": p["rim_colour"],
+            "Sky": p["sky"],
+            "Ground": p["ground"],
+            "Skin": p["skin"],
+            "Lip": p["lip"],
+            "Hair": p["hair"],
+            "Brow": p["brow"],
+            "IrisIn": p["iris_inner"],
+            "IrisOut": p["iris_outer"],
+            "Cloth": p["cloth"],
+            "EyeCL": posed.left.center,
+            "EyeCR": posed.right.center,
+            "AxisL": posed.left.axis,
+            "AxisR": posed.right.axis,
+            "LipA": p.number("lip_strength"),
+            "BlushA": p.number("blush"),
+            "ShadowA": p.number("eye_shadow"),
+            "LinerA": p.number("eye_liner"),
+            "LashA": p.number("lashes"),
+            "StubbleA": p.number("stubble"),
+            "ScalpA": 0.0 if p.hair_style == "bald" else 0.9,
+            "BrowA": 0.75,
+            "BeardOn": float(person.beard is not None),
+            "IrisR": p.number("iris_radius"),
+            "Pupil": p.number("pupil"),
+            "Collar": p.number("collar"),
+            "Gloss": p.number("gloss"),
+            "Rosy": p.number("rosy"),
+            "LipOpen": float(np.clip(gap / 0.40 - 0.15, 0, 1)),
+            "Low": p["backdrop_low"],
+            "High": p["backdrop_high"],
+            "Blob": p["blob_colour"],
+            "Place": np.r_[p["blob_place"], p["blob_radius"], p["blob_strength"]],
+            "Tilt": p.number("backdrop_tilt"),
+            "Paint0": 0,
+            "Paint1": 1,
+            "Paint2": 2,
+            "Noise": 3,
+            "ShadowMap": _SHADOW_UNIT,
+        }
+
+    @staticmethod
+    def _set(program: Any, values: dict[str, Any]) -> None:
+        """Writes those values that the program has; integers are texture units."""
+        for name in program:
+            if name in values:
+                value = values[name]
+                if isinstance(value, (int, float)):
+                    program[name].value = value
+                else:
+                    program[name].write(np.asarray(value, np.float32).tobytes())
+
+    def _shadow_pass(self, person: Person, values: dict[str, Any]) -> None:
+        c = self._ctx
+        c.enable(self._gl.DEPTH_TEST)
+        self._shadow_target.use()
+        self._shadow_target.clear(depth=1.0)
+        self._set(self._p_shadow, values)
+        self._a_shadow.render()
+        self._set(self._p_shadow_hair, values)
+        if person.hair is not None:  # a beard shadowing itself only looks noisy
+            person.hair.shadow.render()
+
+    def _color_pass(self, person: Person, values: dict[str, Any]) -> None:
+        c = self._ctx
+        for unit_number, texture in enumerate(self._images):
+            texture.use(unit_number)
+        self._shadow_map.use(_SHADOW_UNIT)
+        self._big_target.use()
+        self._big_target.clear(0, 0, 0, 1, depth=1.0)
+        c.disable(self._gl.DEPTH_TEST)
+        self._set(self._p_backdrop, values)
+        self._a_backdrop.render()
+        c.enable(self._gl.DEPTH_TEST)
+        for program in (self._p_hair, self._p_mesh, self._p_lash, self._p_frame):
+            self._set(program, values)
+        if person.hair is not None:
+            self._draw_strands(person.hair)
+        self._a_mesh.render()
+        for group in (person.brows, person.beard):
+            if group is not None:
+                self._draw_strands(group)
+        self._a_lash.render()
+        if person.glasses is not None:
+            self._set(self._p_frame, {"FrameCol": person.glasses.tint})
+            person.glasses.color.render()
+        c.disable(self._gl.DEPTH_TEST)
+        self._small_target.use()
+        self._big.use(0)
+        self._set(self._p_halve, {"Big": 0})
+        self._a_halve.render()
+
+    def _draw_strands(self, group: _Draw) -> None:
+        self._set(self._p_hair, {"StrandCol": group.tint, "StrandGloss": group.gloss})
+        group.color.render()
+
+    def _label_pass(self, person: Person, values: dict[str, Any]) -> Bytes:
+        c = self._ctx
+        c.enable(self._gl.DEPTH_TEST)
+        self._images[0].use(0)
+        self._label_target.use()
+        self._label_target.clear(0, 0, 0, 0, depth=1.0)
+        for program in (self._p_label, self._p_label_hair, self._p_label_frame):
+            self._set(program, values)
+        self._a_label.render()
+        for group in (person.hair, person.beard, person.glasses):
+            if group is not None:
+                program = self._p_label_frame if group is person.glasses else self._p_label_hair
+                self._set(program, {"Class": float(group.label_class)})
+                group.label.render()
+        return self._read(self._label_target, 1)[..., 0]
+
+    def _read(self, target: Any, components: int) -> Bytes:
+        raw = target.read(components=components, alignment=1)
+        array = np.frombuffer(raw, np.uint8).reshape(self.size, self.size, components)
+        return np.ascontiguousarray(array[::-1])
