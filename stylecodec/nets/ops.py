@@ -44,28 +44,21 @@ def upsample_rgb(image: Tensor) -> Tensor:
     return F.pixel_shuffle(F.conv2d(padded, weight, groups=channels), 2)
 
 
-def fold_up_kernel(weight: Tensor) -> Tensor:
-    """Fold the stride-2 transposed 3x3 convolution and the FIR blur that follows it into one convolution.
+def conv_up(x: Tensor, weight: Tensor) -> Tensor:
+    """Transposed 3x3 convolution of stride 2, then the FIR with gain 4: [N, I, H, W] -> [N, O, 2H, 2W].
 
-    `weight` [O, I, 3, 3] -> [4 O, I, 3, 3]: a plain 3x3 convolution at the low resolution whose outputs, pixel
-    shuffled by 2, equal conv_transpose2d(stride 2) followed by the FIR (gain 4) with padding 1. The composite of a
-    3x3 and a 4x4 kernel is 6x6; its taps of equal parity reach only a 3x3 neighbourhood of the input.
+    `weight` [O, I, 3, 3] in the type of `x`.
     """
-    out_channels, in_channels = weight.shape[:2]
-    fir = fir_kernel(weight.device, weight.dtype) * 4.0
-    # The full correlation of the (flipped-in-place) transposed kernel with the symmetric FIR.
-    composite = F.conv2d(weight.reshape(out_channels * in_channels, 1, 3, 3), fir[None, None], padding=3)
-    composite = composite.reshape(out_channels, in_channels, 6, 6)
-    phases = [composite[:, :, row::2, column::2].flip(2, 3) for row in (0, 1) for column in (0, 1)]
-    return torch.stack(phases, dim=1).reshape(out_channels * 4, in_channels, 3, 3)
+    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    channels = y.shape[1]
+    fir = fir_kernel(y.device, y.dtype) * 4.0
+    return F.conv2d(y, fir.expand(channels, 1, 4, 4), padding=1, groups=channels)
 
 
 class EqualizedLinear(nn.Module):
     """A linear layer whose stored weight has unit variance (times 1 / lr_multiplier)."""
 
-    def __init__(
-        self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
@@ -82,20 +75,21 @@ def modulated_conv(
     weight: Tensor,  # [O, I, k, k], unit variance as stored
     style: Tensor,  # [N, I]
     up: bool = False,
-    demodulate: bool = True,
 ) -> Tensor:
-    """Convolution whose input channels are scaled by `style` (1912.04958 Eq. 1) and demodulated (Eq. 3).
+    """Convolution whose input channels are scaled by `style` (1912.04958 Eq. 1), not yet demodulated.
 
-    Scaling activations before, and normalising them after, one shared convolution equals scaling the weights per
-    sample. Returns [N, O, H, W], or [N, O, 2H, 2W] when `up`. Demodulation sums are kept in float32.
+    Scaling the input of one shared convolution equals scaling its weights per sample. Returns [N, O, H, W], or
+    [N, O, 2H, 2W] when `up`.
     """
-    scaled = weight.float() / math.sqrt(weight[0].numel())
+    scaled = (weight * (1 / math.sqrt(weight[0].numel()))).to(x.dtype)
     x = x * style[:, :, None, None].to(x.dtype)
-    if up:
-        x = F.pixel_shuffle(F.conv2d(x, fold_up_kernel(scaled).to(x.dtype), padding=1), 2)
-    else:
-        x = F.conv2d(x, scaled.to(x.dtype), padding=weight.shape[-1] // 2)
-    if demodulate:
-        energy = style.float().square() @ scaled.square().sum(dim=(2, 3)).t()
-        x = x * torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
-    return x
+    return conv_up(x, scaled) if up else F.conv2d(x, scaled, padding=weight.shape[-1] // 2)
+
+
+def demodulation(weight: Tensor, style: Tensor) -> Tensor:
+    """What brings each output map of modulated_conv back to unit variance (1912.04958 Eq. 3).
+
+    weight [O, I, k, k], style [N, I] -> factors [N, O], in the type of the style.
+    """
+    energy = style.square() @ weight.square().sum(dim=(2, 3)).t() / weight[0].numel()
+    return torch.rsqrt(energy + 1e-8)

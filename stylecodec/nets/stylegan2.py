@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .ops import GAIN, LEAK, EqualizedLinear, modulated_conv, normalize_second_moment, upsample_rgb
+from .ops import GAIN, LEAK, EqualizedLinear, demodulation, modulated_conv, normalize_second_moment, upsample_rgb
 from .stylespace import StyleSpaceLayout
 
 
@@ -74,10 +74,14 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: bool, clamp: float | None) -> Tensor:
         """x [N, I, H, W], style [N, I] -> [N, O, H or 2H, W or 2W]."""
-        x = modulated_conv(x, self.weight, style, up=self.up)
+        # The gain commutes with the leaky ReLU, so demodulation, gain, noise and bias are one fused pass.
+        scale = demodulation(self.weight, style) * GAIN
+        shift = self.bias[:, None, None] * GAIN
         if noise:
-            x = x + (self.noise * self.noise_strength).to(x.dtype)
-        x = F.leaky_relu(x + self.bias[:, None, None].to(x.dtype), LEAK) * GAIN
+            shift = shift + self.noise * (self.noise_strength * GAIN)
+        x = modulated_conv(x, self.weight, style, up=self.up)
+        x = torch.addcmul(shift.to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
+        x = F.leaky_relu(x, LEAK)
         return x if clamp is None else x.clamp(-clamp, clamp)
 
 
@@ -92,7 +96,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, clamp: float | None) -> Tensor:
         """x [N, I, H, W], style [N, I] -> float32 [N, 3, H, W]."""
-        y = modulated_conv(x, self.weight, style, demodulate=False).float() + self.bias[:, None, None]
+        y = modulated_conv(x, self.weight, style).float() + self.bias[:, None, None]
         return y if clamp is None else y.clamp(-clamp, clamp)
 
 

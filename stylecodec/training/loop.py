@@ -148,7 +148,7 @@ class Run:
         """Step numbers until the budget is spent."""
         last_report = last_save = time.monotonic()
         seen_before = self.seen
-        while self.budget.fraction < 1:
+        while self.step == 0 or self.budget.fraction < 1:  # one step at least, so that there is something to save
             for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
                 group["lr"] = base * cosine(self.budget.fraction)
             yield self.step
