@@ -13,6 +13,7 @@ import hashlib
 import json
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -90,7 +91,7 @@ def group(
     data = struct.pack("<QHBB", first, count, slot, times is not None)
     data += b"".join(struct.pack("<35e", *values) for values in packets)
     if times is not None:
-        steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        steps = [b - a for a, b in pairwise(times)]
         data += struct.pack("<Q", times[0]) + b"".join(struct.pack("<I", step) for step in steps)
     return data
 
@@ -214,8 +215,11 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     add("audio", [head, sound[0], face, small[2], sound[1], small[3], more_sound])
     add(
         "identities",
-        [head, face, (GROUP, group(0, frames[:2])), second, (GROUP, group(2, frames[2:3], 1)), head, face]
-        + [(GROUP, group(3, frames[3:]))],
+        [
+            *[head, face, (GROUP, group(0, frames[:2]))],
+            *[second, (GROUP, group(2, frames[2:3], 1))],
+            *[head, face, (GROUP, group(3, frames[3:]))],  # repetitions, as for a late joiner
+        ],
     )
     times = [[0, 3000, 7503], [9000, 4_000_000_000, 4_000_000_001]]
     timed = (HEADER, header(scale=90000, rate=(30000, 1001)))
@@ -229,7 +233,7 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     live = [(HEADER, header(live=True)), face, small[2]]
     add("live", live, stream(*live, end=False))
     edge = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 2.0**-14, 1 / 3] + [0.0] * 28
-    widest = header((1000, 1), (1, 16384), name=("ä" * 32).encode(), crop=None, indices=INDICES[:31] + ((63, 8191),))
+    widest = header((1000, 1), (1, 16384), name=("ä" * 32).encode(), crop=None, indices=(*INDICES[:31], (63, 8191)))
     add("edge_values", [(HEADER, widest), face, (GROUP, group(0, [edge]))], fps="1000", size=[1, 16384])
     return vectors
 
@@ -408,9 +412,9 @@ def main() -> None:
     made = files()
     for path, data in made.items():
         (HERE / path).write_bytes(data)
-    for path in [*HERE.glob("*/*.stc"), *HERE.glob("*/*.json")]:
-        if path.relative_to(HERE).as_posix() not in made:
-            path.unlink()
+    for file in [*HERE.glob("*/*.stc"), *HERE.glob("*/*.json")]:
+        if file.relative_to(HERE).as_posix() not in made:
+            file.unlink()
     print(f"{len(made) // 2} vectors, {sum(map(len, made.values())):,} bytes")
 
 

@@ -331,7 +331,7 @@ class StreamFile:
         """One chunk, checked; its length is held against limit and file before it is read."""
         head = parse_head(self._read(offset, layout.CHUNK_HEAD_BYTES), offset)
         if head.type != chunk_type:
-            raise CorruptChunk(f"the index is wrong: a different chunk, the {layout.chunk_name(head.type)}, is here", offset)
+            raise CorruptChunk(f"the index points at the {layout.chunk_name(head.type)} by mistake", offset)
         if offset + head.size > self.size:
             raise Truncated(f"the file ends inside the {layout.chunk_name(head.type)}", self.size)
         return parse_chunk(self._read(offset, head.size), offset)

@@ -182,7 +182,11 @@ class Identity:
 
     def __post_init__(self) -> None:
         shape = (layout.IDENTITY_ROWS, layout.IDENTITY_DIM)
-        object.__setattr__(self, "latent", finite_fp16(self.latent, shape, "identity"))
+        latent = finite_fp16(self.latent, shape, "identity")
+        if latent.flags.writeable:  # the digest must stay true whatever the caller does to his array
+            latent = latent.copy()
+            latent.flags.writeable = False
+        object.__setattr__(self, "latent", latent)
         if not 0 <= self.slot < layout.MAX_IDENTITIES:
             raise LimitExceeded(f"identity slot {self.slot} is outside 0..{layout.MAX_IDENTITIES - 1}")
 

@@ -208,10 +208,8 @@ class StreamReader:
                     f"the stream needs a reader that knows chunk type 0x{chunk.type:02x}", chunk.offset
                 )
             return UnknownChunk(chunk.type, chunk.payload, chunk.offset), 0, 0
-        if self.header is None and chunk.type != ChunkType.HEADER:
-            error = CorruptChunk(f"the {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)
-            if self._strict or chunk.type not in (ChunkType.IDENTITY, ChunkType.GROUP):
-                raise error
+        if self.header is None and chunk.type != ChunkType.HEADER and self._strict:
+            raise CorruptChunk(f"the {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)
         match chunk.type:
             case ChunkType.HEADER:
                 return self._header(chunk), 0, 0
@@ -291,7 +289,10 @@ class StreamReader:
     def _audio(self, chunk: Chunk) -> tuple[AudioChunk, int, int]:
         audio = AudioChunk.parse(chunk.payload, chunk.payload_offset)
         if self.audio_config is None:
-            raise CorruptChunk("sound precedes its configuration", chunk.offset)
+            if self._strict:
+                raise CorruptChunk("sound precedes its configuration", chunk.offset)
+            if self._last_audio_pts is None:
+                self._note_missing("the audio configuration")
         if self._last_audio_pts is not None and audio.first_packet_pts <= self._last_audio_pts:
             raise CorruptChunk("the times of the audio chunks do not increase", chunk.payload_offset)
         self._last_audio_pts = audio.first_packet_pts

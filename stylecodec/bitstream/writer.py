@@ -56,11 +56,12 @@ class StreamWriter:
 
     def identity(self, identity: Identity) -> bytes:
         """An IDENTITY chunk; the groups that follow use it. A known latent keeps its slot."""
-        slot = self._slots.setdefault(identity.digest, len(self._slots))
+        self._require_open()
+        slot = self._slots.get(identity.digest, len(self._slots))
         data = self._chunk(
             ChunkType.IDENTITY, bytes(replace(identity, slot=slot)), slot=slot, mandatory=True
         )
-        self._slot = slot
+        self._slots[identity.digest] = self._slot = slot
         return data
 
     def use_identity(self, identity: Identity) -> None:
@@ -75,6 +76,7 @@ class StreamWriter:
         packets: [n, 35], n in 1..1024, rounded to fp16: yaw, pitch, roll in degrees, alpha 0..31.
         pts: int64 [n] in ticks of 1/time_scale s; needed if and only if the rate is variable.
         """
+        self._require_open()
         if self._slot is None:
             raise RuntimeError("a group needs an identity before it")
         if (pts is not None) != self.header.variable_rate:
@@ -122,11 +124,14 @@ class StreamWriter:
         self._finished = True
         return data
 
+    def _require_open(self) -> None:
+        if self._finished or not self.bytes_written:
+            raise RuntimeError("the stream is finished" if self._finished else "the stream has not started")
+
     def _chunk(
         self, chunk_type: int, payload: bytes, slot: int = 0, count: int = 0, mandatory: bool = False
     ) -> bytes:
-        if self._finished or not self.bytes_written:
-            raise RuntimeError("the stream is finished" if self._finished else "the stream has not started")
+        self._require_open()
         data = pack_chunk(chunk_type, payload, mandatory)
         # A live stream has no end and no index: its writer must not grow.
         if not self.header.live and len(self._entries) <= layout.MAX_INDEX_ENTRIES:
