@@ -42,11 +42,13 @@ class Renderer:
         if not MIN_SIZE <= self.size <= full:
             raise OptionError(f"the size must be {MIN_SIZE} to {full} pixels, not {self.size}")
         self.level = next(r for r in self.generator.resolutions if r >= self.size)
+        # Maps of strength 0 would be added for nothing.
+        self.noise = any(bool(p.any()) for name, p in self.generator.named_parameters() if "noise_strength" in name)
         self.dtype = (torch.bfloat16 if self.device.type == "cuda" else torch.float32) if dtype is None else dtype
 
     def pictures(self, styles: Sequence[Tensor]) -> Tensor:
         """Styles (one [N, C_l] per layer) -> float32 [N, 3, size, size] in about [-1, 1], not clamped."""
-        images = self.generator.synthesis(styles, stop_at=self.level, dtype=self.dtype)
+        images = self.generator.synthesis(styles, noise=self.noise, stop_at=self.level, dtype=self.dtype)
         return images if self.level == self.size else F.interpolate(images, size=self.size, mode="area")
 
     def render(self, styles: Sequence[Tensor], roll: Tensor | None = None) -> Tensor:

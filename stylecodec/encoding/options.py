@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from ..errors import OptionError
-from ..packs.store import DEFAULT_PACK
+from ..packs.card import DEFAULT_PACK
 
 PRESETS = ("fast",)
 LANDMARKS = ("auto", "pack", "dlib5", "dlib68")

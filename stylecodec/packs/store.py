@@ -21,7 +21,7 @@ from torch import nn
 
 from ..errors import PackCorrupt, PackNotFound
 from ..geometry import Alignment
-from .card import CARD_FILE, MAX_CARD_BYTES, PackCard
+from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, PackCard
 from .registry import build, load_weights, pick_device
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from ..nets.styleflow import HeadPoseFlow
     from ..nets.stylegan2 import Generator
 
-DEFAULT_PACK = "avatar-1024"
 PACKS_VARIABLE = "STYLECODEC_PACKS"  # folders of packs, separated as in PATH
 
 

@@ -1,0 +1,412 @@
+"""Files in, files out: encode, decode, puppet, probe, verify. Here the layers meet.
+
+Every output is written beside its place under a hidden name and takes its final name only when it is whole.
+The layers are imported when they are needed: `probe`, `verify` and puppeteering between streams never load torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check
+from .errors import FormatError, OptionError, Truncated
+from .files import PathLike, check_output, reading, whole_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .decoding.decoder import Decoder, PackChoice, PoseMode
+    from .encoding.encoder import AlignedFrame
+    from .encoding.options import EncodeOptions
+    from .face.align import AlignedTrack
+    from .geometry import CropTransform
+    from .media.opus import OpusTrack
+    from .media.video import VideoReader
+    from .packs.store import ModelPack
+
+    Frame = NDArray[np.uint8]  # [H, W, 3] RGB
+
+Progress = Callable[[str, int, int | None], None]
+"""Told the stage's name, the frames done, and their number where it is known."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+AUDIO_CHUNK_PACKETS = 50  # a second of 20 ms packets
+
+
+class FrontEnd(Protocol):
+    """Finds and aligns the face: face.align.Aligner, or a stand-in."""
+
+    def track(self, frames: Iterable[Frame]) -> AlignedTrack:
+        """The squares of all frames of a clip; FaceNotFound when none shows a face."""
+        ...
+
+    def still(self, image: Frame) -> CropTransform:
+        """The square of one picture; FaceNotFound."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What `encode` wrote."""
+
+    output: str
+    frames: int
+    held: int  # frames without a face, which repeat the one before
+    shots: int  # pieces between which the face jumps
+    fps: float
+    duration_seconds: float
+    bytes: dict[str, int]  # by part; all but "total" add up to the file
+    kbps: dict[str, float]
+    identity: dict[str, Any]  # frame, similarity, averaged, candidates: see encoding.select_id
+    pack: dict[str, str]
+    seconds_taken: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What `decode` wrote."""
+
+    output: str
+    frames: int
+    held: int  # frames missing from a damaged file, which repeat the one before
+    size: int
+    fps: float
+    duration_seconds: float
+    audio: bool
+    device: str
+    seconds_taken: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+def encode(
+    source: PathLike,
+    output: PathLike,
+    options: EncodeOptions | None = None,
+    progress: Progress | None = None,
+    front_end: FrontEnd | None = None,
+) -> EncodeReport:
+    """Encode a video file into an .stc file.
+
+    Raises MediaError (missing, no video), FaceNotFound, PackError, OptionError, OutputError.
+    """
+    from .encoding.encoder import encode_frames, stream_bytes
+    from .encoding.options import EncodeOptions
+    from .media.audio import encode_opus
+    from .media.video import VideoReader
+    from .packs.store import open_pack
+
+    begun = perf_counter()
+    options = options or EncodeOptions()
+    check_output(output, source)
+    reader = VideoReader(source)
+    pack = open_pack(options.pack)
+    front_end = front_end or _aligner(pack, options)
+    sound = None
+    if options.audio and reader.has_audio:
+        sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
+    total = _frames_between(reader, options)
+    tell = progress or _silent
+    track = front_end.track(_counted(reader, options, lambda done: tell("finding the face", done, total)))
+    clip = encode_frames(
+        _aligned(reader, options, track),
+        pack,
+        options,
+        reader.rate,
+        (reader.width, reader.height),
+        lambda done: tell("encoding", done, total),
+    )
+    config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
+    with whole_file(output) as file:
+        for portion in stream_bytes(clip, pack, options, reader.rate, config, _audio_chunks(sound)):
+            file.write(portion)
+    facts = probe(output)
+    return EncodeReport(
+        output=str(output),
+        frames=len(clip.packets),
+        held=clip.held,
+        shots=track.report.shots,
+        fps=facts["fps"],
+        duration_seconds=facts["duration_seconds"],
+        bytes=facts["bytes"],
+        kbps=facts["kbps"],
+        identity={
+            "frame": clip.choice.frame,
+            "similarity": round(clip.choice.similarity, 4),
+            "averaged": clip.choice.averaged,
+            "candidates": clip.choice.candidates,
+        },
+        pack=facts["pack"],
+        seconds_taken=round(perf_counter() - begun, 3),
+    )
+
+
+def decode(
+    source: PathLike,
+    output: PathLike,
+    size: int | None = None,
+    device: str = "auto",
+    pose: PoseMode = "restore",
+    pack: PackChoice = None,
+    audio: bool = True,
+    partial: bool = False,
+    progress: Progress | None = None,
+) -> DecodeReport:
+    """Render an .stc file into a video (.mp4, .mkv or .webm) with its sound.
+
+    size: even number of pixels per side, 16 to 1024 (the default). partial: of a damaged or incomplete file, decode
+    what is whole and hold the picture where frames are missing; without it such a file is an error.
+    Raises FormatError, PackError, OptionError, MediaError (missing file), OutputError.
+    """
+    from .decoding.decoder import Decoder
+    from .media.writer import VideoWriter
+
+    begun = perf_counter()
+    if size is not None and size % 2:
+        raise OptionError(f"a video needs an even size, not {size}")
+    check_output(output, source)
+    tell = progress or _silent
+    with reading(source), Decoder.open(source, device, pack, size, pose, as_numpy=True) as decoder:
+        stream = decoder.stream
+        _require_whole(stream, partial)
+        sound = _opus_track(stream) if audio else None
+        header, count, held = stream.header, 0, 0
+        rate = None if header.variable_rate else header.rate
+        with VideoWriter(output, decoder.size, decoder.size, rate, sound) as writer:
+            for number, picture, repeated in _pictures(decoder, partial):
+                seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
+                writer.write(picture, seconds)
+                count, held = count + 1, held + repeated
+                tell("rendering", count, len(decoder))
+        return DecodeReport(
+            output=str(output),
+            frames=count,
+            held=held,
+            size=decoder.size,
+            fps=decoder.fps,
+            duration_seconds=stream.duration_seconds,
+            audio=sound is not None,
+            device=str(decoder.device),
+            seconds_taken=round(perf_counter() - begun, 3),
+        )
+
+
+def puppet(
+    source: PathLike,
+    driving: PathLike,
+    output: PathLike,
+    pack: PackChoice = None,
+    device: str = "auto",
+    front_end: FrontEnd | None = None,
+) -> dict[str, Any]:
+    """Give a stream another identity: that of another .stc file, or of a picture of a face; returns `probe(output)`.
+
+    Motion, times and sound are those of `driving`. pack: for a picture, the pack to encode it with; by default the
+    one that the driving stream names.
+    """
+    from .decoding.puppet import check_same_pack, puppet
+
+    check_output(output, source, driving)
+    given = None
+    if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
+        with reading(source), StreamFile.open(os.fspath(source)) as stream:
+            given = stream.header, _first_identity(stream)
+    with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
+        _require_whole(motion, partial=False)
+        if given is None:
+            identity = _picture_identity(source, motion.header, pack, device, front_end)
+        else:
+            header, identity = given
+            check_same_pack(header, motion.header)
+        with whole_file(output) as file:
+            for portion in puppet(identity, motion):
+                file.write(portion)
+    return probe(output)
+
+
+def probe(path: PathLike) -> dict[str, Any]:
+    """What a stream is, without decoding it: frames, rate, pack, sound, bytes and kilobits per second by part."""
+    with reading(path), StreamFile.open(os.fspath(path)) as stream:
+        header, account, seconds = stream.header, stream.byte_account(), stream.duration_seconds
+        report = stream.report
+        config = stream.audio_config
+        crop = header.crop
+        return {
+            "file": os.fspath(path),
+            "frames": stream.frame_count,
+            "fps": round(float(header.rate), 6),
+            "rate": f"{header.rate.numerator}/{header.rate.denominator}",
+            "variable_rate": header.variable_rate,
+            "duration_seconds": round(seconds, 6),
+            "width": header.width,
+            "height": header.height,
+            "profile": header.profile.name.lower(),
+            "pack": {"name": header.pack_name, "digest": header.pack_digest.hex()},
+            "identities": len({i.digest for i in stream.identities}),
+            "groups": stream.group_count,
+            "live": header.live,
+            "complete": stream.complete,
+            "missing": list(report.missing) if report else [],
+            "audio": {"codec": "opus", **dataclasses.asdict(config)} if config else None,
+            "source": dataclasses.asdict(crop) if crop else None,
+            "bytes": account,
+            "kbps": {
+                part: round(account[part] * 8 / seconds / 1000, 3) if seconds else 0.0
+                for part in ("total", "packets", "audio")
+            },
+        }
+
+
+def verify(path: PathLike) -> StreamReport:
+    """Read every byte of a stream and report what is whole, damaged and missing."""
+    with reading(path):
+        return check(os.fspath(path))
+
+
+# --- encoding ---------------------------------------------------------------------------------------------
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
+def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
+    from .face.align import Aligner
+    from .face.landmarks import make_landmarker
+
+    choice = options.landmarks
+    if choice == "auto":
+        choice = "pack" if pack.has("landmarks") else "dlib5"
+    net = pack.landmarks(options.device) if choice == "pack" else None
+    return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
+
+
+def _frames_between(reader: VideoReader, options: EncodeOptions) -> int:
+    seconds = reader.timing.seconds
+    end = float("inf") if options.duration is None else options.start + options.duration
+    return int(((seconds >= options.start - 0.002) & (seconds < end - 0.002)).sum())
+
+
+def _counted(reader: VideoReader, options: EncodeOptions, tell: Callable[[int], None]) -> Iterator[Frame]:
+    for done, (_, frame) in enumerate(reader.frames(options.start, options.duration), 1):
+        yield frame
+        tell(done)
+
+
+def _aligned(reader: VideoReader, options: EncodeOptions, track: AlignedTrack) -> Iterator[AlignedFrame]:
+    """The second pass over the clip: the crops of the frames that show a face."""
+    from .encoding.encoder import AlignedFrame
+    from .encoding.feedforward import CROP_SIZE
+    from .face.warp import warp
+
+    timed = reader.frames(options.start, options.duration)
+    for number, (seconds, frame) in zip(range(len(track)), timed, strict=False):
+        if track.found[number]:
+            transform = track[number]
+            yield AlignedFrame(seconds, warp(frame, transform, CROP_SIZE), transform)
+        else:
+            yield AlignedFrame(seconds, None)
+
+
+def _audio_chunks(sound: OpusTrack | None) -> Iterator[AudioChunk]:
+    """Chunks of a second; a stream counts audio time from the first frame, a track from the decoder's start."""
+    packets = sound.packets if sound else ()
+    for start in range(0, len(packets), AUDIO_CHUNK_PACKETS):
+        part = packets[start : start + AUDIO_CHUNK_PACKETS]
+        yield AudioChunk(part[0].pts - (sound.pre_skip if sound else 0), tuple(packet.data for packet in part))
+
+
+def _picture_identity(
+    picture: PathLike, header: StreamHeader, pack: PackChoice, device: str, front_end: FrontEnd | None
+) -> Identity:
+    from .decoding.decoder import matching_pack
+    from .encoding.feedforward import CROP_SIZE, analyse
+    from .encoding.options import EncodeOptions
+    from .face.warp import warp
+    from .media.video import read_image
+    from .packs.registry import pick_device
+
+    model = matching_pack(header, pack)
+    image = read_image(picture)
+    front_end = front_end or _aligner(model, EncodeOptions(device=device))
+    crop = warp(image, front_end.still(image), CROP_SIZE)
+    return Identity(analyse([crop], model, pick_device(device)).w_id[0])
+
+
+def _first_identity(stream: StreamFile) -> Identity:
+    if not stream.identities:
+        raise FormatError("the stream holds no identity")
+    return stream.identities[0]
+
+
+# --- decoding ---------------------------------------------------------------------------------------------
+
+
+def _require_whole(stream: StreamFile, partial: bool) -> None:
+    if partial:
+        if not stream.frame_count:
+            raise Truncated("not one group of frames is whole")
+        return
+    if not stream.complete:
+        report = stream.report
+        missing = "; ".join(report.missing) if report and report.missing else "damaged parts"
+        raise Truncated(f"the file is not whole, missing: {missing}; decode it with --partial to get the rest")
+    if not stream.frame_count:
+        raise FormatError("the stream holds no frames")
+
+
+def _pictures(decoder: Decoder, partial: bool) -> Iterator[tuple[int, Frame, bool]]:
+    """(number, picture, is it a repetition) of every frame; gaps of a partial file repeat the picture before them.
+
+    With variable times nothing is repeated: the picture before a gap stays on screen until the next one's time.
+    """
+    if not partial:
+        for number, frame in enumerate(decoder):
+            yield number, cast("Frame", frame), False
+        return
+    stream, expected, last = decoder.stream, 0, None
+    for number in range(stream.group_count):
+        try:
+            group = stream.group(number)
+            stream.identity_for(group.first_frame)
+        except FormatError:
+            continue
+        for offset, frame in enumerate(decoder.frames(group.first_frame, group.end_frame)):
+            picture = cast("Frame", frame)
+            if not offset and not stream.header.variable_rate:
+                for missing in range(expected, group.first_frame):
+                    yield missing, picture if last is None else last, True
+            yield group.first_frame + offset, picture, False
+            last = picture
+        expected = group.end_frame
+
+
+def _opus_track(stream: StreamFile) -> OpusTrack | None:
+    """The stream's sound as the muxer takes it: times from the decoder's start, never backwards."""
+    from .media.opus import OpusPacket, OpusTrack
+
+    config = stream.audio_config
+    if config is None:
+        return None
+    packets, played = [], 0
+    for chunk in stream.audio_chunks():
+        pts = chunk.first_packet_pts + config.pre_skip
+        for data, duration in zip(chunk.packets, chunk.durations, strict=True):
+            if pts >= played:
+                packets.append(OpusPacket(pts, duration, data))
+                played = pts + duration
+            pts += duration
+    return OpusTrack(config.sample_rate, config.channels, config.pre_skip, tuple(packets)) if packets else None

@@ -1,0 +1,94 @@
+"""Progress of long work on stderr: a bar on a terminal, lines in a log, nothing in the first two seconds."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+QUIET_SECONDS = 2.0  # work that is done by then shows no progress
+LINE_SECONDS = 5.0  # between two lines in a log
+
+
+class ProgressDisplay:
+    """Called as api.Progress; a context manager that leaves the terminal as it was.
+
+    shown: True or False; None shows progress where stderr is a terminal.
+    """
+
+    def __init__(self, shown: bool | None = None) -> None:
+        terminal = sys.stderr.isatty()
+        self._shown = terminal if shown is None else shown
+        self._terminal = terminal
+        self._begun = monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._stage_begun = self._begun
+        self._next_line = self._begun + QUIET_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """`done` frames of `total` of this stage."""
+        now = monotonic()
+        if stage != self._stage:
+            self._stage, self._stage_begun, self._task = stage, now, None
+        if not self._shown or now - self._begun < QUIET_SECONDS:
+            return
+        if self._terminal:
+            self._draw(stage, done, total)
+        elif now >= self._next_line:
+            self._next_line = now + LINE_SECONDS
+            of = "" if total is None else f" of {total}"
+            rate = done / max(now - self._stage_begun, 1e-3)
+            print(f"{stage}: {done}{of} frames, {rate:.1f} per second", file=sys.stderr, flush=True)
+
+    def _draw(self, stage: str, done: int, total: int | None) -> None:
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+        if self._task is None:
+            # The stage may have begun unseen; start its clock at its first visible frame.
+            self._task = self._bar.add_task(stage, total=total, completed=done)
+        self._bar.update(self._task, completed=done, total=total)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f} frames/s")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
