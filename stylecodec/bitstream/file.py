@@ -223,15 +223,19 @@ class StreamFile:
 
         Raises IndexError outside 0..frame_count, CorruptChunk for frames missing from a damaged file.
         """
+        self._check_size(start, stop)
         packets = np.empty((stop - start, layout.PARAMS_PER_FRAME), np.float32)
         for group, inside, outside in self._parts(start, stop):
             packets[outside] = group.packets[inside]
         return packets
 
     def pts(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        """Presentation times of frames start..stop-1, in seconds, float64 [stop - start]."""
+        """Presentation times of frames start..stop-1, in seconds, float64 [stop - start].
+
+        Raises as `packets` does.
+        """
+        self._check_size(start, stop)
         if not self.header.variable_rate:
-            self._check_range(start, stop)
             rate = self.header.rate
             return np.arange(start, stop, dtype=np.float64) * rate.denominator / rate.numerator
         times = np.empty(stop - start, np.float64)
@@ -284,6 +288,13 @@ class StreamFile:
     def _check_range(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.frame_count:
             raise IndexError(f"frames {start}..{stop} are outside 0..{self.frame_count}")
+
+    def _check_size(self, start: int, stop: int) -> None:
+        """Refuse, before anything of that size is made, more frames than the file holds."""
+        self._check_range(start, stop)
+        held = int(self._group_counts.sum())
+        if stop - start > held:  # a damaged file may jump to frame 2^40
+            raise CorruptChunk(f"missing from this file: {stop - start - held:,} of {stop - start:,} frames")
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[FrameGroup, slice, slice]]:
         """Groups that hold start..stop-1: each with the slice of its frames and of the result."""

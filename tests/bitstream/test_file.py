@@ -188,6 +188,19 @@ def test_frames_missing_from_a_scanned_file(small_stream: bytes) -> None:
         assert assert_account_adds_up(stream)["other"] > 0
 
 
+def test_a_jump_to_a_high_frame_number_allocates_nothing() -> None:
+    writer = StreamWriter(make_header(), live=True)
+    data = writer.start() + writer.identity(make_identity()) + writer.group(make_packets(2))
+    writer.frame_count = 2**40 - 2
+    data += writer.group(make_packets(2))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert stream.frame_count == 2**40
+        for read in (stream.packets, stream.pts):
+            with pytest.raises(CorruptChunk, match="missing from this file"):
+                read(0, 2**40)
+        assert len(stream.packets(2**40 - 2, 2**40)) == 2
+
+
 def test_a_missing_identity_is_an_error_when_asked_for(small_stream: bytes) -> None:
     broken = bytearray(small_stream[:-1])
     broken[5000] ^= 1
