@@ -27,7 +27,7 @@ ALPHA_INDICES: tuple[tuple[int, int], ...] = tuple(
     (layer, channel) for layer, count in ((5, 6), (6, 6), (8, 6), (9, 6), (11, 4), (12, 4)) for channel in range(count)
 )
 EXPRESSIONS = 55
-FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 4}
+FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 2}
 ALPHA_GAIN = 3.0  # raw style units per unit of the expression net's output
 
 
