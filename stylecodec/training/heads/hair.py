@@ -190,7 +190,7 @@ def _curly_length(r: Roots, rng: np.random.Generator) -> Array:
     return rng.uniform(3.6, 5.6, len(r.top)) * (0.6 + 0.5 * r.top)
 
 
-_LONG = {"face_opening": True, "points": 15, "width": 0.30, "stiffness": 0.6, "count": 2400}
+_LONG = {"face_opening": True, "points": 13, "width": 0.32, "stiffness": 0.6, "count": 1400}
 STYLES: dict[str, Style] = {
     "buzz": Style(_buzz, _between(0.4, 0.6), 3600, 3, 0.13, 0.2, 0.0, gloss=0.3),
     "crop": Style(_crop, _by_top(0.25, 1.8, 1.6, 0.9), 3200, 6, 0.18, 0.6, 0.5, gloss=0.6),
@@ -200,7 +200,7 @@ STYLES: dict[str, Style] = {
     "pixie": Style(_pixie, _by_top(0.15, 5.0, 0.0, 2.8), width=0.24, volume=0.7),
     "bob": Style(_bob, _hanging(15.5), volume=1.1, **_LONG),  # type: ignore[arg-type]
     "long": Style(_fall, _hanging(27), volume=0.7, middle_part=True, **_LONG),  # type: ignore[arg-type]
-    "wavy": Style(_fall, _hanging(24), volume=1.15, wave=(0.42, 1.0, 0.5), **(_LONG | {"points": 18})),  # type: ignore[arg-type]
+    "wavy": Style(_fall, _hanging(24), volume=1.15, wave=(0.42, 1.0, 0.5), **(_LONG | {"points": 16})),  # type: ignore[arg-type]
     "bangs": Style(_fall, _hanging(26), volume=0.6, middle_part=True, bangs=True, **_LONG),  # type: ignore[arg-type]
     "bobbangs": Style(_fall, _hanging(14.5), volume=1.1, bangs=True, **_LONG),  # type: ignore[arg-type]
     "curly": Style(_curly, _curly_length, 2600, 9, 0.30, 0.0, 0.0, wave=(0.25, 1.6, 1.0), deep=3.0, gloss=0.25),
@@ -297,7 +297,7 @@ class Hairdresser:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         r = self._roots(style, part, rng)
         n, m = len(r.rest), style.points
-        layer = rng.random(n) ** style.deep
+        layer = np.sort(rng.random(n) ** style.deep)[::-1]  # outer strands first: they hide the others early
         length = style.length(r, rng)
         jitter = rng.normal(0, 1, (n, 3))
         step = length / (m - 1)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stylecodec.errors import MissingDependency, OptionError
 from stylecodec.training.heads import shaders
-from stylecodec.training.heads.assets import LASHES, Floats, Ints
+from stylecodec.training.heads.assets import BACK, EYE_LEFT, EYE_RIGHT, FACE, GUMS, LASHES, TEETH, Floats, Ints
 from stylecodec.training.heads.camera import (
     CROP_SCALE,
     DISTANCE,
@@ -32,6 +32,12 @@ Bytes = NDArray[np.uint8]
 SHADOW_SIZE = 512
 HEAD_CENTER = np.array([0.0, 4.5, -0.5])
 _SHADOW_UNIT = 5
+_PART_MATERIALS = {
+    shaders.FACE_PART: [FACE],
+    shaders.BACK_PART: [BACK],
+    shaders.MOUTH_PART: [GUMS, TEETH],
+    shaders.EYES_PART: [EYE_LEFT, EYE_RIGHT],
+}
 _MESH_LAYOUT = ("3f 3f", "p", "n")
 _STRAND_LAYOUT = ("3f 3f 4f", "p", "t", "a")
 
@@ -159,7 +165,8 @@ class Renderer:
             return self._ctx.program(vertex_shader=vertex, fragment_shader=fragment)
 
         s = shaders
-        self._p_mesh, self._p_lash = make(s.MESH_VS, s.MESH_FS), make(s.MESH_VS, s.LASH_FS)
+        self._p_lash = make(s.MESH_VS, s.LASH_FS)
+        self._p_parts = [make(s.MESH_VS, s.mesh_fragment(k)) for k in _PART_MATERIALS]
         self._p_hair, self._p_frame = make(s.HAIR_VS, s.HAIR_FS), make(s.FRAME_VS, s.FRAME_FS)
         self._p_shadow, self._p_shadow_hair = make(s.SHADOW_VS, s.EMPTY_FS), make(s.SHADOW_HAIR_VS, s.EMPTY_FS)
         self._p_backdrop, self._p_halve = make(s.SCREEN_VS, s.BACKDROP_FS), make(s.SCREEN_VS, s.HALVE_FS)
@@ -173,7 +180,7 @@ class Renderer:
         for array in (*self.model.assets.paint, _noise()):
             texture = self._ctx.texture(array.shape[1::-1], 4, np.ascontiguousarray(array).tobytes())
             texture.build_mipmaps()
-            texture.filter = (gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR)
+            texture.filter = (gl.LINEAR_MIPMAP_NEAREST, gl.LINEAR)
             self._images.append(texture)
         for texture in self._images[:3]:
             texture.repeat_x = texture.repeat_y = False
@@ -217,7 +224,11 @@ class Renderer:
             ]
             return c.vertex_array(program, content, indices, skip_errors=True)
 
-        self._a_mesh, self._a_lash = mesh(self._p_mesh, self._solid), mesh(self._p_lash, self._lashes)
+        self._a_lash = mesh(self._p_lash, self._lashes)
+        self._a_parts = []
+        for program, materials in zip(self._p_parts, _PART_MATERIALS.values(), strict=True):
+            rows = a.triangles[np.isin(a.triangle_material, materials)]
+            self._a_parts.append(mesh(program, c.buffer(rows.astype(np.int32).tobytes())))
         self._a_label, self._a_shadow = mesh(self._p_label, self._solid), mesh(self._p_shadow, self._solid)
         corners = c.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32).tobytes())
         self._a_backdrop = c.vertex_array(self._p_backdrop, [(corners, "2f", "p")])
@@ -414,11 +425,12 @@ class Renderer:
         self._set(self._p_backdrop, values)
         self._a_backdrop.render()
         c.enable(self._gl.DEPTH_TEST)
-        for program in (self._p_hair, self._p_mesh, self._p_lash, self._p_frame):
+        for program in (self._p_hair, *self._p_parts, self._p_lash, self._p_frame):
             self._set(program, values)
         if person.hair is not None:
             self._draw_strands(person.hair)
-        self._a_mesh.render()
+        for part in self._a_parts:
+            part.render()
         for group in (person.brows, person.beard):
             if group is not None:
                 self._draw_strands(group)

@@ -13,8 +13,8 @@ SHADOW = """
 uniform sampler2DShadow ShadowMap; uniform float ShadowBias;
 float shadow(vec4 sp, float soft) {
   vec3 q = sp.xyz * .5 + .5; q.z -= ShadowBias; float s = 0.;
-  for (int i = -1; i <= 1; i++) for (int j = -1; j <= 1; j++) s += texture(ShadowMap, vec3(q.xy + vec2(i, j) * soft, q.z));
-  return s / 9.; }
+  for (int i = 0; i < 4; i++) s += texture(ShadowMap, vec3(q.xy + vec2(i < 2 ? .5 : -.5, (i & 1) == 0 ? 1. : -1.) * (i < 2 ? 1. : -1.) * soft, q.z));
+  return s * .25; }
 float shadow4(vec4 sp, float soft) {
   vec3 q = sp.xyz * .5 + .5; q.z -= ShadowBias; float s = 0.;
   for (int i = 0; i < 4; i++) s += texture(ShadowMap, vec3(q.xy + (vec2(i & 1, i >> 1) - .5) * soft, q.z));
@@ -37,26 +37,35 @@ float hairline(vec3 r) {
   else if (a < 125.) y = mix(4.2, .5, (a - 112.) / 13.); else y = mix(.5, -2.6, (a - 125.) / 55.);
   return r.y - y; }
 float neckline(vec3 r, float collar) { return r.y - (collar - 2.6 * exp(-pow(r.x / 4.2, 2.)) * smoothstep(-3., 4., r.z)); }
+"""
+EAR = """
 bool earRegion(vec3 r) { return abs(r.x) > 7.75 && r.y < 4.6 && r.y > -3.2 && r.z > -4.; }
 """
 
 # p, n: posed position and normal; r: mean-head position; a: material, occlusion, share that follows the head
-MESH_VS = HEAD + """
+MESH_VS = HEAD + HAIRLINE + """
 in vec3 p; in vec3 n; in vec3 r; in vec2 uv; in float material; in float follow; in float ao;
 uniform mat4 HeadM, BodyM, ViewProj, ShadowM;
-out vec3 W, N, R, P; out vec2 UV; out vec4 SP; flat out int Mat; out float AO;
-void main() {
-  Mat = int(material + .5); AO = ao; R = r; UV = uv; P = p;
+uniform float Collar; out vec3 W, N, R, P, AO; out vec4 SP; out vec4 UV; flat out int Mat;
+void main() { // UV.z: height over the hairline, UV.w: over the collar; AO.y: red middle of the face
+  Mat = int(material + .5); R = r; UV = vec4(uv, hairline(r), neckline(r, Collar)); P = p;
+  AO = vec3(ao, exp(-pow((r.y - .6) / 2.6, 2.)), pow(ao, .75));
   vec4 w = mix(BodyM * vec4(p, 1), HeadM * vec4(p, 1), follow); W = w.xyz;
   N = mix(mat3(BodyM) * n, mat3(HeadM) * n, follow); SP = ShadowM * w; gl_Position = ViewProj * w;
-  if (Mat == 6) gl_Position.z -= .0004 * gl_Position.w; }
+  if (Mat == 6) gl_Position.z -= .0004 * gl_Position.w;
+  // gums, teeth and the pockets behind lips and lids give way by a few millimetres, or they poke through pouting lips
+  bool pocket = Mat == 1 && abs(r.x) < 4.5 && r.y > -5.85 && r.y < 5. && r.z > .8;
+  if (pocket || Mat == 2 || Mat == 3) gl_Position.z += (pocket ? .0045 : .003) * gl_Position.w; }
 """
 
-MESH_FS = HEAD + LIGHT + SHADOW + HAIRLINE + """
-in vec3 W, N, R, P; in vec2 UV; in vec4 SP; flat in int Mat; in float AO; out vec4 o;
+# One program per part (see mesh_fragment): a software rasteriser runs every branch of a shader for every pixel.
+FACE_PART, BACK_PART, MOUTH_PART, EYES_PART = range(4)
+_MESH_FS = LIGHT + SHADOW + EAR + """
+in vec3 W, N, R, P, AO; in vec4 UV, SP; flat in int Mat; out vec4 o;
 uniform sampler2D Paint0, Paint1, Paint2, Noise; uniform mat4 HeadM;
 uniform vec3 Skin, Lip, Hair, Brow, IrisIn, IrisOut, Cloth, EyeCL, EyeCR, AxisL, AxisR, LidL, LidR;
-uniform float LipOpen, LipA, BlushA, ShadowA, StubbleA, ScalpA, BrowA, IrisR, Pupil, Collar, LinerA, Gloss, Rosy;
+uniform float LipOpen, LipA, BlushA, ShadowA, StubbleA, ScalpA, BrowA, IrisR, Pupil, LinerA, Gloss, Rosy;
+#if PART == 3
 vec3 eyeColour(vec3 v, out float shade, out vec3 glint) {
   vec3 c = Mat == 4 ? EyeCL : EyeCR, axis = Mat == 4 ? AxisL : AxisR, lid = Mat == 4 ? LidL : LidR;
   vec3 d = normalize(P - c); float u = acos(clamp(dot(d, axis), -1., 1.)) / IrisR;
@@ -78,36 +87,46 @@ vec3 eyeColour(vec3 v, out float shade, out vec3 glint) {
   float fresnel = .02 + .5 * pow(1. - saturate(dot(v, ns)), 4.);
   glint = KeyCol * key * .75 + FillCol * fill * .30 + Sky * .35 * fresnel * under * smoothstep(-.2, .8, rr.y);
   return mix(white, iris, 1. - smoothstep(.93, 1.06, u)); }
+#endif
 void main() {
-  vec3 n = normalize(N), v = normalize(Camera - W); if (dot(n, v) < 0. && Mat > 1) n = -n;
-  vec3 alb = Skin, wrap = vec3(0), add = vec3(0); float rough = .5, f0 = .028, ao = AO, spec = 1., lit = 0.;
-  if (Mat <= 1) {
-    vec4 n1 = texture(Noise, R.xy * .045 + vec2(R.z * .03, 0));
-    alb *= 1. + (n1.r - .5) * .10; alb = mix(alb, alb * vec3(1.06, .92, .89), saturate((n1.g - .42) * .8));
-    float mid = exp(-pow((R.y - .6) / 2.6, 2.)); alb *= mix(vec3(1), vec3(1.04, .93, .91), mid * Rosy);
-    rough = .48; wrap = vec3(.42, .24, .17); float scalp = smoothstep(-.45, .45, hairline(R));
-    if (Mat == 0) {
-      vec4 t0 = texture(Paint0, UV), t1 = texture(Paint1, UV), t2 = texture(Paint2, UV);
+  vec3 n = normalize(N), v = normalize(Camera - W); 
+#if PART >= 2
+  if (dot(n, v) < 0.) n = -n;
+#endif
+  vec3 alb = Skin, wrap = vec3(0), add = vec3(0); float rough = .5, f0 = .028, ao = AO.x, spec = 1., lit = 0.;
+#if PART <= 1
+    alb *= mix(vec3(1), vec3(1.04, .93, .91), AO.y * Rosy);
+    rough = .48; wrap = vec3(.42, .24, .17); float scalp = smoothstep(-.45, .45, UV.z);
+#if PART == 0
+      vec4 t0 = texture(Paint0, UV.xy), t1 = texture(Paint1, UV.xy), t2 = texture(Paint2, UV.xy);
       vec3 shadowCol = Skin * vec3(.62, .48, .46);
       alb = mix(alb, alb * vec3(1.10, .78, .76), t1.b * Rosy); alb = mix(alb, mix(alb, Skin * vec3(1.15, .62, .60), .55), t0.a * BlushA);
       alb *= 1. - t2.b * vec3(.08, .12, .08); alb = mix(alb, shadowCol, t1.g * ShadowA); alb = mix(alb, shadowCol * .25, t1.r * LinerA);
       alb *= 1. - .25 * t1.r; alb = mix(alb, min(Hair * .65 + alb * .2, alb * .8), t0.b * StubbleA * .9); alb = mix(alb, Brow, t0.g * BrowA);
       alb = mix(alb, mix(alb, Lip, LipA), t0.r); rough = mix(rough, .36, t0.r);
-      alb *= 1. - .55 * t1.a * smoothstep(.05, .4, t1.a); spec = 1. - .6 * t1.a; }
+      alb *= 1. - .55 * t1.a * smoothstep(.05, .4, t1.a); spec = 1. - .6 * t1.a;
+#endif
     if (earRegion(R)) scalp = 0.;
     alb = mix(alb, Hair * .80, scalp * ScalpA); spec *= 1. - .8 * scalp * ScalpA;
-    float cl = neckline(R, Collar);
+    float cl = UV.w;
     if (R.y < -7. && cl < 0.) { alb = Cloth; wrap = vec3(.15); rough = .85; f0 = .01; if (cl > -.45) alb *= .86; }
-  } else if (Mat == 2) { // gums, tongue
+#elif PART == 2
+  if (Mat == 2) { // gums, tongue
     alb = vec3(.54, .20, .20); rough = .4; ao = .16 + .84 * smoothstep(3.5, 10.6, P.z); wrap = vec3(.3, .15, .15);
     if (R.y < -3.3 && abs(R.x) < 2.4 && R.z > 3.) alb = vec3(.60, .25, .25);
-  } else if (Mat == 3) { // teeth stay bright towards the sides, as long as the lips are apart
-    alb = vec3(.80, .77, .71); ao = (.22 + .78 * smoothstep(4.2, 9.6, P.z)) * mix(.30, 1., LipOpen); rough = .3; f0 = .04; wrap = vec3(.45); lit = .55;
-  } else { alb = eyeColour(v, ao, add); rough = .12; f0 = .03; wrap = vec3(.35, .30, .27); spec = .3; }
+  } else { // teeth stay bright towards the sides, as long as the lips are apart
+    alb = vec3(.80, .77, .71); ao = (.22 + .78 * smoothstep(4.2, 9.6, P.z)) * mix(.30, 1., LipOpen); rough = .3; f0 = .04; wrap = vec3(.45); lit = .55; }
+#else
+  alb = eyeColour(v, ao, add); rough = .12; f0 = .03; wrap = vec3(.35, .30, .27); spec = .3;
+#endif
   float nl = dot(n, KeyDir), s = mix(shadow(SP, .0035), 1., max(lit, .30));
-  vec3 key = max((nl + wrap) / (1. + wrap), 0.); key *= mix(vec3(s), pow(vec3(s), vec3(.55, .85, .95)), step(.05, wrap.x));
+  vec3 key = max((nl + wrap) / (1. + wrap), 0.); key *= mix(vec3(s), vec3(sqrt(s), s, s), step(.05, wrap.x));
   vec3 fill = max((dot(n, FillDir) + wrap + .25) / (1.25 + wrap), 0.), amb = mix(Ground, Sky, n.y * .5 + .5);
-  vec3 aoc = pow(vec3(saturate(ao)), Mat <= 1 ? vec3(.75, 1., 1.08) : vec3(1.));
+  vec3 aoc = vec3(saturate(ao));
+#if PART <= 1
+  aoc = vec3(AO.z, AO.x, AO.x * (.92 + .08 * AO.x));
+#endif
+ 
   float keyAo = Mat == 3 ? .2 : .55; vec3 c = alb * (KeyCol * key * mix(aoc, vec3(1), keyAo) + (FillCol * fill + amb) * aoc);
   vec3 hk = normalize(KeyDir + v), hf = normalize(FillDir + v); float nh = saturate(dot(n, hk));
   float fr = f0 + (1. - f0) * pow(1. - saturate(dot(v, hk)), 5.);
@@ -118,8 +137,13 @@ void main() {
   o = vec4(tonemap(c), 1.); }
 """
 
+def mesh_fragment(part: int) -> str:
+    """Fragment shader of FACE_PART (face skin), BACK_PART (other skin), MOUTH_PART (gums, teeth) or EYES_PART."""
+    return HEAD + f"#define PART {part}\n" + _MESH_FS
+
+
 LASH_FS = HEAD + """
-in vec2 UV; in vec3 R; out vec4 o; uniform vec3 Brow; uniform float LashA;
+in vec4 UV; in vec3 R; out vec4 o; uniform vec3 Brow; uniform float LashA;
 float hash(float x) { return fract(sin(x * 12.9898) * 43758.5453); }
 void main() { // each UV cell is a row of lashes, root at the top
   vec2 s = vec2(fract(UV.x) * 2., fract(UV.y) * 6.), l = fract(s); float row = floor(s.y) + 6. * floor(s.x), t = 1. - l.y;
@@ -185,20 +209,20 @@ void main() {
 HALVE_FS = HEAD + "in vec2 u; out vec4 o; uniform sampler2D Big; void main() { o = texture(Big, u * .5 + .5); }"
 
 # Labels: one class number per pixel, written as number / 255.
-LABEL_FS = HEAD + HAIRLINE + """
-in vec3 W, N, R, P; in vec2 UV; in vec4 SP; flat in int Mat; in float AO; out vec4 o;
-uniform sampler2D Paint0, Paint2; uniform vec3 EyeCL, EyeCR, AxisL, AxisR; uniform float IrisR, Pupil, Collar, ScalpA, BeardOn;
+LABEL_FS = HEAD + """
+in vec3 R, P; in vec4 UV; flat in int Mat; out vec4 o;
+uniform sampler2D Paint0, Paint2; uniform vec3 EyeCL, EyeCR, AxisL, AxisR; uniform float IrisR, Pupil, ScalpA, BeardOn;
 void main() {
   float id = 1.; if (Mat == 6) discard;
   if (Mat <= 1) {
     bool neck = R.y < max(-3.8 - .45 * max(R.z, -1.), -8.3) || (R.z < -2. && R.y < -3.);
     if (Mat == 0) {
-      vec4 t2 = texture(Paint2, UV); if (t2.g > .5) id = 6.; if (BeardOn > .5 && texture(Paint0, UV).b > .4) id = 17.; if (t2.r > .5) id = R.y > -3.36 ? 7. : 8.;
-      if (texture(Paint0, UV).g > .5) id = R.x > 0. ? 3. : 2.; if (neck && t2.r < .5 && id != 17.) id = 11.;
+      vec4 t2 = texture(Paint2, UV.xy); if (t2.g > .5) id = 6.; if (BeardOn > .5 && texture(Paint0, UV.xy).b > .4) id = 17.; if (t2.r > .5) id = R.y > -3.36 ? 7. : 8.;
+      if (texture(Paint0, UV.xy).g > .5) id = R.x > 0. ? 3. : 2.; if (neck && t2.r < .5 && id != 17.) id = 11.;
     } else { if (abs(R.x) < 3.6 && R.z > .5 && R.y < 0. && R.y > -5.9) id = 9.; else if (neck) id = 11.; }
     if (abs(R.x) > 7.7 && R.y < 5. && R.y > -3.2 && R.z > -4.) id = 13.;
-    else if (hairline(R) > 0. && ScalpA > .5) id = 10.;
-    if (R.y < -7. && neckline(R, Collar) < 0.) id = 12.;
+    else if (UV.z > 0. && ScalpA > .5) id = 10.;
+    if (R.y < -7. && UV.w < 0.) id = 12.;
   } else if (Mat == 2) id = 9.; else if (Mat == 3) id = 14.;
   else { vec3 c = Mat == 4 ? EyeCL : EyeCR, axis = Mat == 4 ? AxisL : AxisR;
     float u = acos(clamp(dot(normalize(P - c), axis), -1., 1.)) / IrisR; id = u > 1. ? (Mat == 4 ? 5. : 4.) : (u > Pupil ? 15. : 16.); }

@@ -93,6 +93,15 @@ def weights_of(named: Named, names: Sequence[str]) -> Floats:
     return np.clip(out, 0, 1)
 
 
+def _pull_aside(mouth: dict[str, float], slack: str, far: float) -> None:
+    """A mouth that goes to one side cannot smile as broadly on the other."""
+    for name in mouth:
+        if name.endswith(f"_{slack}"):
+            mouth[name] *= 1 - far
+        elif name.endswith(("_L", "_R")):
+            mouth[name] *= 1 - 0.5 * far
+
+
 def _random_mouth(rng: np.random.Generator) -> dict[str, float]:
     u, mouth = rng.random, {}
     kind = u()
@@ -112,9 +121,11 @@ def _random_mouth(rng: np.random.Generator) -> dict[str, float]:
             _add(mouth, {"jawOpen": 0.5 * u() ** 1.5})
     else:
         for name in rng.choice(MOUTH, int(rng.integers(1, 4)), replace=False):
-            _add(mouth, {str(name): u()})
+            _add(mouth, {str(name): 0.85 * u()})
     if u() < 0.15:
-        _add(mouth, {str(rng.choice(SIDEWAYS)): u()})
+        name, far = str(rng.choice(SIDEWAYS)), 0.8 * u()
+        _add(mouth, {name: far if name.startswith("mouth") else 0.6 * far})
+        _pull_aside(mouth, "R" if name.endswith("Left") else "L", far)
     if u() < 0.22:  # lopsided
         side = "L" if u() < 0.5 else "R"
         for name in list(mouth):
