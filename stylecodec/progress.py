@@ -28,7 +28,7 @@ class ProgressDisplay:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._stage = ""
-        self._stage_begun = self._begun
+        self._stage_begun, self._stage_first = self._begun, 0
         self._next_line = self._begun + QUIET_SECONDS
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class ProgressDisplay:
         """`done` frames of `total` of this stage."""
         now = monotonic()
         if stage != self._stage:
-            self._stage, self._stage_begun, self._task = stage, now, None
+            self._stage, self._stage_begun, self._stage_first, self._task = stage, now, done, None
         if not self._shown or now - self._begun < QUIET_SECONDS:
             return
         if self._terminal:
@@ -52,7 +52,7 @@ class ProgressDisplay:
         elif now >= self._next_line:
             self._next_line = now + LINE_SECONDS
             of = "" if total is None else f" of {total}"
-            rate = done / max(now - self._stage_begun, 1e-3)
+            rate = (done - self._stage_first) / max(now - self._stage_begun, 1e-3)
             print(f"{stage}: {done}{of} frames, {rate:.1f} per second", file=sys.stderr, flush=True)
 
     def _draw(self, stage: str, done: int, total: int | None) -> None:
