@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
     """Run `stylecodec train` with these arguments; returns the exit code."""
     arguments = parser().parse_args(argv)
     if arguments.command == "render":
-        heads = importlib.import_module("stylecodec.training.heads.__main__")
+        heads = importlib.import_module("stylecodec.training.heads.cli")
         return int(heads.main(arguments.rest) or 0)
     if arguments.command == "export":
         pack = export(arguments.work, arguments.pack, arguments.name, arguments.version)

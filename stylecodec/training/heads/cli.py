@@ -13,7 +13,7 @@ from stylecodec.training.heads.dataset import Plan, render_dataset
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stylecodec.training.heads", description=__doc__)
+    parser = argparse.ArgumentParser(prog="stylecodec train render", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--geometry", type=Path, required=True, help="folder with ict.npz, maps.npz, ao.npz")
