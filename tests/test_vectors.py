@@ -95,9 +95,9 @@ def test_valid(path: Path) -> None:
         assert (group.first_frame, group.identity) == (fields["first_frame"], fields["identity"])
         assert (None if group.pts is None else group.pts.tolist()) == fields.get("pts")
     sound = [event for event in events if isinstance(event, AudioChunk)]
-    assert [
-        {"first_packet_pts": chunk.first_packet_pts, "bytes": len(bytes(chunk))} for chunk in sound
-    ] == want["audio"]
+    assert [{"first_packet_pts": chunk.first_packet_pts, "bytes": len(bytes(chunk))} for chunk in sound] == want[
+        "audio"
+    ]
     unknown = [event for event in events if isinstance(event, UnknownChunk)]
     assert [{"type": chunk.type, "payload": chunk.payload.hex()} for chunk in unknown] == want["unknown"]
 

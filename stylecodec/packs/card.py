@@ -6,7 +6,7 @@
     [alignment] scale, lift              how the FFHQ square is resized and moved for this pack (see geometry)
     [pose] rows, yaw, pitch              W+ rows 0 .. rows-1 take the flow's edit; ranges in degrees
     [stylespace] indices                 32 pairs (layer, channel): where the offsets of a packet are added
-    [networks.<role>]                    kind, file, sha256, licence, source, params (handed to the builder)
+    [networks.<role>]                    kind, file, sha256, licence, source, params (handed to the builder; "none" stands for None)
     [training], [figures]                free tables: how it was made and what it reaches
 
 A card can be read without torch.
@@ -30,6 +30,7 @@ DEFAULT_PACK = "avatar-1024"  # comes with stylecodec
 CARD_FORMAT = 1  # raised when an older reader would misread the card
 MAX_CARD_BYTES = 1 << 20
 MAX_NAME_BYTES = 64  # the stream header's limit
+NO_VALUE = "none"  # TOML has no null: how a parameter that is None is written
 ALPHA_COUNT = 32  # the packet's number of offsets
 MAX_LAYER, MAX_CHANNEL = 63, 8191  # what the stream header can name
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import OptionError, PackCorrupt
+from .card import NO_VALUE
 
 BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -52,7 +53,7 @@ def build(kind: str, params: Mapping[str, Any], where: str) -> nn.Module:
     except ModuleNotFoundError as error:
         raise PackCorrupt(f"{where}: this version of stylecodec cannot build a network of kind {kind!r}") from error
     try:
-        module = factory(**params)
+        module = factory(**{name: None if value == NO_VALUE else value for name, value in params.items()})
     except (TypeError, ValueError, KeyError) as error:
         raise PackCorrupt(f"{where}: the parameters do not build a {kind} network: {error}") from error
     if not isinstance(module, nn.Module):

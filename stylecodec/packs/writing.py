@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..errors import OutputError
-from .card import CARD_FILE, ROLES, NetworkEntry, PackCard
+from .card import CARD_FILE, NO_VALUE, ROLES, NetworkEntry, PackCard
 from .registry import stored_tensors
 from .store import ModelPack, read_card
 
@@ -88,7 +88,7 @@ def _write_network(folder: Path, role: str, source: NetworkSource) -> NetworkEnt
         sha256=hashlib.sha256(data).hexdigest(),
         licence=source.licence,
         source=source.source,
-        params=dict(source.params),
+        params={name: NO_VALUE if value is None else value for name, value in source.params.items()},
     )
 
 

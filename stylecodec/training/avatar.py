@@ -22,9 +22,10 @@ from ..nets.stylespace import apply_offsets
 
 CHANNELS: Mapping[int, int] = {4: 192, 8: 192, 16: 192, 32: 160, 64: 64, 128: 32, 256: 16, 512: 16, 1024: 8}
 POSE_ROWS = 9  # rows 0-8 of W+ (up to 64²) take the flow's edit
-# The 32 designated StyleSpace channels: the first 6 of each conv at 16² and 32², the first 4 of each at 64².
+# The 32 designated StyleSpace channels: the first 4 of each conv at 16², 6 at 32², 4 at 64², and 4 of conv0 at 128².
+ALPHA_LAYERS = ((5, 4), (6, 4), (8, 6), (9, 6), (11, 4), (12, 4), (14, 4))
 ALPHA_INDICES: tuple[tuple[int, int], ...] = tuple(
-    (layer, channel) for layer, count in ((5, 6), (6, 6), (8, 6), (9, 6), (11, 4), (12, 4)) for channel in range(count)
+    (layer, channel) for layer, count in ALPHA_LAYERS for channel in range(count)
 )
 EXPRESSIONS = 55
 FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 2}

@@ -23,7 +23,7 @@ from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 # (from this share of the budget, picture side, pairs)
-STAGES = ((0.0, 64, 16), (0.3, 128, 12), (0.8, 256, 8))
+STAGES = ((0.0, 64, 16), (0.35, 128, 12), (0.85, 256, 6))
 
 
 @torch.no_grad()

@@ -193,6 +193,15 @@ def test_writing_is_reproducible(pack: ModelPack, tmp_path: Path) -> None:
     assert again.digest == pack.digest
 
 
+def test_a_parameter_may_be_none(tmp_path: Path) -> None:
+    networks = tiny_networks()
+    source = networks["generator"]
+    networks["generator"] = dataclasses.replace(source, params={**source.params, "conv_clamp": None})
+    made = write_pack(tmp_path / "p", networks, name="p", resolution=1024, indices=TINY_INDICES)
+    assert made.card.networks["generator"].params["conv_clamp"] == "none"
+    assert made.generator("cpu").conv_clamp is None
+
+
 def test_devices() -> None:
     assert pick_device("cpu") == torch.device("cpu")
     with pytest.raises(OptionError, match="no device 'toaster'"):

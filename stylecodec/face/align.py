@@ -1,0 +1,251 @@
+"""From a clip to its aligned squares: measured once (track.py), smoothed over time, cut in a second pass.
+
+What is measured of a face is chosen so that expressions do not move the square:
+- the roll and the position come from the four eye corners, which hardly move with lids and mouth;
+- where the eye centres and the mouth lie relative to the corners is the median over the shot, not of the frame;
+- the side is the median over the shot: constant, so a head that leans forward grows in the picture. Only a head
+  (or a camera) that comes nearer or goes away by more than a tenth is followed, slowly, as far as it exceeds that.
+Position and roll are smoothed by a Gaussian that knows gaps and shot edges. Frames without a face keep the last
+square and are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from stylecodec.errors import FaceNotFound, OptionError
+from stylecodec.face.detect import Detector, FaceDetector, Frame
+from stylecodec.face.landmarks import Dlib5, Landmarker
+from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker, anchors_of
+from stylecodec.face.warp import warp
+from stylecodec.geometry import AVATAR_ALIGNMENT, Alignment, CropTransform
+
+Floats = NDArray[np.float64]
+
+SMOOTHING = 3.5  # frames, sigma of the Gaussian over position and roll
+MEDIAN = 5  # frames of the median that takes out single wrong measurements
+SIZE_SLACK = 0.1  # of the side: smaller changes of size are left in the picture
+SIZE_SMOOTHING = 15.0  # frames, sigma over the size, which is read off the mouth too
+SHOT_JUMP = 0.25  # of the side, from one measured frame to the next: more is a cut, not a movement
+SHOT_ZOOM = 1.35  # change of size from one measured frame to the next that is a cut
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """What pass 1 saw. held: frames without a face, which keep the last square; first_face: index of the first
+    frame with a face; shots: contiguous pieces, each with its own constant side; followed: frames in which the
+    detector saw nothing but the landmarks held on; detections: runs of the detector."""
+
+    frames: int
+    held: int
+    first_face: int
+    shots: int
+    followed: int
+    detections: int
+
+
+@dataclass(frozen=True)
+class AlignedTrack:
+    """One square per frame. found [T]: does the frame show a face (else its square is held)?"""
+
+    squares: Floats  # [T, 4]: centre x, centre y, side, roll in degrees
+    found: NDArray[np.bool_]
+    report: AlignReport
+
+    def __len__(self) -> int:
+        return len(self.squares)
+
+    def __getitem__(self, frame: int) -> CropTransform:
+        x, y, side, roll = (float(v) for v in self.squares[frame])
+        return CropTransform((x, y), side, roll)
+
+    @property
+    def roll_deg(self) -> Floats:
+        """[T] degrees: what the decoder has to put back."""
+        return self.squares[:, 3]
+
+    @property
+    def mean(self) -> CropTransform:
+        """The mean square of the frames with a face, upright: the crop geometry of the stream header."""
+        x, y, side, _ = (float(v) for v in self.squares[self.found].mean(axis=0))
+        return CropTransform((x, y), side, 0.0)
+
+
+class Aligner:
+    """Aligns clips (two passes) and single pictures.
+
+    >>> aligner = Aligner(make_landmarker("pack", pack.landmarks(), pack.alignment), alignment=pack.alignment)
+    >>> track = aligner.track(frame for _, frame in reader.frames())
+    >>> for crop in crops((frame for _, frame in reader.frames()), track, 256): ...
+
+    smoothing: sigma in frames, 0 for none. detector and checker: dlib's when left out (injectable for tests).
+    """
+
+    def __init__(
+        self,
+        landmarker: Landmarker,
+        detector: Detector | None = None,
+        *,
+        alignment: Alignment = AVATAR_ALIGNMENT,
+        smoothing: float = SMOOTHING,
+        stride: int = 8,
+        checker: Landmarker | None = None,
+    ) -> None:
+        if smoothing < 0 or stride < 1:
+            raise OptionError(f"smoothing must be >= 0 and stride >= 1, not {smoothing} and {stride}")
+        if detector is None:
+            detector, checker = FaceDetector(), checker or Dlib5()
+        self._detector = detector
+        self._landmarker = landmarker
+        self._tracker = FaceTracker(detector, landmarker, checker, stride)
+        self._alignment = alignment
+        self._smoothing = smoothing
+
+    def track(self, frames: Iterable[Frame]) -> AlignedTrack:
+        """Pass 1 over frames [H, W, 3] uint8 RGB. Raises FaceNotFound when none of them shows a face."""
+        seen = self._tracker(frames)
+        count, found = len(seen.anchors), seen.found
+        if not found.any():
+            raise FaceNotFound(f"no face was found in any of the {count} frames")
+        pose = EyeFrames.of(seen.anchors[found])
+        indices = np.flatnonzero(found)
+        times = indices.astype(np.float64)
+        squares = np.empty((len(indices), 4))
+        shots = split_shots(pose)
+        for shot in shots:
+            squares[shot] = shot_squares(pose.part(shot), times[shot], self._alignment, self._smoothing)
+        # The last frame with a face at or before each frame; the first one for those before it.
+        source = np.maximum(np.searchsorted(indices, np.arange(count), side="right") - 1, 0)
+        report = AlignReport(
+            frames=count,
+            held=int(count - found.sum()),
+            first_face=int(indices[0]),
+            shots=len(shots),
+            followed=seen.followed,
+            detections=seen.sightings,
+        )
+        return AlignedTrack(squares[source], found, report)
+
+    def still(self, image: Frame) -> CropTransform:
+        """The square of one picture; FaceNotFound when it shows no face."""
+        seen = self._detector(image, None)
+        if seen is None:
+            raise FaceNotFound("no face was found in the picture")
+        pose = EyeFrames.of(anchors_of(self._landmarker(image, seen.box))[None])
+        x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, 0.0)[0])
+        return CropTransform((x, y), side, roll)
+
+
+def crops(frames: Iterable[Frame], track: AlignedTrack, size: int = 256) -> Iterator[Frame]:
+    """Pass 2: the aligned squares [size, size, 3] uint8 of the same frames in the same order."""
+    for number, frame in zip(range(len(track)), frames, strict=False):
+        yield warp(frame, track[number], size)
+
+
+@dataclass(frozen=True)
+class EyeFrames:
+    """Faces in the frame of their own eyes, n of them: x along the eye corners, y down."""
+
+    corner: Floats  # [n, 2] mean of the four eye corners, source pixels
+    roll: Floats  # [n] radians, unwrapped
+    eyes: Floats  # [n, 2] middle of the eye centres seen from `corner`
+    span: Floats  # [n] from the left eye's corners to the right eye's
+    mouth: Floats  # [n, 2] mouth seen from the middle of the eye centres
+    side: Floats  # [n] side of the FFHQ square
+
+    @classmethod
+    def of(cls, anchors: NDArray[np.floating]) -> EyeFrames:
+        """From anchors [n, 7, 2] without NaN."""
+        a = anchors.astype(np.float64)
+        across = a[:, 2] + a[:, 3] - a[:, 0] - a[:, 1]
+        roll = np.unwrap(np.arctan2(across[:, 1], across[:, 0]))
+        corner = a[:, CORNERS].mean(axis=1)
+        middle = (a[:, LEFT_EYE] + a[:, RIGHT_EYE]) / 2
+        e, m = a[:, RIGHT_EYE] - a[:, LEFT_EYE], a[:, MOUTH] - middle
+        side = 2 * np.maximum(2.0 * np.hypot(*e.T), 1.8 * np.hypot(*m.T))
+        span = np.hypot(*across.T) / 2
+        return cls(corner, roll, _turned(middle - corner, -roll), span, _turned(m, -roll), side)
+
+    def part(self, which: slice) -> EyeFrames:
+        """Some of them."""
+        return EyeFrames(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+def _turned(vectors: Floats, angle: Floats) -> Floats:
+    """Vectors [n, 2] turned by angles [n] in radians, clockwise in the image."""
+    c, s = np.cos(angle), np.sin(angle)
+    x, y = vectors[:, 0], vectors[:, 1]
+    return np.stack([c * x - s * y, s * x + c * y], axis=1)
+
+
+def _median(values: Floats) -> Floats:
+    """A short running median along the first axis; the ends repeat."""
+    window = (min(MEDIAN, len(values) // 2 * 2 + 1),) + (1,) * (values.ndim - 1)
+    return np.asarray(median_filter(values, window, mode="nearest"), np.float64)
+
+
+def split_shots(pose: EyeFrames) -> list[slice]:
+    """Cut where the face jumps or changes its size at once; a single wrong frame is no cut."""
+    corner, side = _median(pose.corner), _median(pose.side)
+    jump = np.hypot(*np.diff(corner, axis=0).T) / np.minimum(side[1:], side[:-1])
+    zoom = np.maximum(side[1:] / side[:-1], side[:-1] / side[1:])
+    cuts = np.flatnonzero((jump > SHOT_JUMP) | (zoom > SHOT_ZOOM)) + 1
+    ends = [0, *(int(c) for c in cuts), len(side)]
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
+def shot_squares(pose: EyeFrames, times: Floats, alignment: Alignment, sigma: float) -> Floats:
+    """[n, 4] squares (centre x, y, side, roll in degrees) of one shot, whose frames have these numbers [n].
+
+    FFHQ's centre is mid(eyes) + 0.1·mouth, its half-side max(2|e|, 1.8|m|) (facts sheet 11.3); here everything
+    that depends on the expression is a median over the shot, in units of the side.
+    """
+    if sigma > 0:
+        moving = np.column_stack([pose.corner, pose.roll])
+        moving = smooth(_median(moving), times, sigma)
+        corner, roll = moving[:, :2], moving[:, 2]
+    else:
+        corner, roll = pose.corner, pose.roll
+    side = shot_sides(pose, times)[:, None] * alignment.scale
+    units = (pose.eyes + 0.1 * pose.mouth) / pose.side[:, None] / alignment.scale
+    offset = np.median(units, axis=0) - np.array([0.0, alignment.lift / 2])  # up along the face's own axis
+    center = corner + _turned(side * offset, roll)
+    return np.column_stack([center, side, np.rad2deg(roll)])
+
+
+def shot_sides(pose: EyeFrames, times: Floats) -> Floats:
+    """[n] sides of one shot: the median, and beyond SIZE_SLACK what the slow change of size exceeds it by.
+
+    A head that comes nearer grows between the eyes and from the eyes to the mouth alike. Turning changes only the
+    first, nodding and the mouth itself only the second: so the smaller of two equal-signed changes counts.
+    """
+    sizes = np.log(np.column_stack([pose.span, np.hypot(*pose.mouth.T)]))
+    change = smooth(sizes, times, SIZE_SMOOTHING) - np.median(sizes, axis=0)
+    common = np.where(change.prod(axis=1) > 0, np.abs(change).min(axis=1), 0.0)
+    beyond = np.sign(change[:, 0]) * np.maximum(common - np.log1p(SIZE_SLACK), 0.0)
+    return np.asarray(np.median(pose.side) * np.exp(beyond), np.float64)
+
+
+def smooth(values: Floats, times: Floats, sigma: float) -> Floats:
+    """Values [n, d] at frame numbers [n], smoothed: a straight line fitted around each, Gaussian weights.
+
+    Away from gaps and ends this is the plain Gaussian filter; there the line keeps a steady movement steady
+    instead of pulling it inwards.
+    """
+    reach = int(np.ceil(4 * sigma))
+    result = np.empty_like(values)
+    for n, time in enumerate(times):
+        near = slice(max(0, n - reach), n + reach + 1)
+        dt = times[near] - time
+        w = np.exp(-0.5 * (dt / sigma) ** 2)
+        s0, s1, s2 = w.sum(), (w * dt).sum(), (w * dt * dt).sum()
+        spread = s0 * s2 - s1 * s1
+        line = w if spread < 1e-9 * s0 * s0 else w * (s2 - s1 * dt) / spread * s0
+        result[n] = (line / s0) @ values[near]
+    return result

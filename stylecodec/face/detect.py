@@ -1,0 +1,154 @@
+"""Where the face is: dlib's HOG detector on a downscaled frame, and where dlib's model files lie."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stylecodec.errors import MissingDependency
+
+Frame = NDArray[np.uint8]  # [H, W, 3] RGB
+
+POINTS_5 = "shape_predictor_5_face_landmarks.dat"  # free of restrictions
+RECOGNITION = "dlib_face_recognition_resnet_model_v1.dat"  # free of restrictions
+POINTS_68 = "shape_predictor_68_face_landmarks.dat"  # trained on iBUG 300-W: no commercial use
+
+DETECT_SIZE = 640  # longest side of the frame that is searched; faces must span an eighth of it
+RETRY_SIZE = 1280  # once more at this size when nothing is found
+STRONG = 0.0  # score from which a new face is believed
+WEAK = -0.5  # score from which a face is believed where one was a moment ago
+SAME_FACE = 0.3  # overlap from which two boxes show one face
+
+
+def model_file(name: str) -> Path:
+    """A file of the package face_recognition_models, found without importing it (its import needs pkg_resources).
+
+    Raises MissingDependency when the package or the file is not installed.
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / "models" / name
+        if file.is_file():
+            return file
+    raise MissingDependency(f"{name} was not found: install it with `pip install face_recognition_models`")
+
+
+@dataclass(frozen=True)
+class Box:
+    """An upright rectangle in frame pixels (continuous coordinates, see geometry.py)."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Pixels from left to right."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Pixels from top to bottom."""
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        """Square pixels."""
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    def overlap(self, other: Box) -> float:
+        """Intersection over union, 0..1."""
+        both = Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+        if both.width <= 0 or both.height <= 0:
+            return 0.0
+        return both.area / (self.area + other.area - both.area)
+
+    def towards(self, other: Box, share: float) -> Box:
+        """The box a `share` (0..1) of the way from this one to another."""
+        ends = zip(self.as_tuple(), other.as_tuple(), strict=True)
+        return Box(*(a + share * (b - a) for a, b in ends))
+
+    def grown(self, factor: float) -> Box:
+        """The same centre, sides times a factor."""
+        dx, dy = self.width * (factor - 1) / 2, self.height * (factor - 1) / 2
+        return Box(self.left - dx, self.top - dy, self.right + dx, self.bottom + dy)
+
+    def contains(self, points: NDArray[Any]) -> bool:
+        """Do all points [N, 2] lie inside?"""
+        x, y = points[:, 0], points[:, 1]
+        return bool(((x >= self.left) & (x <= self.right) & (y >= self.top) & (y <= self.bottom)).all())
+
+    def as_tuple(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom)."""
+        return self.left, self.top, self.right, self.bottom
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face; the score is the detector's margin (0 is its usual threshold, 2 a clear frontal face)."""
+
+    box: Box
+    score: float
+
+
+class Detector(Protocol):
+    """Finds one face; `near` is where it was a moment ago."""
+
+    def __call__(self, frame: Frame, near: Box | None = None) -> Detection | None: ...
+
+
+class FaceDetector:
+    """dlib's frontal HOG detector on a frame whose longest side is at most DETECT_SIZE.
+
+    Returns the largest face, or the one nearest to `near`, for which a weaker answer is enough. When nothing is
+    found it looks once more at RETRY_SIZE, for small faces.
+    """
+
+    def __init__(self) -> None:
+        self._detector: Any = dlib.get_frontal_face_detector()
+
+    def __call__(self, frame: Frame, near: Box | None = None) -> Detection | None:
+        """The face in a frame [H, W, 3] uint8 RGB, None when there is none."""
+        longest = max(frame.shape[:2])
+        for size in (min(longest, DETECT_SIZE), RETRY_SIZE):
+            found = choose(self._search(frame, size / longest), near)
+            if found is not None:
+                return found
+        return None
+
+    def _search(self, frame: Frame, scale: float) -> list[Detection]:
+        height, width = frame.shape[:2]
+        if scale != 1.0:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            frame = cast(Frame, np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)))
+        boxes, scores, _ = self._detector.run(np.ascontiguousarray(frame), 0, WEAK)
+        x, y = width / frame.shape[1], height / frame.shape[0]
+        # dlib names the last pixel inside; ours is the edge behind it.
+        return [
+            Detection(Box(b.left() * x, b.top() * y, (b.right() + 1) * x, (b.bottom() + 1) * y), float(s))
+            for b, s in zip(boxes, scores, strict=True)
+        ]
+
+
+def choose(found: Sequence[Detection], near: Box | None) -> Detection | None:
+    """The face that goes on from `near`, else the largest strong one, else None."""
+    if near is not None:
+        same = [d for d in found if d.box.overlap(near) >= SAME_FACE]
+        if same:
+            return max(same, key=lambda d: d.box.overlap(near))
+    strong = [d for d in found if d.score >= STRONG]
+    return max(strong, key=lambda d: d.box.area, default=None)

@@ -1,0 +1,188 @@
+"""Pass 1 of the alignment: the face's anchors in every frame of a clip, in a memory that does not grow with frames.
+
+The detector looks at every k-th frame. Between two sightings of one face the box moves on a straight line, so the
+landmarker sees k frames at once. Where a sighting is missing or the box jumps, the detector looks at every frame;
+where it finds nothing, the box is carried on from the last points as long as two independent landmarkers agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stylecodec.face.detect import Box, Detection, Detector, Frame
+from stylecodec.face.landmarks import (
+    CORNERS_OF_5,
+    CORNERS_OF_68,
+    BatchLandmarker,
+    Landmarker,
+    Landmarks,
+    five_point_anchors,
+)
+from stylecodec.geometry import ffhq_anchors
+
+# Rows of an anchor array [7, 2]: four eye corners from left to right, eye centres, middle of the mouth corners.
+CORNERS = slice(0, 4)
+LEFT_EYE, RIGHT_EYE, MOUTH = 4, 5, 6
+ANCHORS = 7
+
+LINKED = 0.3  # overlap of two sightings, k frames apart, between which the box is interpolated
+# A HOG box against the distance of the eyes, over the clips at hand: 2.3..3.0 wide, its centre 0.4..0.75 lower.
+BOX_PER_EYES, BOX_DROP = 2.5, 0.5
+EYES_PER_BOX = (0.15, 0.75)  # eye distances that are believed, in box widths
+AGREEMENT = (
+    0.2  # two landmarkers agree when no eye corner differs by more than this share of the eye distance
+)
+FOLLOW_LIMIT = 45  # frames that a face is followed without any sighting
+
+
+def anchors_of(points: Landmarks) -> NDArray[np.float64]:
+    """[7, 2] anchors of 5 or of at least 68 landmarks."""
+    if len(points) == 5:
+        corners = points[list(CORNERS_OF_5)].astype(np.float64)
+        left, right, mouth = five_point_anchors(points)
+    else:
+        corners = points[list(CORNERS_OF_68)].astype(np.float64)
+        left, right, mouth = ffhq_anchors(points)
+    return np.concatenate([corners, np.stack([left, right, mouth])])
+
+
+def box_of(anchors: NDArray[np.float64]) -> Box:
+    """The box that the detector would draw, roughly, from anchors [7, 2]."""
+    eyes, across = anchors[CORNERS].mean(0), anchors[RIGHT_EYE] - anchors[LEFT_EYE]
+    distance = max(float(np.hypot(*across)), 1.0)
+    down = np.array([-across[1], across[0]]) / distance
+    drop = max(distance, 0.9 * float((anchors[MOUTH] - eyes) @ down))  # a turned head keeps its height
+    x, y = eyes + BOX_DROP * drop * down
+    half = BOX_PER_EYES * drop / 2
+    return Box(float(x - half), float(y - half), float(x + half), float(y + half))
+
+
+def plausible(anchors: NDArray[np.float64], box: Box) -> bool:
+    """Do the anchors look like a face in this box?"""
+    if not np.isfinite(anchors).all() or not box.grown(1.3).contains(anchors):
+        return False
+    across = anchors[RIGHT_EYE] - anchors[LEFT_EYE]
+    low, high = EYES_PER_BOX
+    upright = across[0] > 0 and anchors[MOUTH, 1] > anchors[CORNERS, 1].mean()
+    return bool(upright and low < np.hypot(*across) / box.width < high)
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """anchors [T, 7, 2] float32 in frame pixels, NaN where there is no face; sightings: runs of the detector."""
+
+    anchors: NDArray[np.float32]
+    sightings: int
+    followed: int
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """[T]: does the frame show a face?"""
+        known = np.isfinite(self.anchors).reshape(len(self.anchors), -1)
+        return np.asarray(known.all(axis=1), np.bool_)
+
+
+class FaceTracker:
+    """Streams a clip's frames through detector and landmarker.
+
+    checker: an independent landmarker (dlib's 5 points) for frames in which the detector finds nothing; without it
+    such frames count as frames without a face. stride: frames from one sighting to the next.
+    """
+
+    def __init__(
+        self, detector: Detector, landmarker: Landmarker, checker: Landmarker | None = None, stride: int = 8
+    ) -> None:
+        self._detector = detector
+        self._landmarker = landmarker
+        self._checker = checker
+        self._stride = stride
+        self._sightings = self._followed = self._unseen = 0
+        self._last: NDArray[np.float64] | None = None  # anchors of the frame before, None without a face
+
+    def __call__(self, frames: Iterable[Frame]) -> FaceTrack:
+        """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are held."""
+        self._sightings = self._followed = self._unseen = 0
+        self._last = None
+        empty = np.zeros((0, ANCHORS, 2), np.float32)
+        anchors = np.concatenate([empty, *self._chunks(iter(frames))])
+        return FaceTrack(anchors, self._sightings, self._followed)
+
+    def _chunks(self, frames: Iterator[Frame]) -> Iterator[NDArray[np.float32]]:
+        held = list(islice(frames, 1))
+        begin = self._look(held[0], None) if held else None
+        while held:
+            held.extend(islice(frames, self._stride))
+            if len(held) == 1:  # the clip's last frame: a chunk of its own
+                yield self._chunk(held, [begin.box if begin else None])
+                return
+            near = begin.box if begin else self._expected()
+            end = self._look(held[-1], near)
+            yield self._chunk(held[:-1], self._boxes(held, begin, end))
+            held, begin = held[-1:], end
+
+    def _look(self, frame: Frame, near: Box | None) -> Detection | None:
+        self._sightings += 1
+        return self._detector(frame, near)
+
+    def _expected(self) -> Box | None:
+        return box_of(self._last) if self._last is not None else None
+
+    def _boxes(self, held: list[Frame], begin: Detection | None, end: Detection | None) -> list[Box | None]:
+        """Boxes for all but the last of the held frames; the last one is that of `end`."""
+        count = len(held) - 1
+        if begin and end and begin.box.overlap(end.box) >= LINKED:
+            return [begin.box.towards(end.box, n / count) for n in range(count)]
+        boxes = [begin.box if begin else None]
+        if begin is None and end is None:
+            return boxes * count
+        near = boxes[0]
+        for frame in held[1:-1]:
+            seen = self._look(frame, near)
+            near = seen.box if seen else near
+            boxes.append(seen.box if seen else None)
+        return boxes
+
+    def _chunk(self, frames: list[Frame], boxes: list[Box | None]) -> NDArray[np.float32]:
+        """Anchors [n, 7, 2] of successive frames, NaN where there is no face."""
+        rows = np.full((len(frames), ANCHORS, 2), np.nan, np.float32)
+        sure = [n for n, box in enumerate(boxes) if box is not None]
+        measured = dict(zip(sure, self._measure([frames[n] for n in sure], boxes, sure), strict=True))
+        for n, frame in enumerate(frames):
+            anchors, box = measured.get(n), boxes[n]
+            if anchors is not None and box is not None and plausible(anchors, box):
+                self._last, self._unseen = anchors, 0
+            else:
+                self._last = self._follow(frame)
+            if self._last is not None:
+                rows[n] = self._last
+        return rows
+
+    def _measure(
+        self, frames: list[Frame], boxes: list[Box | None], which: list[int]
+    ) -> list[NDArray[np.float64]]:
+        known = [box for n in which if (box := boxes[n]) is not None]
+        if not known:
+            return []
+        if isinstance(self._landmarker, BatchLandmarker):
+            return [anchors_of(p) for p in self._landmarker.many(frames, known)]
+        return [anchors_of(self._landmarker(f, b)) for f, b in zip(frames, known, strict=True)]
+
+    def _follow(self, frame: Frame) -> NDArray[np.float64] | None:
+        """Anchors near the last ones when both landmarkers see the same eyes there, else None."""
+        box = self._expected()
+        if box is None or self._checker is None or self._unseen >= FOLLOW_LIMIT:
+            return None
+        anchors = anchors_of(self._landmarker(frame, box))
+        other = anchors_of(self._checker(frame, box))
+        eyes = float(np.hypot(*(anchors[RIGHT_EYE] - anchors[LEFT_EYE])))
+        apart = np.hypot(*(anchors[CORNERS] - other[CORNERS]).T).max()
+        if not plausible(anchors, box) or apart > AGREEMENT * eyes:
+            return None
+        self._unseen += 1
+        self._followed += 1
+        return anchors

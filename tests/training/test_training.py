@@ -1,0 +1,107 @@
+"""Every training loop runs, resumes and ends in a pack that opens; no quality is claimed on noise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stylecodec.errors import StylecodecError
+from stylecodec.packs.store import open_pack
+from stylecodec.training import augment, cli
+from stylecodec.training.datasets import HeadsDataset
+from stylecodec.training.losses import picture_loss, region_weights
+from stylecodec.training.loop import Budget, TrainOptions, cosine
+
+CLASSES = ["background", "skin", "eye_r", "iris", "hair"]
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of noise in the renderer's format: 26 people, two pictures each."""
+    folder = tmp_path_factory.mktemp("heads")
+    rng = np.random.default_rng(0)
+    people, per = 26, 2
+    n = people * per
+    ids = np.repeat(np.arange(people), per)
+    (folder / "meta.json").write_text(json.dumps({"class_names": CLASSES}))
+    for k, part in enumerate(np.array_split(np.arange(n), 2)):
+        m = len(part)
+        np.savez(
+            folder / f"shard_{k:05d}.npz",
+            images=rng.integers(0, 256, (m, 256, 256, 3), np.uint8),
+            labels=rng.integers(0, len(CLASSES), (m, 256, 256)).astype(np.uint8),
+            expression=rng.normal(0, 0.3, (m, 55)).astype(np.float32),
+            pose=rng.normal(0, 10, (m, 2)).astype(np.float32),
+            landmarks=rng.uniform(0.2, 0.8, (m, 83, 2)).astype(np.float32),
+            identity=rng.normal(0, 1, (m, 20)).astype(np.float32),
+            identity_id=ids[part],
+        )
+    return folder
+
+
+def test_dataset_keeps_people_apart(heads: Path) -> None:
+    data = HeadsDataset(heads)
+    train = set(data.identity_id[data.train_rows].tolist())
+    held = set(data.identity_id[data.validation_rows].tolist())
+    assert held == {24}
+    assert not train & held
+    rng = np.random.default_rng(0)
+    rows = data.draw(10, rng)
+    assert (data.identity_id[data.siblings(rows, rng)] == data.identity_id[rows]).all()
+    assert data.batch(rows).pictures(64).shape == (10, 3, 64, 64)
+
+
+def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(StylecodecError, match=r"no meta\.json"):
+        HeadsDataset(tmp_path)
+
+
+def test_budget_and_schedule() -> None:
+    budget = Budget(minutes=1, spent_seconds=30)
+    assert 0.5 <= budget.fraction < 0.6
+    assert cosine(0.3) == 1.0
+    assert cosine(1.0) == pytest.approx(0.03)
+
+
+def test_region_weights_and_loss() -> None:
+    weights = region_weights(CLASSES)
+    assert weights.tolist() == [1.0, 2.0, 6.0, 6.0, 1.0]
+    x = torch.rand(2, 3, 16, 16)
+    one = torch.ones(2, 1, 16, 16)
+    assert float(picture_loss(x, x, one)) == 0.0
+    assert float(picture_loss(x + 0.5, x, one)) == pytest.approx(0.5, rel=1e-5)  # a shift has no gradient error
+
+
+def test_points_move_with_the_picture() -> None:
+    """A bright dot is found where move_points says."""
+    torch.manual_seed(0)
+    x = torch.full((4, 3, 128, 128), -1.0)
+    x[:, :, 60:64, 76:80] = 1.0
+    points = torch.tensor([[[78 / 128, 62 / 128]]]).expand(4, 1, 2)
+    theta = augment.random_similarity(4, 0.2, 0.15, 20.0, torch.device("cpu"))
+    moved = augment.move_points(points, theta)
+    mass = augment.warp(x, theta)[:, 0] + 1
+    axis = (torch.arange(128) + 0.5) / 128
+    centre = torch.stack([(mass * axis).sum((1, 2)), (mass * axis[:, None]).sum((1, 2))], 1) / mass.sum((1, 2))[:, None]
+    assert torch.allclose(centre, moved[:, 0], atol=2 / 128)
+
+
+@pytest.mark.slow
+def test_all_networks_train_and_export(heads: Path, tmp_path: Path) -> None:
+    """The whole chain with a budget of one step or so each, then the pack opens and renders."""
+    arguments = ["all", "--data", str(heads), "--large", str(heads), "--work", str(tmp_path / "work")]
+    scale = ["--scale", "0.00002", "--batch-scale", "0.25", "--device", "cpu"]
+    assert cli.main([*arguments, *scale, "--pack", str(tmp_path / "pack")]) == 0
+    pack = open_pack(tmp_path / "pack")
+    assert pack.name == "avatar-1024"
+    assert set(pack.card.networks) >= {"generator", "flow", "feedforward", "landmarks", "identity", "parser", "inversion"}
+    code = pack.feedforward("cpu")(torch.zeros(1, 3, 256, 256))
+    assert code.w_id.shape == (1, 18, 512)
+    again = TrainOptions(heads, tmp_path / "work", 0.0)
+    from stylecodec.training import landmarks
+
+    assert landmarks.train(again).keys() == {"all", "inner_face", "eyes", "mouth", "irises"}
