@@ -6,7 +6,8 @@
     [alignment] scale, lift              how the FFHQ square is resized and moved for this pack (see geometry)
     [pose] rows, yaw, pitch              W+ rows 0 .. rows-1 take the flow's edit; ranges in degrees
     [stylespace] indices                 32 pairs (layer, channel): where the offsets of a packet are added
-    [networks.<role>]                    kind, file, sha256, licence, source, params (handed to the builder; "none" stands for None)
+    [networks.<role>]                    kind, file, sha256, licence, source; params, handed to the builder ("none"
+                                         stands for None); zeros: tensors that are all zero and not in the file
     [training], [figures]                free tables: how it was made and what it reaches
 
 A card can be read without torch.
@@ -62,6 +63,7 @@ class NetworkEntry:
     licence: str = ""
     source: str = ""
     params: Table = field(default_factory=dict)
+    zeros: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class PackCard:
                     "sha256": entry.sha256,
                     "licence": entry.licence,
                     "source": entry.source,
+                    **({"zeros": list(entry.zeros)} if entry.zeros else {}),
                     "params": entry.params,
                 }
                 for role, entry in self.networks.items()
@@ -181,6 +184,12 @@ class _Reader:
             raise PackCorrupt(f"{self.prefix}{key} must be a number, not {value!r}")
         return float(value)
 
+    def names(self, key: str) -> tuple[str, ...]:
+        value = self.take(key, list, [])
+        if not all(isinstance(name, str) for name in value):
+            raise PackCorrupt(f"{self.prefix}{key} must be a list of names, not {value!r}")
+        return tuple(value)
+
     def span(self, key: str, default: tuple[float, float]) -> tuple[float, float]:
         value = self.take(key, list, list(default))
         if len(value) != 2 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
@@ -206,6 +215,7 @@ def _network(role: str, table: Any) -> NetworkEntry:
         licence=reader.take("licence", str, ""),
         source=reader.take("source", str, ""),
         params=reader.take("params", dict, {}),
+        zeros=reader.names("zeros"),
     )
 
 

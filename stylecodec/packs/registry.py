@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,9 @@ BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """kind -> (module, class); modules are imported when a network of that kind is built."""
+
+
+SPARED = 4096  # elements from which an all-zero tensor is not stored
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
@@ -61,13 +64,19 @@ def build(kind: str, params: Mapping[str, Any], where: str) -> nn.Module:
     return module
 
 
-def load_weights(module: nn.Module, file: Path) -> None:
-    """Copy the tensors of a safetensors file into `module`, every name and shape exactly, else PackCorrupt."""
+def load_weights(module: nn.Module, file: Path, zeros: Sequence[str] = ()) -> None:
+    """Copy the tensors of a safetensors file into `module`, every name and shape exactly, else PackCorrupt.
+
+    zeros: tensors that are not in the file because they are all zero.
+    """
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
         raise PackCorrupt(f"{file} cannot be read as safetensors: {error}") from error
     wanted = module.state_dict()
+    for name in zeros:
+        if name in wanted and name not in tensors:
+            tensors[name] = torch.zeros_like(wanted[name])
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise PackCorrupt(f"{file} lacks {len(missing)} tensors of the network, the first being {missing[0]}")
     if surplus := sorted(tensors.keys() - wanted.keys()):
@@ -97,3 +106,11 @@ def stored_tensors(module: nn.Module, half: bool, where: str) -> dict[str, Tenso
                 raise PackCorrupt(f"{where}: {name} holds values that are not finite in {stored.dtype}")
         tensors[name] = stored
     return tensors
+
+
+def drop_zeros(tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    """Take the tensors that are worth leaving out of a file out of `tensors`; their names."""
+    names = tuple(sorted(n for n, value in tensors.items() if value.numel() >= SPARED and not bool(value.any())))
+    for name in names:
+        del tensors[name]
+    return names

@@ -141,7 +141,7 @@ class ModelPack:
     def _load(self, role: str) -> nn.Module:
         entry = self.card.networks[role]
         module = build(entry.kind, entry.params, f"pack {self.name}, {role}")
-        load_weights(module, self._checked_file(role))
+        load_weights(module, self._checked_file(role), entry.zeros)
         return module
 
     def _checked_file(self, role: str) -> Path:

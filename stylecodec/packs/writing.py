@@ -17,7 +17,7 @@ from torch import nn
 
 from ..errors import OutputError
 from .card import CARD_FILE, NO_VALUE, ROLES, NetworkEntry, PackCard
-from .registry import stored_tensors
+from .registry import drop_zeros, stored_tensors
 from .store import ModelPack, read_card
 
 
@@ -80,7 +80,9 @@ def update_card(folder: str | os.PathLike[str], **changes: Any) -> ModelPack:
 
 
 def _write_network(folder: Path, role: str, source: NetworkSource) -> NetworkEntry:
-    data = save(stored_tensors(source.module, source.half, role))
+    tensors = stored_tensors(source.module, source.half, role)
+    zeros = drop_zeros(tensors)
+    data = save(tensors)
     _write(folder / f"{role}.safetensors", data)
     return NetworkEntry(
         kind=ROLES[role],
@@ -89,6 +91,7 @@ def _write_network(folder: Path, role: str, source: NetworkSource) -> NetworkEnt
         licence=source.licence,
         source=source.source,
         params={name: NO_VALUE if value is None else value for name, value in source.params.items()},
+        zeros=zeros,
     )
 
 

@@ -20,7 +20,7 @@ CARD = PackCard(
         "generator": NetworkEntry(
             "stylegan2", "generator.safetensors", "0" * 64, "MIT", "here", {"channels": {"4": 8}}
         ),
-        "flow": NetworkEntry("styleflow", "flow.safetensors", "f" * 64),
+        "flow": NetworkEntry("styleflow", "flow.safetensors", "f" * 64, zeros=("a.noise", "b")),
     },
     version="1.2",
     licence="MIT",
@@ -71,6 +71,7 @@ def test_defaults() -> None:
         ('file = "flow.safetensors"', 'file = "../flow.safetensors"', "plain name"),
         ('file = "flow.safetensors"', 'file = "flow.pt"', "plain name"),
         ("f" * 64, "F" * 64, "64 lower-case hexadecimal digits"),
+        ('zeros = ["a.noise", "b"]', "zeros = [1]", r"networks\.flow\.zeros must be a list of names"),
         ("[alignment]", "[alignment", "not valid TOML"),
     ],
 )

@@ -202,6 +202,22 @@ def test_a_parameter_may_be_none(tmp_path: Path) -> None:
     assert made.generator("cpu").conv_clamp is None
 
 
+def test_tensors_of_zeros_take_no_space(pack: ModelPack, tmp_path: Path) -> None:
+    networks = tiny_networks()
+    generator = networks["generator"].module
+    for name, value in generator.named_buffers():
+        if name.endswith(".noise"):
+            value.zero_()
+    made = write_pack(tmp_path / "p", networks, name="p", resolution=1024, indices=TINY_INDICES)
+    zeros = made.card.networks["generator"].zeros
+    assert len(zeros) >= 8
+    assert all(name.endswith(".noise") for name in zeros)
+    stored = (made.folder / "generator.safetensors").stat().st_size
+    assert stored < (pack.folder / "generator.safetensors").stat().st_size - 5_000_000
+    for name, value in made.generator("cpu").named_buffers():
+        assert not (name.endswith(".noise") and value.any())
+
+
 def test_devices() -> None:
     assert pick_device("cpu") == torch.device("cpu")
     with pytest.raises(OptionError, match="no device 'toaster'"):
