@@ -70,7 +70,7 @@ def load_assets(folder: str | Path) -> HeadAssets:
         raise OptionError(f"{files[3]} does not list idx_to_landmark_verts") from error
     try:
         assets = _assemble(mesh, maps, occlusion, landmarks, digest)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise OptionError(f"the geometry in {root} has another layout than expected: {error}") from error
     _check(assets, root)
     return assets
@@ -130,7 +130,7 @@ def _check(a: HeadAssets, root: Path) -> None:
         and a.landmarks.shape == (68,)
         and a.brow_curves.ndim == 3
         and a.brow_curves.shape[::2] == (2, 2)
-        and 0 <= int(a.landmarks.min())
+        and int(a.landmarks.min()) >= 0
         and int(a.landmarks.max()) < count
         and int(a.corner_vertex.max(initial=0)) < count
     )

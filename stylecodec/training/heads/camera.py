@@ -84,7 +84,7 @@ def to_picture(points: NDArray[np.floating], head: Matrix, crop: Crop) -> Floats
     """Points [N, 3] of head space -> [N, 2] in crop units, 0..1 over the picture, y down."""
     q = np.c_[points @ head[:3, :3].T + head[:3, 3], np.ones(len(points))] @ projection(crop).T
     ndc = q[:, :2] / q[:, 3:]
-    return np.c_[ndc[:, 0] * 0.5 + 0.5, 0.5 - ndc[:, 1] * 0.5].astype(np.float32)
+    return np.asarray(np.c_[ndc[:, 0] * 0.5 + 0.5, 0.5 - ndc[:, 1] * 0.5], np.float32)
 
 
 def light_matrix(direction: NDArray[np.floating], head: Matrix) -> Matrix:

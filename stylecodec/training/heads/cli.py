@@ -51,9 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             render_dataset(plan, args.processes)
         elif args.command == "clips":
-            clips.write_clips(
-                args.geometry, args.out, args.identities, args.seconds, args.rate, args.size, args.frame
-            )
+            clips.write_clips(args.geometry, args.out, args.identities, args.seconds, args.rate, args.size, args.frame)
         else:
             sheets.write_sheet(args.geometry, args.out, args.kind, args.identity, args.size)
     except StylecodecError as error:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from stylecodec.errors import OptionError, OutputError
 from stylecodec.training.heads.assets import Floats, load_assets
-from stylecodec.training.heads.camera import CROP_SCALE
 from stylecodec.training.heads.identities import sample_identity
 from stylecodec.training.heads.model import HeadModel
 from stylecodec.training.heads.renderer import Renderer

@@ -106,10 +106,11 @@ def make_shard(renderer: Renderer, plan: Plan, shard: int) -> Arrays:
 
 def write_shard(path: Path, arrays: Arrays) -> None:
     """Uncompressed npz, whole or not at all; OutputError when the disk refuses."""
+    content: dict[str, Any] = dict(arrays)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **content)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from stylecodec.training.heads.hair import Array, fill_ribbons, ribbon_buffer, s
 from stylecodec.training.heads.model import HeadModel, unit
 
 BROW_SPREAD = 9.8 / 1024  # half height of a brow of thickness 1, in UV units
-MOUTH_CORNER_BEARD = 2  # channel of paint[0] with the beard region
+BEARD_CHANNEL = 2  # channel of paint[0] with the beard region
 
 
 class RootedStrands:
@@ -92,7 +92,10 @@ def brows(model: HeadModel, count: int = 420) -> RootedStrands:
     rng = np.random.default_rng(11)
     face = a.triangle_material == FACE
     uv = a.corner_uv[a.triangles[face]].astype(np.float64)
-    points, ways, offsets, places = [], [], [], []
+    points: list[Array] = []
+    ways: list[Array] = []
+    offsets: list[Array] = []
+    places: list[Array] = []
     for curve in a.brow_curves.astype(np.float64):
         half = count // 2
         t = (np.arange(half) + rng.random(half)) / half
@@ -118,8 +121,8 @@ def brows(model: HeadModel, count: int = 420) -> RootedStrands:
         model.faces[face][triangle],
         bary,
         length,
-        along=np.einsum("nij,nj->ni", inverse, np.concatenate(ways)),
-        across=np.einsum("nij,nj->ni", inverse, np.concatenate(offsets)),
+        along=(inverse @ np.concatenate(ways)[..., None])[..., 0],
+        across=(inverse @ np.concatenate(offsets)[..., None])[..., 0],
         heading=None,
         lift=0.18,
         width=0.040,
@@ -137,7 +140,7 @@ def beard(model: HeadModel, count: int = 2200) -> RootedStrands:
     uv = a.corner_uv[a.triangles[face]].mean(1)
     size = a.paint[0].shape[0]
     ix, iy = (np.clip((uv[:, k] * size).astype(int), 0, size - 1) for k in (0, 1))
-    weight = a.paint[0][iy, ix, MOUTH_CORNER_BEARD] / 255.0
+    weight = a.paint[0][iy, ix, BEARD_CHANNEL] / 255.0
     weight = np.where(weight > 0.35, weight, 0)
     rest = a.vertices.astype(np.float64)
     triangle, bary = sample_surface(rest, faces, count, rng, weight if weight.any() else None)

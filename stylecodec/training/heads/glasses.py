@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stylecodec.training.heads.assets import Floats, Ints
 from stylecodec.training.heads.model import HeadModel, unit
@@ -16,6 +17,7 @@ _RIMS = {
     "aviator": (2.75, 2.25, 2.7, 0.35, 0.10),
 }
 _RING = 8
+Curve = NDArray[np.floating]
 
 
 def frame(model: HeadModel, base: Floats, style: str) -> tuple[Floats, Ints]:
@@ -50,13 +52,13 @@ def frame(model: HeadModel, base: Floats, style: str) -> tuple[Floats, Ints]:
     return _sweep(tubes, radius)
 
 
-def _near_ear(model: HeadModel) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _near_ear(model: HeadModel) -> NDArray[np.bool_]:
     rest = model.assets.vertices[model.skin_faces.ravel()]
     near = (np.abs(rest[:, 0]) > 6) & (np.abs(rest[:, 1] - 4.0) < 1.0) & (np.abs(rest[:, 2] - 1.0) < 2.0)
     return near if near.any() else np.ones(len(rest), bool)
 
 
-def _curve(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Floats:  # type: ignore[type-arg]
+def _curve(x: Curve, y: Curve | float, z: Curve) -> Floats:
     return np.stack(np.broadcast_arrays(x, y, z), 1).astype(np.float32)
 
 

@@ -93,7 +93,7 @@ class Style:
 
 
 def _column(x: Array) -> Array:
-    return np.asarray(x)[:, None]
+    return x[:, None]
 
 
 def _sides(x: Array, y: Array | float, z: Array | float) -> Array:
@@ -101,7 +101,7 @@ def _sides(x: Array, y: Array | float, z: Array | float) -> Array:
 
 
 def _buzz(r: Roots, p: Array, k: int) -> Array:
-    return 1.2 * r.normal + 0.4 * FORWARD
+    return np.asarray(1.2 * r.normal + 0.4 * FORWARD)
 
 
 def _crop(r: Roots, p: Array, k: int) -> Array:
@@ -127,7 +127,7 @@ def _quiff(r: Roots, p: Array, k: int) -> Array:
 
 
 def _slick(r: Roots, p: Array, k: int) -> Array:
-    return BACKWARD + r.normal * (0.5 if k < 2 else 0.02) + DOWN * (0.025 * k)
+    return np.asarray(BACKWARD + r.normal * (0.5 if k < 2 else 0.02) + DOWN * (0.025 * k))
 
 
 def _fall(r: Roots, p: Array, k: int, back: float = -0.45) -> Array:
@@ -136,7 +136,7 @@ def _fall(r: Roots, p: Array, k: int, back: float = -0.45) -> Array:
     way = 0.9 * (1 - g) * out + DOWN * (0.25 + 2.0 * g) + r.normal * (0.75 if k < 2 else 0.0)
     if r.bangs.any():
         over = FORWARD * (1.2 * (1 - g)) + DOWN * (0.2 + 1.6 * g) + _sides(0.10 * r.rest[:, 0], 0, 0)
-        way = np.where(_column(r.bangs), over + r.normal * (0.6 if k < 2 else 0.0), way)
+        way = np.where(r.bangs[:, None], over + r.normal * (0.6 if k < 2 else 0.0), way)
     return way
 
 
@@ -262,7 +262,6 @@ class Hairdresser:
         key = (style, part_side)
         if key not in self._made:
             strands = self._grow(STYLES[style], style, PART_AT * part_side)
-            n, m, _ = strands.points.shape
             buffer, indices = ribbon_buffer(strands.width, strands.seed)
             weights = self._bind(strands.points.reshape(-1, 3))
             self._made[key] = Hairdo(strands, weights, self._controls, buffer, indices)
@@ -272,6 +271,7 @@ class Hairdresser:
         """Smooth weights [P, C]: points near the skull move with it, points far away with its large shape."""
         near = min(24, len(self._controls))
         distance, column = cKDTree(self._rest[self._controls]).query(points, k=near)
+        distance = np.asarray(distance)
         sigma = 0.9 + 0.7 * distance[:, :1]
         w = np.exp(-0.5 * (distance / sigma) ** 2) + 1e-9
         w /= w.sum(1, keepdims=True)
@@ -303,7 +303,7 @@ class Hairdresser:
         step = length / (m - 1)
         points = np.zeros((n, m, 3))
         points[:, 0] = r.rest - 0.08 * r.normal
-        d = unit(style.comb(r, r.rest, 0) + 0.03 * jitter)
+        d: Array = unit(style.comb(r, r.rest, 0) + 0.03 * jitter)
         off = 0.10 + style.volume * layer * (0.55 + 0.45 * r.top)
         above = out = None
         for k in range(1, m):
@@ -313,7 +313,7 @@ class Hairdresser:
             if above is not None and out is not None and style.hug > 0:
                 near = np.clip(1.6 - (above - off) / 0.8, 0, 1) * style.hug
                 d = unit(d - out * _column(np.maximum((d * out).sum(1), 0) * near))
-            q = points[:, k - 1] + d * _column(step)
+            q: Array = points[:, k - 1] + d * _column(step)
             q, above, out = self._push_out(q, np.minimum(off, 0.12 + step * k * 0.7))
             if style.face_opening:
                 self._clear_face(q, r.bangs)
@@ -363,7 +363,7 @@ class Hairdresser:
         along_01 = np.linspace(0, 1, m)
         taper = 1 - 0.85 * np.clip((along_01 - 0.55) / 0.45, 0, 1) ** 1.5
         spread = 1 + 0.25 * rng.uniform(-1, 1, n)
-        return Strands(points, _column(width * spread) * taper, rng.random(n), style.gloss)
+        return Strands(points, _column(width * spread) * taper, np.asarray(rng.random(n)), style.gloss)
 
 
 def _bun_ball(count: int, m: int, rng: np.random.Generator) -> Array:

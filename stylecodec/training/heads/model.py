@@ -282,4 +282,4 @@ class HeadModel:
     def landmarks(self, posed: Posed) -> Floats:
         """[83, 3] points in head space: iBUG 68, dlib's forehead 13, iris centres (right eye first)."""
         irises = [e.center + e.radius * e.axis for e in (posed.right, posed.left)]
-        return np.r_[posed.vertices[self.landmark_vertices], np.stack(irises)].astype(np.float32)
+        return np.asarray(np.r_[posed.vertices[self.landmark_vertices], np.stack(irises)], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +108,9 @@ class Person:
 
 
 def _context() -> tuple[Any, Any]:
+    moderngl: Any
     try:
-        import moderngl
+        moderngl = importlib.import_module("moderngl")
     except ImportError as error:
         raise MissingDependency("rendering heads needs moderngl: pip install 'stylecodec[train]'") from error
     try:
@@ -262,8 +264,8 @@ class Renderer:
         def array(program: Any) -> Any:
             return self._ctx.vertex_array(program, [(v, *_STRAND_LAYOUT)], i, skip_errors=True)
 
-        programs = (self._p_hair, self._p_shadow_hair, self._p_label_hair)
-        return _Draw(*(array(p) for p in programs), v, i, tint, gloss, label)
+        color, shadow, flat = (array(p) for p in (self._p_hair, self._p_shadow_hair, self._p_label_hair))
+        return _Draw(color, shadow, flat, v, i, tint, gloss, label)
 
     def _frame(self, vertices: Floats, indices: Ints, tint: Floats) -> _Draw:
         v, i = self._ctx.buffer(vertices.tobytes()), self._ctx.buffer(indices.tobytes())
@@ -295,7 +297,9 @@ class Renderer:
         shift: tuple[float, float] = (0.0, 0.0),
         labels: bool = False,
     ) -> Picture:
-        """One picture; degrees, weights [K] as in `HeadModel.names`, shift of the head in cm, crop or the aligned one."""
+        """One picture. Angles in degrees, weights [K] by `HeadModel.names`, shift of the head in cm; the crop is the
+        aligned one of this pose unless given.
+        """
         model = self.model
         given = np.zeros(len(model.names), np.float32) if weights is None else np.asarray(weights, np.float32)
         if given.shape != (len(model.names),):

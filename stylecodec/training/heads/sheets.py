@@ -60,9 +60,8 @@ def _expressions(r: Renderer, number: int) -> Bytes:
 def _poses(r: Renderer, number: int) -> Bytes:
     smile = weights_of(both("mouthSmile", 0.3), r.model.names)
     with r.person(sample_identity(number, r.model)) as person:
-        images = [
-            r.render(person, smile, yaw=y, pitch=p).image for p in (20.0, 0.0, -20.0) for y in (-40.0, -20.0, 0.0, 20.0, 40.0)
-        ]
+        yaws, pitches = (-40.0, -20.0, 0.0, 20.0, 40.0), (20.0, 0.0, -20.0)
+        images = [r.render(person, smile, yaw=y, pitch=p).image for p in pitches for y in yaws]
     return _grid(images, 5)
 
 

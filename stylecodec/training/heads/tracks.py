@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from stylecodec.training.heads.assets import Floats
 
 Named = Mapping[str, float]
+Signal = NDArray[np.floating]
 
 
 def both(name: str, weight: float = 1.0) -> dict[str, float]:
@@ -67,16 +69,36 @@ MOODS: dict[str, dict[str, float]] = {
     "puff": {**both("cheekPuff", 0.95), **both("mouthPress", 0.3)},
     "sneer": {**both("noseSneer", 0.6), **both("mouthUpperUp", 0.45)},
     "stretch": {**both("mouthStretch", 0.9), **both("mouthLowerDown", 0.3)},
-    "surprise": {"jawOpen": 0.45, "mouthFunnel": 0.25, **both("browInnerUp", 0.8), **both("browOuterUp", 0.8), **both("eyeWide", 0.6)},
+    "surprise": {"jawOpen": 0.45, "mouthFunnel": 0.25, **both("eyeWide", 0.6), **both("browInnerUp", 0.8)}
+    | both("browOuterUp", 0.8),
     "sad": {**both("mouthFrown", 0.7), **both("browInnerUp", 0.85)},
     "anger": {**both("browDown", 0.9), **both("eyeSquint", 0.4), **both("noseSneer", 0.25), **both("mouthPress", 0.5)},
 }
 SIDEWAYS = ("mouthLeft", "mouthRight", "jawLeft", "jawRight")
 MOUTH = (
-    "jawOpen jawForward mouthFunnel mouthPucker mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper "
-    "mouthSmile_L mouthSmile_R mouthFrown_L mouthFrown_R mouthStretch_L mouthStretch_R mouthPress_L mouthPress_R "
-    "mouthUpperUp_L mouthUpperUp_R mouthLowerDown_L mouthLowerDown_R mouthDimple_L mouthDimple_R"
-).split()
+    "jawOpen",
+    "jawForward",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthSmile_L",
+    "mouthSmile_R",
+    "mouthFrown_L",
+    "mouthFrown_R",
+    "mouthStretch_L",
+    "mouthStretch_R",
+    "mouthPress_L",
+    "mouthPress_R",
+    "mouthUpperUp_L",
+    "mouthUpperUp_R",
+    "mouthLowerDown_L",
+    "mouthLowerDown_R",
+    "mouthDimple_L",
+    "mouthDimple_R",
+)
 
 
 def _add(total: dict[str, float], part: Named, scale: float = 1.0) -> None:
@@ -103,7 +125,8 @@ def _pull_aside(mouth: dict[str, float], slack: str, far: float) -> None:
 
 
 def _random_mouth(rng: np.random.Generator) -> dict[str, float]:
-    u, mouth = rng.random, {}
+    u = rng.random
+    mouth: dict[str, float] = {}
     kind = u()
     if kind < 0.12:
         pass
@@ -139,7 +162,8 @@ def _random_mouth(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _random_eyes(rng: np.random.Generator) -> dict[str, float]:
-    u, eyes = rng.random, {}
+    u = rng.random
+    eyes: dict[str, float] = {}
     kind = u()
     if kind < 0.30:
         _add(eyes, both("eyeBlink", u()))
@@ -194,7 +218,7 @@ def random_pose(rng: np.random.Generator) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Track:
-    """A performance of n frames: weights [n, K]; gaze [n, 2], pose [n, 3] (yaw, pitch, roll) in degrees; shift [n, 2] cm."""
+    """n frames: weights [n, K]; gaze [n, 2] and pose [n, 3] (yaw, pitch, roll) in degrees; shift [n, 2] in cm."""
 
     weights: Floats
     gaze: Floats
@@ -247,13 +271,13 @@ def _moods(rng: np.random.Generator, frames: int, rate: float, names: Sequence[s
     return out
 
 
-def _ease(x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _ease(x: Signal) -> Signal:
     x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    return np.asarray(x * x * (3 - 2 * x))
 
 
-def _pulse(time: np.ndarray, at: float, close: float, hold: float, reopen: float) -> np.ndarray:  # type: ignore[type-arg]
-    return _ease((time - at) / close) * _ease((at + close + hold + reopen - time) / reopen)
+def _pulse(time: Signal, at: float, close: float, hold: float, reopen: float) -> Signal:
+    return np.asarray(_ease((time - at) / close) * _ease((at + close + hold + reopen - time) / reopen))
 
 
 def _lids_and_gaze(rng: np.random.Generator, frames: int, rate: float, names: Sequence[str]) -> tuple[Floats, Floats]:
@@ -311,4 +335,5 @@ def talking_track(seed: int, frames: int, rate: float, names: Sequence[str]) -> 
         1,
     )
     shift = np.stack([_wander(rng, frames, rate, 1.5, 0.6), _wander(rng, frames, rate, 1.5, 0.35)], 1)
-    return Track(weights.astype(np.float32), gaze, pose.astype(np.float32), np.clip(shift, -1.5, 1.5).astype(np.float32))
+    shift = np.clip(shift, -1.5, 1.5).astype(np.float32)
+    return Track(weights.astype(np.float32), gaze, pose.astype(np.float32), shift)
