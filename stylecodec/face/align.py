@@ -229,6 +229,8 @@ def shot_sides(pose: EyeFrames, times: Floats) -> Floats:
     change = smooth(sizes, times, SIZE_SMOOTHING) - np.median(sizes, axis=0)
     common = np.where(change.prod(axis=1) > 0, np.abs(change).min(axis=1), 0.0)
     beyond = np.sign(change[:, 0]) * np.maximum(common - np.log1p(SIZE_SLACK), 0.0)
+    if beyond.any():  # begin and end the zoom gently
+        beyond = smooth(beyond[:, None], times, SIZE_SMOOTHING)[:, 0]
     return np.asarray(np.median(pose.side) * np.exp(beyond), np.float64)
 
 

@@ -83,8 +83,7 @@ class FaceTrack:
     @property
     def found(self) -> NDArray[np.bool_]:
         """[T]: does the frame show a face?"""
-        known = np.isfinite(self.anchors).reshape(len(self.anchors), -1)
-        return np.asarray(known.all(axis=1), np.bool_)
+        return np.asarray(np.isfinite(self.anchors).all(axis=(1, 2)), np.bool_)
 
 
 class FaceTracker:
