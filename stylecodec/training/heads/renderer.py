@@ -94,6 +94,7 @@ class Person:
     glasses: _Draw | None
     brows: _Draw
     beard: _Draw | None
+    context: Any
 
     def __enter__(self) -> Person:
         return self
@@ -102,6 +103,11 @@ class Person:
         self.release()
 
     def release(self) -> None:
+        """Frees the buffers."""
+        with self.context:
+            self._free()
+
+    def _free(self) -> None:
         for group in (self.hair, self.glasses, self.brows, self.beard):
             if group is not None:
                 group.release()
@@ -242,6 +248,10 @@ class Renderer:
         """Buffers that stay the same for every picture of an identity."""
         p = identity
         base = self.model.neutral(p["shape"], p.number("eye_size"), p.number("lid"), p.number("iris_radius"))
+        with self._ctx:
+            return self._prepare(p, base)
+
+    def _prepare(self, p: Identity, base: Floats) -> Person:
         hair = glasses = whiskers = None
         if p.hair_style != "bald":
             hairdo = self._hairdresser.hairdo(p.hair_style, 1 if p.number("part_side") > 0 else -1)
@@ -256,7 +266,7 @@ class Renderer:
                 self._beard.buffer, self._beard.indices, 0.85 * p["hair"], 0.2, shaders.BEARD_CLASS
             )
             whiskers.rooted, whiskers.length = self._beard, p.number("beard_length")
-        return Person(identity, base, hair, glasses, brow, whiskers)
+        return Person(p, base, hair, glasses, brow, whiskers, self._ctx)
 
     def _strands(self, vertices: Floats, indices: Ints, tint: Floats, gloss: float, label: int) -> _Draw:
         v, i = self._ctx.buffer(vertices.tobytes(), dynamic=True), self._ctx.buffer(indices.tobytes())
@@ -305,20 +315,21 @@ class Renderer:
         if given.shape != (len(model.names),):
             raise OptionError(f"an expression has {len(model.names)} weights, not {given.shape}")
         posed = model.pose_face(person.base, given, gaze)
-        normals = model.normals(posed.vertices)
-        self._write_vertices(person, posed, normals)
         head, body = head_matrices(yaw, pitch, roll, shift)
         view = crop or self.crop_for(person, yaw, pitch, roll)
         values = self._uniforms(person, posed, head, body, view)
-        self._shadow_pass(person, values)
-        self._color_pass(person, values)
-        image = self._read(self._small_target, 3)
-        ids = self._label_pass(person, values) if labels else None
+        with self._ctx:  # another renderer may have made its own context the current one
+            self._write_vertices(person, posed)
+            self._shadow_pass(person, values)
+            self._color_pass(person, values)
+            image = self._read(self._small_target, 3)
+            ids = self._label_pass(person, values) if labels else None
         points = to_picture(model.landmarks(posed), head, view)
         return Picture(image, ids, points, posed.weights, gaze, yaw, pitch, roll, view)
 
-    def _write_vertices(self, person: Person, posed: Posed, normals: Floats) -> None:
+    def _write_vertices(self, person: Person, posed: Posed) -> None:
         a = self.model.assets
+        normals = self.model.normals(posed.vertices)
         np.take(posed.vertices, self._corner, axis=0, out=self._moving_array[:, :3], mode="clip")
         np.take(normals, self._corner, axis=0, out=self._moving_array[:, 3:], mode="clip")
         self._moving.write(self._moving_array)
