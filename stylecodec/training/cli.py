@@ -14,13 +14,13 @@ from ..errors import OptionError
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 
-# Order of `all`, and minutes of two CPU cores each takes by default; a GPU needs about a tenth.
+# Order of `all` (the encoder is judged by the parser's features), and minutes of two CPU cores each takes by default; a GPU needs about a tenth.
 NETWORKS: dict[str, float] = {
+    "parser": 15.0,
     "generator": 120.0,
     "encoder": 120.0,
     "landmarks": 20.0,
     "identity": 15.0,
-    "parser": 15.0,
     "inversion": 20.0,
     "upper": 20.0,
 }

@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..nets.feedforward import HybridCode, HybridEncoder
+from ..nets.parsing import BiSeNet
+from ..nets.perceptual import FeatureDistance
+from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel
 from .datasets import Batch, HeadsDataset
@@ -23,6 +26,7 @@ from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 # (from this share of the budget, picture side, pairs)
+PERCEPTUAL = 0.15  # weight of the parser's feature distance, once pictures have 128² pixels
 STAGES = ((0.0, 64, 16), (0.35, 128, 12), (0.85, 256, 6))
 
 
@@ -82,6 +86,16 @@ def sheet(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, path: 
     save_sheet(groups, path)
 
 
+def _perceptual(options: TrainOptions) -> FeatureDistance | None:
+    """The distance by the trained face parser, when there is one."""
+    path = options.work / "parser.checkpoint.pt"
+    if not path.is_file():
+        return None
+    net = BiSeNet(**parser.SETTINGS)  # type: ignore[arg-type]
+    load_average(net, path, "parser")
+    return FeatureDistance(net).to(options.device)
+
+
 def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
     """Train within the budget from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
 
@@ -107,6 +121,7 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
         betas=(0.5, 0.99),
     )
     run = Run("encoder", options.work, {"avatar": model, "hybrid": encoder}, optimizer, options.minutes)
+    distance = _perceptual(options)
     weights = region_weights(data.meta["class_names"]).to(options.device)
     rng = np.random.default_rng(run.step)
     for step in run.steps():
@@ -128,6 +143,10 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
         target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
         output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
         loss = picture_loss(output, target, weight)
+        if distance is not None and side >= 128:
+            apart = distance(output.clamp(-1, 1), target).mean()
+            loss = loss + PERCEPTUAL * apart
+            run.log(0, perceptual=float(apart.detach()))
         supervised = code_loss(motion, driving, alpha_x.detach(), encoder) + 0.5 * code_loss(
             still, source, alpha_y.detach(), encoder
         )

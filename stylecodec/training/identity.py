@@ -13,7 +13,7 @@ from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
 
 SETTINGS = {
-    "widths": [32, 48, 96, 128],
+    "widths": [32, 64, 96, 128],
     "units": [2, 2, 2, 2],
     "embedding": 128,
     "crop": None,
