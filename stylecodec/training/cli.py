@@ -14,7 +14,8 @@ from ..errors import OptionError
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 
-# Order of `all` (the encoder is judged by the parser's features), and minutes of two CPU cores each takes by default; a GPU needs about a tenth.
+# Order of `all` (the parser's features judge the encoder's pictures), with minutes of two CPU cores by default; a GPU
+# needs about a tenth.
 NETWORKS: dict[str, float] = {
     "parser": 15.0,
     "generator": 120.0,

@@ -11,7 +11,13 @@ from .augment import degrade, jitter_colour, light_from_the_side, random_similar
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
 
-SETTINGS: dict[str, object] = {"classes": 19, "widths": [24, 48, 96, 160], "blocks": [1, 1, 1, 1], "context": 48, "fusion": 64}
+SETTINGS: dict[str, object] = {
+    "classes": 19,
+    "widths": [24, 48, 96, 160],
+    "blocks": [1, 1, 1, 1],
+    "context": 48,
+    "fusion": 64,
+}
 BATCH = 12
 SIDE = 256
 
