@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .decoding.decoder import Decoder, PackChoice, PoseMode
+    from .decoding.render import Precision
     from .encoding.encoder import AlignedFrame
     from .encoding.options import EncodeOptions
     from .face.align import AlignedTrack
@@ -164,11 +165,13 @@ def decode(
     audio: bool = True,
     partial: bool = False,
     progress: Progress | None = None,
+    precision: Precision = "auto",
 ) -> DecodeReport:
     """Render an .stc file into a video (.mp4, .mkv or .webm) with its sound.
 
     size: even number of pixels per side, 16 to 1024 (the default). partial: of a damaged or incomplete file, decode
-    what is whole and hold the picture where frames are missing; without it such a file is an error.
+    what is whole and hold the picture where frames are missing; without it such a file is an error. precision: of
+    the generator's feature maps, see decoding.render.Renderer.
     Raises FormatError, PackError, OptionError, MediaError (missing file), OutputError.
     """
     from .decoding.decoder import Decoder
@@ -179,7 +182,10 @@ def decode(
         raise OptionError(f"a video needs an even size, not {size}")
     check_output(output, source)
     tell = progress or _silent
-    with reading(source), Decoder.open(source, device, pack, size, pose, as_numpy=True) as decoder:
+    with (
+        reading(source),
+        Decoder.open(source, device, pack, size, pose, as_numpy=True, precision=precision) as decoder,
+    ):
         stream = decoder.stream
         _require_whole(stream, partial)
         sound = _opus_track(stream) if audio else None

@@ -193,6 +193,12 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
         default="restore",
         help="restore the head's roll or leave it upright (default: %(default)s)",
     )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        metavar="TYPE",
+        help="auto, float32, bfloat16 or float16; bfloat16 is quicker on some CPUs, and a little coarser",
+    )
     parser.add_argument("--pack", metavar="NAME|DIR", help="the model pack (default: the one the stream names)")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="leave the sound out")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged or cut-off file")
@@ -228,7 +234,7 @@ def _encode(arguments: argparse.Namespace) -> int:
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    names = ("size", "device", "pose", "pack", "audio", "partial")
+    names = ("size", "device", "pose", "pack", "audio", "partial", "precision")
     values = {name: getattr(arguments, name) for name in names}
     with ProgressDisplay(arguments.progress) as progress:
         report = api.decode(arguments.input, arguments.output, progress=progress, **values)

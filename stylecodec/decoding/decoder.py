@@ -28,14 +28,15 @@ from ..errors import OptionError, PackMismatch
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
 from .latents import Anchor, LatentDecoder
-from .render import Renderer
+from .render import Precision, Renderer
 
 PoseMode = Literal["restore", "aligned"]
 PackChoice = ModelPack | str | os.PathLike[str] | None
 Frame = Tensor | NDArray[np.uint8]  # uint8 [H, W, 3] RGB
 
-CPU_BATCH = 4  # frames rendered at once: more gains nothing on few cores, and costs memory
-CUDA_BATCH = 16
+CUDA_BATCH = 16  # frames rendered at once
+CPU_BATCH_PIXELS = 4 * 256 * 256  # a CPU is quickest while a batch fits its caches: 4 frames of 256², 1 of 1024²
+CPU_BATCH = 8
 KEPT_ANCHORS = 8  # identities whose flow state is kept ready
 
 
@@ -63,22 +64,28 @@ class PacketRenderer:
         size: int | None = None,
         pose: PoseMode = "restore",
         batch: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         if pose not in ("restore", "aligned"):
             raise OptionError(f"pose must be restore or aligned, not {pose!r}")
         if batch is not None and batch < 1:
             raise OptionError(f"a batch has 1 frame or more, not {batch}")
         self.device = pick_device(device)
-        self.renderer = Renderer(pack, self.device, size)
+        self.renderer = Renderer(pack, self.device, size, precision)
         self.latents = LatentDecoder(pack, self.device)
         self.pose = pose
-        self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
+        self.batch = batch or self._usual_batch()
         self._anchors: dict[bytes, Anchor] = {}
 
     def render(self, identity: Identity, packets: NDArray[np.floating]) -> Iterator[Tensor]:
         """Pictures uint8 [<= batch, H, W, 3] of `packets` [n, 35], batch after batch."""
         for start in range(0, len(packets), self.batch):
             yield self._render(identity, packets[start : start + self.batch])
+
+    def _usual_batch(self) -> int:
+        if self.device.type == "cuda":
+            return CUDA_BATCH
+        return min(max(CPU_BATCH_PIXELS // self.renderer.level**2, 1), CPU_BATCH)
 
     @torch.inference_mode()
     def _render(self, identity: Identity, packets: NDArray[np.floating]) -> Tensor:
@@ -120,18 +127,20 @@ class Decoder:
         pose: PoseMode = "restore",
         as_numpy: bool = False,
         batch: int | None = None,
+        precision: Precision = "auto",
     ) -> Self:
         """Open a stream.
 
         device: "auto", "cpu", "cuda", or a torch device. pack: a folder, a name or an opened pack; by default the
         one that the stream names. size: pixels per side, 16 to 1024 (the default). pose: "restore" gives the head
-        the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once.
+        the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once. precision: of
+        the feature maps, see `Renderer`.
         Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read.
         """
         stream = StreamFile.open(path)
         try:
             model = matching_pack(stream.header, pack)
-            return cls(stream, PacketRenderer(model, device, size, pose, batch), as_numpy)
+            return cls(stream, PacketRenderer(model, device, size, pose, batch, precision), as_numpy)
         except BaseException:
             stream.close()
             raise
@@ -144,9 +153,10 @@ class Decoder:
         pose: PoseMode = "restore",
         as_numpy: bool = False,
         batch: int | None = None,
+        precision: Precision = "auto",
     ) -> LiveDecoder:
         """A decoder that is fed bytes as they arrive; the options are those of `open`."""
-        return LiveDecoder(device, pack, size, pose, as_numpy, batch)
+        return LiveDecoder(device, pack, size, pose, as_numpy, batch, precision)
 
     @property
     def header(self) -> StreamHeader:
@@ -256,11 +266,13 @@ class LiveDecoder:
         pose: PoseMode = "restore",
         as_numpy: bool = False,
         batch: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         self.device = pick_device(device)
         self.header: StreamHeader | None = None
         self.as_numpy = as_numpy
-        self._pack, self._size, self._pose, self._batch = pack, size, pose, batch
+        self._pack, self._size, self._pose = pack, size, pose
+        self._batch, self._precision = batch, precision
         self._reader = StreamReader(strict=False)
         self._pictures: PacketRenderer | None = None
         self._identities: dict[int, Identity] = {}
@@ -287,7 +299,8 @@ class LiveDecoder:
     def _start(self, header: StreamHeader) -> None:
         if self._pictures is None:
             pack = matching_pack(header, self._pack)
-            self._pictures = PacketRenderer(pack, self.device, self._size, self._pose, self._batch)
+            options = self._size, self._pose, self._batch, self._precision
+            self._pictures = PacketRenderer(pack, self.device, *options)
             self.header = header
 
     def _render(self, group: FrameGroup) -> Iterator[Frame]:

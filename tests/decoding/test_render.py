@@ -39,6 +39,11 @@ def test_sizes_out_of_range(tiny_pack: ModelPack, size: int) -> None:
         Renderer(tiny_pack, "cpu", size=size)
 
 
+def test_unknown_precision(tiny_pack: ModelPack) -> None:
+    with pytest.raises(OptionError, match="precision must be one of auto, float32"):
+        Renderer(tiny_pack, "cpu", precision="float8")  # type: ignore[arg-type]
+
+
 def test_small_pictures_are_averages_of_the_next_level(tiny_pack: ModelPack) -> None:
     styles = some_styles(tiny_pack, 1)
     level = Renderer(tiny_pack, "cpu", size=64).pictures(styles)
@@ -82,6 +87,6 @@ def test_every_picture_has_its_own_roll_and_no_corner_is_empty() -> None:
 def test_bfloat16_is_close_to_float32(tiny_pack: ModelPack) -> None:
     styles = some_styles(tiny_pack, 1)
     exact = Renderer(tiny_pack, "cpu", size=64).pictures(styles)
-    fast = Renderer(tiny_pack, "cpu", size=64, dtype=torch.bfloat16).pictures(styles)
+    fast = Renderer(tiny_pack, "cpu", size=64, precision="bfloat16").pictures(styles)
     assert fast.dtype == torch.float32
     assert float((exact - fast).abs().mean()) < 0.05 * float(exact.std())
