@@ -46,7 +46,7 @@ def tracks(points: Floats) -> dict[str, Floats]:
     down = np.stack([-across[:, 1], across[:, 0]], 1)
 
     def gap(a: int, b: int) -> Floats:
-        return np.linalg.norm(points[:, a] - points[:, b], axis=1) / unit
+        return np.asarray(np.linalg.norm(points[:, a] - points[:, b], axis=1) / unit, np.float64)
 
     sideways, upwards = [], []
     for iris, (a, b) in ((81, (36, 39)), (82, (42, 45))):
@@ -92,7 +92,8 @@ def measure(clip: Path, pack: ModelPack, work: Path) -> tuple[dict[str, float], 
     report = api.encode(clip, stream, options)
     encode_seconds = time.perf_counter() - began
     reader = VideoReader(clip)
-    aligner = Aligner(make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment), alignment=pack.card.alignment)
+    landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
+    aligner = Aligner(landmarker, alignment=pack.card.alignment)
     track = aligner.track(frame for _, frame in reader.frames())
     inputs = list(crops((frame for _, frame in reader.frames()), track, SIDE))
     began = time.perf_counter()
