@@ -42,7 +42,8 @@ def speak(path: Path, seconds: float) -> np.ndarray:
         sound.setframerate(rate)
         sound.writeframes(samples.tobytes())
     power = np.abs(samples.astype(np.float64)).reshape(int(seconds * RATE), -1).mean(1)
-    return np.clip(power / np.quantile(power, 0.9), 0, 1)
+    loudness: np.ndarray = np.clip(power / np.quantile(power, 0.9), 0, 1)
+    return loudness
 
 
 def perform(seed: int, loudness: np.ndarray, names: list[str]) -> Track:

@@ -1,0 +1,341 @@
+"""What follows the person in real clips, and what does not.
+
+    python -m benchmarks.real_clips clips/*.mp4 clips/*.jpg --portrait clips/face.jpg --out sheets/
+    python -m benchmarks.real_clips clips/*.mp4 clips/*.jpg --only landmarks
+
+Every video is encoded, decoded at 256² (aligned, without sound), looked into, and given another identity: that of
+--portrait, or of the next clip. For each there is a contact sheet (rows: input, avatar, puppet) and a plot of tracks in
+--out. The tracks are read by dlib's 68-point predictor, a yardstick that the codec does not use, off the input's
+aligned crops and off the outputs alike. The landmarks question sets the pack's own points against the same yardstick
+on frames of the videos and on the stills. Figures go to results/real_clips.json; a clip that fails is reported, and the
+exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
+from benchmarks.measuring import RESULTS, machine, save, table
+from stylecodec import api
+from stylecodec.bitstream import StreamFile
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.errors import StylecodecError
+from stylecodec.face.align import AlignedTrack, Aligner, crops
+from stylecodec.face.detect import Box, FaceDetector
+from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
+from stylecodec.geometry import CropTransform
+from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.packs.store import ModelPack, open_pack
+
+SIDE = 256
+ENLARGED = 3  # times, before the predictor, which answers in whole pixels
+LOOKED = 12  # frames of a clip in which the detector is asked for the face's box
+COMPARED = 24  # frames of a clip, at most, on which the two landmark nets are compared
+
+
+class Recorded:
+    """The encoder's own front end, which keeps the track it found: the crops of the sheet are those of the encoder."""
+
+    def __init__(self, pack: ModelPack, device: str) -> None:
+        choice = "pack" if pack.has("landmarks") else "dlib5"
+        net = pack.landmarks(device) if choice == "pack" else None
+        self.aligner = Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
+        self.tracked: AlignedTrack | None = None
+
+    def track(self, frames: Iterable[Frame]) -> AlignedTrack:
+        self.tracked = self.aligner.track(frames)
+        return self.tracked
+
+    def still(self, image: Frame) -> CropTransform:
+        return self.aligner.still(image)
+
+
+@dataclass
+class Clip:
+    """One video on its way through the codec."""
+
+    path: Path
+    stream: Path
+    found: AlignedTrack
+    facts: dict[str, Any]
+    shots: int
+    inputs: list[Frame]
+    outputs: list[Frame]
+    puppets: list[Frame] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+# --- the codec --------------------------------------------------------------------------------------------
+
+
+def through(path: Path, pack: ModelPack, device: str, seconds: float | None, work: Path) -> Clip:
+    """Encode and decode a video; StylecodecError when that fails."""
+    stream, front_end = work / f"{path.stem}.stc", Recorded(pack, device)
+    options = EncodeOptions(pack=pack.folder, device=device, duration=seconds, audio=False)
+    report = api.encode(path, stream, options, front_end=front_end)
+    track = front_end.tracked
+    assert track is not None
+    frames = (frame for _, frame in VideoReader(path).frames(0.0, seconds))
+    return Clip(
+        path=path,
+        stream=stream,
+        found=track,
+        facts=api.probe(stream),
+        shots=report.shots,
+        inputs=list(crops(frames, track, SIDE)),
+        outputs=rendered(stream, pack, device, work),
+    )
+
+
+def rendered(stream: Path, pack: ModelPack, device: str, work: Path) -> list[Frame]:
+    """The frames of a stream as the decode command writes them: 256², upright, without sound."""
+    video = work / "rendered.mp4"
+    api.decode(stream, video, SIDE, device, "aligned", pack, audio=False)
+    return [frame for _, frame in VideoReader(video).frames()]
+
+
+# --- tracks -----------------------------------------------------------------------------------------------
+
+
+class Yardstick:
+    """dlib's 68 points on aligned pictures."""
+
+    def __init__(self) -> None:
+        self.detector, self.predictor = FaceDetector(), Dlib68()
+
+    def __call__(self, pictures: Sequence[Frame]) -> Floats | None:
+        """Points [n, 68, 2], in pixels of enlarged pictures, of one aligned face; None when the detector sees none.
+
+        The predictor starts from a box. The median of a few detections serves all frames, since the face stays in
+        place in aligned pictures and a box that moves would move the points.
+        """
+        picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int))
+        seen = [found.box.as_tuple() for k in picks if (found := self.detector(pictures[k])) is not None]
+        if not seen:
+            return None
+        box = Box(*(float(side) * ENLARGED for side in np.median(seen, axis=0)))
+        return np.stack([self.predictor(enlarged(picture), box) for picture in pictures]).astype(np.float64)
+
+
+def enlarged(picture: Frame) -> Frame:
+    """A picture [H, W, 3] at ENLARGED times its size."""
+    height, width = picture.shape[:2]
+    size = (width * ENLARGED, height * ENLARGED)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC), np.uint8)
+
+
+def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str, dict[str, Floats]]]:
+    """What followed, and the tracks [n] that tell, of the frames that show a face: by "input", "avatar", "puppet"."""
+    there = clip.found.found
+    rows = {"input": clip.inputs, "avatar": clip.outputs, "puppet": clip.puppets}
+    tracks: dict[str, dict[str, Floats]] = {}
+    for name, pictures in rows.items():
+        points = yardstick([picture for picture, seen in zip(pictures, there, strict=False) if seen])
+        if points is not None:
+            tracks[name] = face_tracks(points)
+    result: dict[str, Any] = {
+        "frames": clip.facts["frames"],
+        "held": int((~there).sum()),
+        "shots": clip.shots,
+        "kbps": clip.facts["kbps"]["total"],
+        "source": clip.facts["source"],
+    }
+    source = tracks.get("input")
+    for name in ("avatar", "puppet"):
+        if source is not None and name in tracks:
+            result[name] = compare(source, tracks[name])
+    if source is not None:
+        with StreamFile.open(clip.stream) as stream:
+            packets = stream.packets(0, stream.frame_count)[there].astype(np.float64)
+        sent = {**source, "yaw": packets[:, 0], "pitch": packets[:, 1]}
+        result["packets"] = {name: compare(source, sent)[name] for name in ("yaw", "pitch")}
+    return result, tracks
+
+
+def following_rows(results: dict[str, dict[str, Any]], who: str, names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
+    """Per clip, the correlation and in brackets the gain of every track: "–" where the input hardly moves."""
+    rows = []
+    for clip, result in results.items():
+        row: dict[str, Any] = {"clip": clip}
+        for name in names:
+            if who not in result:
+                row[name] = "no face"
+            else:
+                values = result[who][name]
+                moved = values["gain"] == values["gain"]
+                row[name] = f"{values['correlation']:+.2f} ({values['gain']:.2f})" if moved else "–"
+        rows.append(row)
+    return rows
+
+
+# --- pictures ---------------------------------------------------------------------------------------------
+
+
+def sheet(rows: Sequence[Sequence[Frame]], columns: int, tile: int) -> Frame:
+    """Contact sheet [rows * tile, columns * tile, 3] of frames spread evenly in time; empty rows are left out."""
+    strips = []
+    for row in rows:
+        if row:
+            picks = np.linspace(0, len(row) - 1, columns).round().astype(int)
+            tiles = [Image.fromarray(row[k]).resize((tile, tile), Image.Resampling.BOX) for k in picks]
+            strips.append(np.hstack([np.asarray(t, np.uint8) for t in tiles]))
+    return np.vstack(strips)
+
+
+def plot(name: str, tracks: dict[str, dict[str, Floats]], rate: float, path: Path) -> None:
+    """The tracks of one clip, each less its median."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    colours = {"input": "black", "avatar": "tab:red", "puppet": "tab:blue"}
+    figure, axes = pyplot.subplots(len(NAMES), 1, sharex=True, figsize=(9, 10), dpi=80)
+    for axis, track in zip(axes, NAMES, strict=True):
+        for who, values in tracks.items():
+            seconds = np.arange(len(values[track])) / rate
+            axis.plot(seconds, values[track] - np.median(values[track]), color=colours[who], lw=0.9, label=who)
+        axis.set_ylabel(track, fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_title(name)
+    if tracks:
+        axes[0].legend(fontsize=7, ncols=3, loc="upper right")
+    axes[-1].set_xlabel("seconds of frames with a face")
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+# --- the pack's landmarks ---------------------------------------------------------------------------------
+
+
+def landmark_rows(paths: Sequence[Path], pack: ModelPack, device: str) -> list[dict[str, Any]]:
+    """Per video or still: how far the pack's points lie from dlib's 68, both in frame pixels, from the same box."""
+    detector, reference = FaceDetector(), Dlib68()
+    own = PackLandmarks(pack.landmarks(device), pack.alignment)
+    rows = []
+    for path in paths:
+        found, truth = [], []
+        for frame in frames_to_compare(path):
+            seen = detector(frame)
+            if seen is not None:
+                found.append(own(frame, seen.box))
+                truth.append(reference(frame, seen.box))
+        distances = landmark_distance(np.stack(found), np.stack(truth)) if found else {}
+        rows.append({"file": path.name, "frames": len(found), **distances})
+    return rows
+
+
+def frames_to_compare(path: Path) -> list[Frame]:
+    """A still, or some frames spread over a video."""
+    if path.suffix.lower() in api.IMAGE_SUFFIXES:
+        return [read_image(path)]
+    reader = VideoReader(path)
+    step = -(-reader.frame_count // COMPARED)
+    return [frame for _, frame in islice(reader.frames(), 0, None, step)]
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def puppeteer(
+    clips: Sequence[Clip], portraits: Sequence[Path], pack: ModelPack, device: str, work: Path
+) -> dict[str, str]:
+    """Give every clip another identity; returns what failed. With neither portrait nor second clip: no puppets."""
+    failures = {}
+    for number, clip in enumerate(clips):
+        source = portraits[number % len(portraits)] if portraits else clips[(number + 1) % len(clips)].stream
+        if source != clip.stream:
+            stream = work / f"{clip.name}_puppet.stc"
+            try:
+                api.puppet(source, clip.stream, stream, pack, device)
+                clip.puppets = rendered(stream, pack, device, work)
+            except StylecodecError as error:
+                failures[f"puppet of {clip.name}"] = f"{type(error).__name__}: {error}"
+    return failures
+
+
+def run_clips(arguments: argparse.Namespace, pack: ModelPack) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Figures of every clip, and what went wrong with the others."""
+    results: dict[str, dict[str, Any]] = {}
+    failures: dict[str, str] = {}
+    clips: list[Clip] = []
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    yardstick = Yardstick()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for path in arguments.videos:
+            try:
+                clips.append(through(path, pack, arguments.device, arguments.seconds, work))
+                print(f"{path.name}: {len(clips[-1].outputs)} frames", flush=True)
+            except StylecodecError as error:
+                failures[path.stem] = f"{type(error).__name__}: {error}"
+                print(f"{path.name}: {failures[path.stem]}", flush=True)
+        failures |= puppeteer(clips, arguments.portrait, pack, arguments.device, work)
+        for clip in clips:
+            results[clip.name], tracks = figures(clip, yardstick)
+            rows = [clip.inputs, clip.outputs, clip.puppets]
+            Image.fromarray(sheet(rows, arguments.columns, arguments.tile)).save(arguments.out / f"{clip.name}.png")
+            plot(clip.name, tracks, float(clip.facts["fps"]), arguments.out / f"{clip.name}_tracks.png")
+    return results, failures
+
+
+def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.real_clips",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", type=Path, nargs="+", help="videos; stills serve the landmarks question only")
+    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--portrait", type=Path, nargs="*", default=[], help="stills that give the puppets' identities")
+    parser.add_argument("--only", choices=("clips", "landmarks"))
+    parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
+    parser.add_argument("--columns", type=int, default=9)
+    parser.add_argument("--tile", type=int, default=192, help="pixels per picture of a sheet")
+    parser.add_argument("--out", type=Path, default=Path("real_clips"), help="folder of the pictures")
+    parser.add_argument("--results", type=Path, default=RESULTS / "real_clips.json")
+    arguments = parser.parse_args(argv)
+    arguments.videos = [path for path in arguments.inputs if path.suffix.lower() not in api.IMAGE_SUFFIXES]
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = arguments_of(argv)
+    pack = open_pack(arguments.pack)
+    content: dict[str, Any] = {"machine": machine(), "pack": {"name": pack.name, "digest": pack.digest.hex()}}
+    failures: dict[str, str] = {}
+    if arguments.only != "landmarks":
+        results, failures = run_clips(arguments, pack)
+        content |= {"clips": results, "failures": failures}
+        for who in ("avatar", "puppet"):
+            print(f"\n{who} against input: correlation (gain)\n{table(following_rows(results, who))}")
+        print("\nangles sent against input: correlation (degrees per unit)")
+        print(table(following_rows(results, "packets", ("yaw", "pitch"))))
+    if arguments.only != "clips" and pack.has("landmarks"):
+        content["landmarks"] = landmark_rows(arguments.inputs, pack, arguments.device)
+        print(f"\nthe pack's landmarks against dlib's, in outer eye distances\n{table(content['landmarks'])}")
+    elif arguments.only != "clips":
+        print(f"\nthe pack {pack.name} has no landmark net to compare")
+    save(arguments.results, content)
+    for name, sentence in failures.items():
+        print(f"failed: {name}: {sentence}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

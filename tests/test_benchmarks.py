@@ -1,0 +1,306 @@
+"""The benchmarks' own arithmetic: what they count, compare and repeat. Nothing is timed here."""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from benchmarks import face_tracks, looping, measuring, memory, rate, real_clips, speed, video_codecs
+from benchmarks.ceiling import block_rows, flops, threads
+from stylecodec.bitstream import StreamFile, check
+from stylecodec.media import OpusPacket, OpusTrack, VideoReader
+from stylecodec.nets.stylegan2 import Generator
+from stylecodec.packs.store import ModelPack
+
+from .decoding import streams
+
+# --- measuring --------------------------------------------------------------------------------------------
+
+
+def test_a_table_aligns_words_left_and_numbers_right() -> None:
+    rows = [{"name": "a", "fps": 1234.5, "n": 12}, {"name": "long", "fps": 0.5, "share": float("nan")}]
+    assert measuring.table(rows).splitlines() == [
+        "name    fps   n  share",
+        "----  -----  --  -----",
+        "a     1,234  12      –",
+        "long  0.500   –      –",
+    ]
+
+
+def test_results_are_plain_json(tmp_path: Path) -> None:
+    measuring.save(tmp_path / "new" / "a.json", {"x": float("nan"), "y": [1 / 3, 2], "z": {"w": "ü", "v": True}})
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {
+        "x": None,
+        "y": [0.333333, 2],
+        "z": {"w": "ü", "v": True},
+    }
+
+
+def test_a_timing_counts_its_runs() -> None:
+    calls: list[int] = []
+    timing = measuring.time_call(lambda: calls.append(1), budget=0.0, least=3, warm=2)
+    assert (timing.runs, len(calls)) == (3, 5)
+    assert 0 < timing.best <= timing.median
+    assert timing.per_second(4) == 4 / timing.median
+
+
+def test_the_machine_names_its_result_file() -> None:
+    facts = measuring.machine()
+    assert {"device", "cores", "torch", "date", "load_at_start"} <= set(facts)
+    name = measuring.machine_name({**facts, "device": "AMD EPYC (TM) 9", "cores": 2})
+    assert name == "amd-epyc-tm-9-2-cores"
+    assert measuring.machine_name({**facts, "device": "NVIDIA H100", "kind": "cuda"}) == "nvidia-h100"
+    assert measuring.busy({**facts, "load_at_start": 3.0, "cores": 2})
+    assert measuring.busy({**facts, "load_at_start": 0.2, "cores": 2}) is None
+
+
+# --- speed ------------------------------------------------------------------------------------------------
+
+CHANNELS = {4: 8, 8: 6, 16: 4, 32: 2}
+
+
+def expected_flops(channels: dict[int, int]) -> int:
+    """Of one picture, by hand: 3x3 convolutions, the FIR after each transposed one, toRGB and its doubling."""
+    total, before = 0, 0
+    for size, width in channels.items():
+        if before:
+            total += 2 * 9 * before * width * (size // 2) ** 2 + 2 * 16 * width * size**2  # conv-up, FIR
+            total += 2 * 9 * 3 * (size // 2) ** 2 * 4  # the RGB sum's four phases
+        total += 2 * 9 * width * width * size**2 + 2 * width * 3 * size**2
+        before = width
+    return total
+
+
+def test_flops_of_the_generator_are_those_counted_by_hand() -> None:
+    generator = Generator(32, CHANNELS, w_dim=16, z_dim=16, mapping_layers=1).eval()
+    with torch.no_grad():
+        styles = generator.styles(torch.randn(2, generator.rows, 16))
+        rows = block_rows(generator, styles, False, torch.float32, 0.0)
+        whole = flops(lambda: generator.synthesis(styles, noise=False))
+    hand = expected_flops(CHANNELS)
+    # Demodulation is a product [N, I] x [I, O] as well, per picture as everything else.
+    widths = [(8, 8), (8, 6), (6, 6), (6, 4), (4, 4), (4, 2), (2, 2)]
+    demodulation = sum(2 * a * b for a, b in widths)
+    assert whole == 2 * (hand + demodulation)
+    assert sum(row["gflop"] for row in rows) * 1e9 == pytest.approx(hand + demodulation)
+    assert [row["resolution"] for row in rows] == [4, 8, 16, 32]
+    assert rows[-1]["map_mib"] == 32 * 32 * 2 * 4 / 2**20
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+def test_a_sweep_tells_batch_one_and_the_best() -> None:
+    key = {"size": 64, "dtype": "float32", "threads": 1}
+    sweep = [{**key, "batch": b, "fps": f} for b, f in ((1, 5.0), (2, 9.0), (4, 7.0))]
+    alone = [{**key, "size": 32, "batch": b, "fps": f} for b, f in ((1, 5.0), (2, 4.0))]
+    assert [(r["size"], r["batch"]) for r in speed.telling([*sweep, *alone])] == [(64, 1), (64, 2), (32, 1)]
+
+
+def test_video_codecs_give_back_every_frame() -> None:
+    x = np.arange(64)
+    frames = [np.broadcast_to(((x + 3 * k) % 64 * 4)[None, :, None], (64, 64, 3)).astype(np.uint8) for k in range(5)]
+    rows = video_codecs.compare([np.ascontiguousarray(f) for f in frames], Fraction(25), 1)
+    assert len(rows) == len(video_codecs.available()) >= 1
+    assert all(row["kbps"] > 0 and row["decode_fps"] > 0 for row in rows)
+
+
+# --- memory -----------------------------------------------------------------------------------------------
+
+
+def test_the_high_water_mark_is_read() -> None:
+    assert memory.high_water("Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  123456 kB\nVmRSS:\t  1 kB\n") == 123456
+    assert memory.high_water("Name:\tzombie\n") == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_a_process_is_seen() -> None:
+    code = "import time; a = bytearray(100 << 20); time.sleep(0.3); print('done')"
+    usage = memory.run([sys.executable, "-c", code])
+    assert (usage.code, usage.output) == (0, "done")
+    assert 100 < usage.peak_mib < 200
+
+
+def test_growth_compares_the_longest_with_the_shortest() -> None:
+    rows = [{"command": c, "seconds": s, "peak_mib": m} for c, s, m in (("e", 10, 300.0), ("e", 60, 330.0))]
+    rows += [{"command": "d", "seconds": s, "peak_mib": m} for s, m in ((60, 900.0), (10, 200.0))]
+    verdicts = memory.growth(rows, 48)
+    assert [(v["command"], v["growth_mib"], v["verdict"]) for v in verdicts] == [("e", 30, "flat"), ("d", 700, "grows")]
+
+
+# --- rate and looping -------------------------------------------------------------------------------------
+
+
+def test_a_looped_stream_is_a_whole_stream(tiny_pack: ModelPack) -> None:
+    with StreamFile.open(io.BytesIO(streams.stream(tiny_pack, count=12, sound=True))) as source:
+        data = looping.looped_stream(source, 3.0)
+        packets = source.packets(0, 12)
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert stream.frame_count == 30
+        assert np.array_equal(stream.packets(0, 30), packets[np.arange(30) % 12])
+        seconds = sum(sum(chunk.durations) for chunk in stream.audio_chunks()) / 48_000
+    assert seconds == pytest.approx(3.0, abs=0.5)
+    assert check(io.BytesIO(data)).complete
+    parts, duration = looping.account(data)
+    assert duration == 3.0
+    assert parts["total"] == len(data) == sum(n for part, n in parts.items() if part != "total")
+    row = rate.bytes_row("a", parts, duration, 30)
+    assert row["kbps"] == pytest.approx(len(data) * 8 / 3000)
+    assert row["total"] == sum(row[part] for part in rate.PARTS if part in row)
+
+
+def test_the_identity_is_paid_once(tiny_pack: ModelPack) -> None:
+    with StreamFile.open(io.BytesIO(streams.stream(tiny_pack, count=12))) as source:
+        short, long = rate.length_rows("a", source, (10.0, 60.0))
+    assert short["identity"] == pytest.approx(6 * long["identity"])
+    assert short["packets"] == pytest.approx(long["packets"])
+    assert short["total"] == pytest.approx(sum(short[part] for part in ("packets", "audio", "identity", "rest")))
+
+
+def test_looped_sound_runs_on() -> None:
+    track = OpusTrack(48_000, 1, 312, tuple(OpusPacket(960 * n, 960, bytes([n])) for n in range(5)))
+    longer = looping.looped_track(track, 1.0)
+    assert [p.pts for p in longer.packets] == [960 * n for n in range(len(longer.packets))]
+    assert [p.data[0] for p in longer.packets[:7]] == [0, 1, 2, 3, 4, 0, 1]
+    assert longer.duration_seconds == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_looped_clip_has_its_length(clip: Path, tmp_path: Path) -> None:
+    assert looping.looped_clip(clip, tmp_path / "long.mp4", 2.0) == 50
+    reader = VideoReader(tmp_path / "long.mp4")
+    assert (reader.frame_count, reader.has_audio) == (50, True)
+    assert reader.duration == pytest.approx(2.0)
+
+
+def from_planes(data: bytes, count: int) -> NDArray[np.float16]:
+    """Undo rate.planes."""
+    high, low = np.frombuffer(data, np.uint8).reshape(2, 35, count).astype(np.int32)
+    folded = high << 8 | low
+    ordered = np.cumsum((folded >> 1) ^ -(folded & 1), axis=1).astype(np.int16).astype(np.int32)
+    bits = np.where(ordered < 0, 0x8000 - ordered, ordered).astype("<u2")
+    return bits.view("<f2").T
+
+
+def test_planes_lose_nothing() -> None:
+    rng = np.random.default_rng(0)
+    packets = (rng.normal(0, 1, (50, 35)) * 10.0 ** rng.integers(-6, 5, (50, 35))).astype(np.float16)
+    assert np.array_equal(from_planes(rate.planes(packets), 50), packets)
+
+
+def test_calm_packets_compress_and_noise_does_not() -> None:
+    rng = np.random.default_rng(0)
+    still = np.tile(rng.normal(0, 1, 35), (100, 1)).astype(np.float16)
+    sizes = rate.compressed(still, 25)
+    assert sizes["raw"] == 70
+    assert sizes["planes zstd"] < sizes["zstd by group"] < 7
+    noise = rng.integers(0, 0x7C00, (100, 35)).astype(np.uint16).view(np.float16)
+    assert rate.compressed(noise, 25)["xz"] > 60
+    assert len(lzma.decompress(lzma.compress(rate.planes(still)))) == still.nbytes
+
+
+# --- real clips -------------------------------------------------------------------------------------------
+
+
+def face() -> NDArray[np.float64]:
+    """68 points that are no beauty, but hold everything the tracks measure: eyes 100 apart at height 0."""
+    p = np.zeros((68, 2))
+    p[0:17] = np.stack([np.linspace(-120, 120, 17), 150 - np.linspace(-12, 12, 17) ** 2], axis=1)
+    p[17:27] = np.stack([np.linspace(-80, 80, 10), np.full(10, -30.0)], axis=1)
+    p[27:31] = np.stack([np.zeros(4), np.linspace(0, 50, 4)], axis=1)
+    p[31:36] = np.stack([np.linspace(-15, 15, 5), np.full(5, 70.0)], axis=1)
+    eye = np.array([[-20, 0], [-8, -6], [8, -6], [20, 0], [8, 6], [-8, 6]], float)
+    p[36:42], p[42:48] = eye - np.array([50, 0]), eye + np.array([50, 0])
+    outer = [[-35, 110], [-20, 102], [-8, 100], [0, 101], [8, 100], [20, 102], [35, 110]]
+    outer += [[20, 118], [8, 121], [0, 122], [-8, 121], [-20, 118]]
+    p[48:60] = outer
+    p[60:68] = [[-30, 110], [-8, 108], [0, 108], [8, 108], [30, 110], [8, 112], [0, 112], [-8, 112]]
+    return p
+
+
+def moved(points: list[int], x: float, y: float) -> dict[str, float]:
+    """By how much each track changes when these points move, on a face turned and scaled in the picture."""
+    plain = face()
+    other = plain.copy()
+    other[points] += (x, y)
+    angle = np.deg2rad(20)
+    turn = 3 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    tracks = face_tracks.face_tracks(np.stack([plain, other]) @ turn.T + 500)
+    return {name: float(t[1] - t[0]) for name, t in tracks.items() if abs(t[1] - t[0]) > 1e-9}
+
+
+def test_each_track_sees_its_own_movement() -> None:
+    lower_lip = [55, 56, 57, 58, 59, 65, 66, 67]
+    assert moved([65, 66, 67], 0, 10) == {"mouth_open": pytest.approx(0.1)}
+    assert moved([*lower_lip], 0, 10)["mouth_open"] == pytest.approx(0.1)
+    assert moved([*range(48, 68)], 10, 0) == {"mouth_sideways": pytest.approx(0.1)}
+    assert moved([48], -10, 0)["mouth_width"] == pytest.approx(0.1)
+    assert moved([*range(17, 27)], 0, -10) == {"brows": pytest.approx(0.1)}
+    assert moved([30], 10, 0) == {"yaw": pytest.approx(0.1)}
+    assert moved([30], 0, -7) == {"pitch": pytest.approx(0.1)}
+    lids = moved([37, 38, 43, 44], 0, 6)
+    assert lids["eyes_open"] == pytest.approx(-0.06)
+
+
+def test_following_is_correlation_and_gain() -> None:
+    t = np.linspace(0, 6, 200)
+    source = np.sin(t)
+    assert face_tracks.following(source, 0.5 * source + 3) == pytest.approx({"correlation": 1.0, "gain": 0.5})
+    assert face_tracks.following(source, -2 * source) == pytest.approx({"correlation": -1.0, "gain": -2.0})
+    assert np.isnan(face_tracks.following(0.001 * source, source, still=0.01)["gain"])
+    flat = face_tracks.following(source, np.ones(200))
+    assert flat["gain"] == pytest.approx(0.0)
+    assert np.isnan(flat["correlation"])
+
+
+def test_single_wrong_points_do_not_count() -> None:
+    source = np.sin(np.linspace(0, 6, 200))
+    wrong = source.copy()
+    wrong[50] = 40.0
+    assert face_tracks.following(source, wrong)["correlation"] > 0.99
+
+
+def test_landmark_distance_is_in_outer_eye_distances() -> None:
+    truth = np.stack([face(), face() * 2 + 7])
+    found = truth.copy()
+    found[0, :17] += (0, 14)  # the outer eye corners are 140 apart
+    found[1, :17] += (28, 0)
+    distance = face_tracks.landmark_distance(np.concatenate([found, found], axis=1), truth)
+    assert distance["jaw"] == pytest.approx(0.1)
+    assert distance["inner"] == 0.0
+    assert distance["all"] == pytest.approx(0.1 * 17 / 68)
+
+
+def test_a_sheet_spreads_frames_in_time_and_leaves_empty_rows_out() -> None:
+    row = [np.full((256, 256, 3), k, np.uint8) for k in range(21)]
+    sheet = real_clips.sheet([row, [], row[::-1]], 5, 32)
+    assert sheet.shape == (64, 160, 3)
+    assert list(sheet[0, ::32, 0]) == [0, 5, 10, 15, 20]
+    assert list(sheet[40, ::32, 0]) == [20, 15, 10, 5, 0]
+
+
+def test_tables_of_following_leave_out_what_did_not_move() -> None:
+    values = {name: {"correlation": 0.913, "gain": 0.62} for name in face_tracks.NAMES}
+    values["yaw"] = {"correlation": float("nan"), "gain": float("nan")}
+    row, blind = real_clips.following_rows({"a": {"avatar": values}, "b": {}}, "avatar")
+    assert (row["mouth_open"], row["yaw"]) == ("+0.91 (0.62)", "–")
+    assert blind["yaw"] == "no face"
+
+
+def test_tracks_are_plotted(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    tracks = face_tracks.face_tracks(np.stack([face()] * 5))
+    real_clips.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 200_000
