@@ -6,11 +6,13 @@ import argparse
 import importlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from ..errors import OptionError
+from . import team
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 
@@ -68,12 +70,21 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, required=True, help="folder of rendered heads")
     command.add_argument("--work", type=Path, required=True, help="folder for checkpoints and sheets")
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    command.add_argument(
+        "--processes", type=int, default=1, help="processes of a team, on a CPU one per core (%(default)s)"
+    )
     command.add_argument("--batch-scale", type=float, default=1.0, help="multiplies batch sizes (%(default)s)")
 
 
-def train_one(name: str, options: TrainOptions) -> None:
-    """Train one network and note its held-out figures."""
+def train_one(name: str, options: TrainOptions, processes: int = 1) -> None:
+    """Train one network in a team of processes and note its held-out figures."""
+    team.run(partial(_train, name, options), processes)
+
+
+def _train(name: str, options: TrainOptions) -> None:
     figures = importlib.import_module(f"stylecodec.training.{name}").train(options)
+    if team.rank():
+        return
     note(options.work, name, figures, options.minutes)
     print(f"{name}: {json.dumps({key: round(value, 4) for key, value in figures.items()})}", flush=True)
 
@@ -106,8 +117,8 @@ def main(argv: Sequence[str]) -> int:
         for name, minutes in NETWORKS.items():
             data = arguments.large if name == "upper" else arguments.data
             if data is not None and name not in done:
-                train_one(name, _options(arguments, minutes * arguments.scale, data))
+                train_one(name, _options(arguments, minutes * arguments.scale, data), arguments.processes)
         export(arguments.work, arguments.pack)
         return 0
-    train_one(arguments.command, _options(arguments, arguments.minutes, arguments.data))
+    train_one(arguments.command, _options(arguments, arguments.minutes, arguments.data), arguments.processes)
     return 0

@@ -123,11 +123,11 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
     run = Run("encoder", options.work, {"avatar": model, "hybrid": encoder}, optimizer, options.minutes)
     distance = _perceptual(options)
     weights = region_weights(data.meta["class_names"]).to(options.device)
-    rng = np.random.default_rng(run.step)
+    rng = run.rng
     for step in run.steps():
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
             data.refresh()
-        fraction = run.budget.fraction
+        fraction = run.fraction
         side, count = next((s, c) for start, s, c in reversed(STAGES) if fraction >= start)
         rows = data.draw(options.batch(count), rng)
         count = len(rows)
@@ -160,10 +160,7 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
                 model, few, side, torch.rand(len(few.pose), device=options.device) < THROUGH_W, options.dtype
             )
             loss = loss + picture_loss(straight, target[part], weight[part])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([*model.parameters(), *encoder.parameters()], 2.0)
-        optimizer.step()
+        run.update(loss, limit=2.0)
         pose_error = (motion.pose.detach() - driving.pose).abs().mean()
         run.log(
             count,

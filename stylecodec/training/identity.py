@@ -58,7 +58,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     centres = Centres(len(people), net.embedding).to(options.device)
     optimizer = torch.optim.AdamW([*net.parameters(), *centres.parameters()], lr=1e-3, weight_decay=5e-4)
     run = Run("identity", options.work, {"identity": net, "centres": centres}, optimizer, options.minutes)
-    rng = np.random.default_rng(run.step)
+    rng = run.rng
     for _ in run.steps():
         rows = data.draw(options.batch(BATCH), rng)
         batch = data.batch(rows).to(options.device)
@@ -70,9 +70,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         angle = torch.acos(cosine.gather(1, truth[:, None]).clamp(-0.999, 0.999))
         logits = SCALE * cosine.scatter(1, truth[:, None], torch.cos(angle + MARGIN))
         loss = F.cross_entropy(logits, truth)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        run.update(loss)
         run.log(len(x), loss=float(loss.detach()), accuracy=float((cosine.argmax(1) == truth).float().mean()))
     run.load_averages()
     return evaluate(net, data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +56,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.9, 0.99))
     run = Run("inversion", options.work, {"inversion": net}, optimizer, options.minutes)
     weights = region_weights(data.meta["class_names"]).to(options.device)
-    rng = np.random.default_rng(run.step)
+    rng = run.rng
     for _ in run.steps():
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
         clean = batch.pictures(256)
@@ -73,10 +72,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         near = (wplus - truth).square().mean() / truth.var()
         loss = picture_loss(output, target, weight_map(batch.labels, weights, SIDE))
         loss = loss + 0.1 * near + DELTA_NORM * deltas[:, 1:].square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-        optimizer.step()
+        run.update(loss, limit=2.0)
         run.log(len(x), psnr=float(psnr(output.detach(), target).mean()), near=float(near.detach()))
     run.load_averages()
     with torch.no_grad():

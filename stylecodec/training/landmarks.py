@@ -71,7 +71,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), lr=1.5e-3, weight_decay=1e-3)
     run = Run("landmarks", options.work, {"landmarks": net}, optimizer, options.minutes)
-    rng = np.random.default_rng(run.step)
+    rng = run.rng
     weight = point_weights(net.points)[None, :, None].to(options.device)
     for _ in run.steps():
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
@@ -81,10 +81,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         inside = ((truth > -0.05) & (truth < 1.05)).all(-1, keepdim=True)
         distance = torch.sqrt((found.float() - truth).square() + 1e-6)
         loss = (distance * weight * inside).sum() / (weight * inside).sum() / 2
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        run.update(loss)
         run.log(len(x), percent_of_crop=100 * float(loss.detach()))
     run.load_averages()
     return evaluate(net, data, net.input_size)

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import StylecodecError
+from . import team
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Budget:
         return self.spent / (60 * self.minutes)
 
 
-def cosine(fraction: float, warm: float = 0.01, hold: float = 0.5, floor: float = 0.03) -> float:
+def cosine(fraction: float, warm: float = 0.01, hold: float = 0.7, floor: float = 0.03) -> float:
     """Learning-rate factor: a short rise, a plateau, then a cosine fall to `floor`."""
     if fraction < warm:
         return max(fraction / warm, 0.02)
@@ -109,6 +111,9 @@ class Run:
         self.path = folder / f"{name}.checkpoint.pt"
         spent = self._resume()
         self.budget = Budget(minutes, spent)
+        self.fraction = self.budget.fraction  # of the budget, the same in every process of a team
+        self.rng = np.random.default_rng([self.step, team.rank()])
+        torch.manual_seed(1000 * team.rank() + self.step % 1000)
 
     def _resume(self) -> float:
         if not self.path.is_file():
@@ -126,6 +131,8 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint under a temporary name, then rename it."""
+        if team.rank():
+            return
         content: dict[str, Any] = {
             "modules": {key: module.state_dict() for key, module in self.modules.items()},
             "averages": {key: average.state for key, average in self.averages.items()},
@@ -138,6 +145,15 @@ class Run:
         torch.save(content, partial)
         os.replace(partial, self.path)
 
+    def update(self, loss: Tensor, limit: float = 1.0) -> None:
+        """One step of the optimiser down `loss`, gradients averaged over the team and clipped to norm `limit`."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        team.average_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, limit)
+        self.optimizer.step()
+
     def log(self, images: int, **figures: float) -> None:
         """Count `images` and remember figures for the next progress line."""
         self.seen += images
@@ -148,9 +164,12 @@ class Run:
         """Step numbers until the budget is spent."""
         last_report = last_save = time.monotonic()
         seen_before = self.seen
-        while self.step == 0 or self.budget.fraction < 1:  # one step at least, so that there is something to save
+        while True:
+            self.fraction = team.agree(self.budget.fraction)
+            if self.fraction >= 1 and self.step > 0:  # one step at least, so that there is something to save
+                break
             for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-                group["lr"] = base * cosine(self.budget.fraction)
+                group["lr"] = base * cosine(self.fraction)
             yield self.step
             self.step += 1
             for key, module in self.modules.items():
@@ -168,6 +187,8 @@ class Run:
     def _report(self, rate: float) -> None:
         self.figures = {key: sum(values) / len(values) for key, values in self._recent.items()}
         self._recent.clear()
+        if team.rank():
+            return
         words = "  ".join(f"{key} {value:.4g}" for key, value in self.figures.items())
         left = self.budget.minutes - self.budget.spent / 60
         print(

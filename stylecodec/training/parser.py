@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -45,7 +44,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
     run = Run("parser", options.work, {"parser": net}, optimizer, options.minutes)
-    rng = np.random.default_rng(run.step)
+    rng = run.rng
     for _ in run.steps():
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
         theta = random_similarity(len(batch.pose), 0.15, 0.15, 12.0, options.device)
@@ -59,9 +58,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         with options.autocast():
             outputs = net.all_logits(x.contiguous(memory_format=torch.channels_last))
         loss = sum((F.cross_entropy(out.float(), truth) for out in outputs), torch.zeros([], device=options.device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        run.update(loss)
         run.log(len(x), loss=float(loss.detach()), pixels=float((outputs[0].argmax(1) == truth).float().mean()))
     run.load_averages()
     return evaluate(net, data)

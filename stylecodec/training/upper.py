@@ -60,7 +60,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     optimizer = torch.optim.Adam(parameters, lr=1.5e-3, betas=(0.0, 0.99))
     run = Run("upper", options.work, {"avatar": model}, optimizer, options.minutes)
     weights = region_weights(data.meta["class_names"]).to(options.device)
-    rng = np.random.default_rng(run.step)
+    rng = run.rng
     for _ in run.steps():
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
         styles, x, image = base_maps(model, batch, options.dtype)
@@ -74,10 +74,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         inner = slice(4 * MARGIN, 4 * (WINDOW - MARGIN))
         cut = (..., inner, inner)
         loss = picture_loss(output[cut], target[cut], labels[..., large[0], large[1]][cut].contiguous())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        run.update(loss)
         run.log(len(x), loss=float(loss.detach()), psnr=float(psnr(output[cut].detach(), target[cut]).mean()))
     run.load_averages()
     return evaluate(model, data, options)

@@ -63,7 +63,7 @@ def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
 def test_budget_and_schedule() -> None:
     budget = Budget(minutes=1, spent_seconds=30)
     assert 0.5 <= budget.fraction < 0.6
-    assert cosine(0.3) == 1.0
+    assert cosine(0.6) == 1.0
     assert cosine(1.0) == pytest.approx(0.03)
 
 
