@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,11 +97,16 @@ class Orientation:
         width = frame.width
         if aspect is not None and aspect > 0 and aspect != 1:
             width = max(1, round(frame.width * aspect))
-        side = frame.side_data.get("DISPLAYMATRIX")
-        if side is None:
-            return cls(width)
         # x' = a x + c y, y' = b x + d y, stored as int32 a b u c d v x y w.
-        a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(cast(Buffer, side)), np.int32)[:5])
+        try:
+            side = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # PyAV reads no side data at all where one kind is unknown to it; the turn it still tells
+            turn = math.radians(frame.rotation)
+            a, b, c, d = (round(v) for v in (math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)))
+        else:
+            if side is None:
+                return cls(width)
+            a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(cast(Buffer, side)), np.int32)[:5])
         if abs(a) >= abs(b):
             return cls(width, False, a < 0, d < 0)
         return cls(width, True, c < 0, b < 0)

@@ -61,6 +61,7 @@ class HybridEncoder(nn.Module):
         rows: int = 18,
         w_dim: int = 512,
         alphas: int = 32,
+        rank: int = 128,
         pose_scale: Sequence[float] = (20.0, 10.0),
     ) -> None:
         super().__init__()
@@ -89,9 +90,10 @@ class HybridEncoder(nn.Module):
         self.pose_head = nn.Linear(features, 2)
         self.alpha_head = nn.Linear(features, alphas)
         self.w0_head = nn.Linear(features, w_dim)
-        self.delta_head = nn.Linear(features, rows * w_dim)
-        nn.init.zeros_(self.delta_head.weight)
-        nn.init.zeros_(self.delta_head.bias)
+        last = nn.Linear(rank, rows * w_dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.delta_head = nn.Sequential(nn.Linear(features, rank), last)
         self.latent_avg: Tensor
         self.latent_std: Tensor
         self.pose_scale: Tensor
