@@ -20,14 +20,15 @@ from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel
 from .datasets import Batch, HeadsDataset
-from .generator import REFRESH_STEPS, THROUGH_W, forward
+from .generator import REFRESH_STEPS, THROUGH_W, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
 from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 # (from this share of the budget, picture side, pairs)
 PERCEPTUAL = 0.15  # weight of the parser's feature distance, once pictures have 128² pixels
-STAGES = ((0.0, 64, 16), (0.35, 128, 12), (0.85, 256, 6))
+WARM = 0.12  # share of the budget in which the encoder learns from known codes alone, not through pictures
+STAGES = ((0.0, 128, 12), (WARM, 64, 16), (0.4, 128, 10), (0.86, 256, 5))
 
 
 @torch.no_grad()
@@ -96,7 +97,7 @@ def _perceptual(options: TrainOptions) -> FeatureDistance | None:
     return FeatureDistance(net).to(options.device)
 
 
-def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
+def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
     """Train within the budget from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
 
     Resumes `work/encoder.checkpoint.pt`, which then holds the renderer that fits this encoder.
@@ -113,12 +114,8 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
     encoder.alpha_scale.copy_(alpha_std)
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(
-        [
-            {"params": list(encoder.parameters()), "lr": 1e-3},
-            {"params": list(model.generator.parameters()), "lr": tune},
-            {"params": [*model.flow.parameters(), *model.expression.parameters()], "lr": tune / 5},
-        ],
-        betas=(0.5, 0.99),
+        [{"params": list(encoder.parameters()), "lr": 1.5e-3}, *parameter_groups(model, tune)],
+        betas=(0.9, 0.99),
     )
     run = Run("encoder", options.work, {"avatar": model, "hybrid": encoder}, optimizer, options.minutes)
     distance = _perceptual(options)
@@ -141,19 +138,22 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
         still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
         alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
         target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
-        output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
-        loss = picture_loss(output, target, weight)
-        if distance is not None and side >= 128:
-            apart = distance(output.clamp(-1, 1), target).mean()
-            loss = loss + PERCEPTUAL * apart
-            run.log(0, perceptual=float(apart.detach()))
         supervised = code_loss(motion, driving, alpha_x.detach(), encoder) + 0.5 * code_loss(
             still, source, alpha_y.detach(), encoder
         )
         w_true = model.latent(source.identity)[:, None]
         near = ((still.w_id - w_true.detach()) / encoder.latent_std).square().mean()
-        loss = loss + 0.5 * supervised + 0.05 * near
-        if step % 3 == 0:  # keep the renderer true to its parameters as well
+        if fraction < WARM:
+            loss = supervised + near
+        else:
+            output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
+            loss = picture_loss(output, target, weight) + 0.5 * supervised + 0.05 * near
+            if distance is not None and side >= 128:
+                apart = distance(output.clamp(-1, 1), target).mean()
+                loss = loss + PERCEPTUAL * apart
+                run.log(0, perceptual=float(apart.detach()))
+            run.log(0, psnr=float(psnr(output.detach(), target).mean()))
+        if step % 3 == 0 or fraction < WARM:  # keep the renderer true to its parameters as well
             part = slice(0, count // 2)
             few = Batch(*(field[part] for field in driving))
             straight = forward(
@@ -165,7 +165,6 @@ def train(options: TrainOptions, tune: float = 5e-4) -> dict[str, float]:
         run.log(
             count,
             side=side,
-            psnr=float(psnr(output.detach(), target).mean()),
             pose=float(pose_error),
             codes=float(supervised.detach()),
             near=float(near.detach()),
