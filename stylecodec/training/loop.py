@@ -39,16 +39,17 @@ class TrainOptions:
 
 
 class Average:
-    """Exponential moving average of a module's state (2018, "The Unusual Effectiveness of Averaging", decay form)."""
+    """Moving average of a module's state over the last twenty-fifth of the steps so far."""
 
-    def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
-        self.decay = decay
+    HORIZON = 0.04  # of the steps so far, at most 1,000 steps
+
+    def __init__(self, module: nn.Module) -> None:
         self.state: dict[str, Tensor] = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Blend in the current weights; the decay warms up over the first steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+        """Blend in the current weights."""
+        decay = 1 - 1 / min(1 + self.HORIZON * step, 1000)
         for name, value in module.state_dict().items():
             if value.dtype.is_floating_point:
                 self.state[name].lerp_(value, 1 - decay)
@@ -97,12 +98,11 @@ class Run:
         modules: dict[str, nn.Module],
         optimizer: torch.optim.Optimizer,
         minutes: float,
-        decay: float = 0.998,
         report_seconds: float = 20.0,
         save_seconds: float = 120.0,
     ) -> None:
         self.name, self.folder, self.modules, self.optimizer = name, folder, modules, optimizer
-        self.averages = {key: Average(module, decay) for key, module in modules.items()}
+        self.averages = {key: Average(module) for key, module in modules.items()}
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.report_seconds, self.save_seconds = report_seconds, save_seconds
         self.step, self.seen, self.figures = 0, 0, {}  # type: int, int, dict[str, float]
