@@ -1,9 +1,9 @@
-"""Make examples/talk.mp4: four seconds of a rendered head talking, with speech by espeak-ng.
+"""Make examples/talk.mp4: four seconds of a rendered head talking, with speech by espeak-ng; and examples/portrait.png.
 
-    python benchmarks/make_talk.py --geometry ict/ --out examples/talk.mp4
+    python benchmarks/make_talk.py --geometry ict/
 
 The jaw follows the loudness of the speech; the rest of the performance is a talking track of the renderer. The
-networks were not trained on this person.
+networks were not trained on these people.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from stylecodec.media.audio import encode_opus
 from stylecodec.media.writer import VideoWriter
@@ -28,6 +29,7 @@ from stylecodec.training.heads.tracks import MOUTH, Track, talking_track
 
 WORDS = "Hello! Seventy bytes for every frame, and I can still look at you, blink, and smile."
 RATE = 25
+FRAMING = 1.25  # of the aligned square: a whole head and some shoulder
 
 
 def speak(path: Path, seconds: float) -> np.ndarray:
@@ -61,7 +63,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--geometry", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("examples/talk.mp4"))
-    parser.add_argument("--identity", type=int, default=1_000_101)
+    parser.add_argument("--identity", type=int, default=1_000_113)
+    parser.add_argument("--portrait", type=Path, default=Path("examples/portrait.png"))
+    parser.add_argument("--portrait-identity", type=int, default=1_000_118)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--size", type=int, default=512)
     arguments = parser.parse_args()
@@ -69,8 +73,13 @@ def main() -> None:
         spoken = Path(folder) / "speech.wav"
         loudness = speak(spoken, arguments.seconds)
         model = HeadModel(load_assets(arguments.geometry))
-        track = perform(arguments.identity, loudness, list(model.names))
-        clip = render_clip(Renderer(model, arguments.size), arguments.identity, len(loudness), RATE, track=track)
+        names = list(model.names)
+        track = perform(arguments.identity, loudness, names)
+        renderer = Renderer(model, arguments.size)
+        clip = render_clip(renderer, arguments.identity, len(loudness), RATE, FRAMING, track=track)
+        quiet = perform(0, np.zeros(RATE), names)
+        still = render_clip(renderer, arguments.portrait_identity, 1, RATE, FRAMING, track=quiet)
+        Image.fromarray(still.frames[0]).save(arguments.portrait, optimize=True)
         silent, voice = Path(folder) / "silent.mp4", Path(folder) / "voice.mka"
         with VideoWriter(silent, arguments.size, arguments.size, Fraction(RATE)) as writer:
             for frame in clip.frames:
