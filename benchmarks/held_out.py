@@ -171,6 +171,7 @@ def main() -> None:
     result = summary(rows, short & set(rows))
     print(json.dumps(result, indent=2))
     content = {"pack": pack.digest.hex(), "torch": torch.__version__, "summary": result, "clips": rows}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")
     if arguments.sheet:
         from PIL import Image
