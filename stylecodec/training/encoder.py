@@ -153,7 +153,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
                 loss = loss + PERCEPTUAL * apart
                 run.log(0, perceptual=float(apart.detach()))
             run.log(0, psnr=float(psnr(output.detach(), target).mean()))
-        if step % 3 == 0 or fraction < WARM:  # keep the renderer true to its parameters as well
+        if step % 2 == 0 or fraction < WARM:  # keep the renderer true to its parameters as well
             part = slice(0, count // 2)
             few = Batch(*(field[part] for field in driving))
             straight = forward(

@@ -20,7 +20,7 @@ from .sheets import save_sheet
 
 # (from this share of the budget, picture side, batch)
 STAGES = ((0.0, 32, 32), (0.07, 64, 16), (0.27, 128, 8), (0.92, 256, 4))
-THROUGH_W = 0.3  # share of samples whose expression enters through W instead of α
+THROUGH_W = 0.2  # share of samples whose expression enters through W instead of α
 REFRESH_STEPS = 400
 
 
@@ -38,14 +38,16 @@ def forward(model: AvatarModel, batch: Batch, side: int, through_w: Tensor, dtyp
 
 
 def parameter_groups(model: AvatarModel, rate: float) -> list[dict[str, object]]:
-    """Learning rates: `rate` for synthesis; the mapping's weights are stored tenfold, so they take larger steps."""
+    """Learning rates: `rate` for synthesis; the mapping's weights are stored tenfold and α has few channels to work
+    through, so these two take larger steps."""
     mapping = list(model.generator.mapping.parameters())
     known = {id(p) for p in mapping}
     synthesis = [p for p in model.generator.parameters() if id(p) not in known]
     return [
         {"params": synthesis, "lr": rate},
         {"params": mapping, "lr": 4 * rate},
-        {"params": [*model.flow.parameters(), *model.expression.parameters()], "lr": rate / 2},
+        {"params": list(model.flow.parameters()), "lr": rate / 2},
+        {"params": list(model.expression.parameters()), "lr": 2 * rate},
     ]
 
 

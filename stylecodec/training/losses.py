@@ -11,13 +11,13 @@ from torch.nn import functional as F
 # Weight of a pixel by what the renderer says it shows; names as in the data set's meta.json, the rest counts 1.
 REGION_WEIGHTS: Mapping[str, float] = {
     "brow": 4.0,
-    "eye": 6.0,
-    "iris": 6.0,
-    "pupil": 6.0,
-    "lip": 5.0,
-    "mouth": 5.0,
-    "teeth": 5.0,
-    "tongue": 5.0,
+    "eye": 8.0,
+    "iris": 8.0,
+    "pupil": 8.0,
+    "lip": 8.0,
+    "mouth": 8.0,
+    "teeth": 8.0,
+    "tongue": 8.0,
     "nose": 2.0,
     "skin": 2.0,
 }

@@ -69,7 +69,7 @@ def test_budget_and_schedule() -> None:
 
 def test_region_weights_and_loss() -> None:
     weights = region_weights(CLASSES)
-    assert weights.tolist() == [1.0, 2.0, 6.0, 6.0, 1.0]
+    assert weights.tolist() == [1.0, 2.0, 8.0, 8.0, 1.0]
     x = torch.rand(2, 3, 16, 16)
     one = torch.ones(2, 1, 16, 16)
     assert float(picture_loss(x, x, one)) == 0.0
