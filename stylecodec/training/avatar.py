@@ -48,10 +48,11 @@ class ExpressionNet(nn.Module):
 class AvatarModel(nn.Module):
     """Generator, flow and expression net, with the standardisation of the identity parameters."""
 
-    def __init__(self, identity_size: int, resolution: int = 1024, channels: Mapping[int, int] = CHANNELS) -> None:
+    def __init__(self, identity_size: int, channels: Mapping[int, int] | None = None) -> None:
         super().__init__()
+        channels = CHANNELS if channels is None else channels
         self.generator = Generator(
-            resolution,
+            max(channels),
             channels,
             z_dim=identity_size + EXPRESSIONS,
             mapping_layers=4,

@@ -21,8 +21,8 @@ from ..nets.stylegan2 import StyledConv
 from ..packs.card import Pose
 from ..packs.store import ModelPack
 from ..packs.writing import NetworkSource, write_pack
-from . import identity, inversion, parser
-from .avatar import ALPHA_INDICES, CHANNELS, FLOW_SETTINGS, POSE_ROWS, AvatarModel
+from . import avatar, identity, inversion, parser
+from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, AvatarModel
 from .loop import load_average
 
 ALIGNMENT = Alignment(scale=1.08, lift=0.035)  # the crop that the heads are rendered in
@@ -67,7 +67,7 @@ def networks(work: Path) -> dict[str, NetworkSource]:
         "generator": _source(
             generator,
             resolution=generator.resolution,
-            channels={str(r): c for r, c in CHANNELS.items()},
+            channels={str(r): c for r, c in avatar.CHANNELS.items()},
             z_dim=generator.mapping.z_dim,
             mapping_layers=len(generator.mapping.layers),
             normalize_z=False,
@@ -102,7 +102,7 @@ def export(work: Path, folder: Path, name: str = "avatar-1024", version: str = "
         version=version,
         licence=LICENCE,
         source=SOURCE,
-        resolution=max(CHANNELS),
+        resolution=max(avatar.CHANNELS),
         indices=ALPHA_INDICES,
         alignment=ALIGNMENT,
         pose=Pose(rows=POSE_ROWS, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
