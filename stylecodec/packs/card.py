@@ -44,6 +44,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "identity": "irse",
         "parser": "bisenet",
         "landmarks": "landmarks",
+        "expression": "blendshapes",
     }
 )
 """What each role's network is called in the registry; a card may name only these."""

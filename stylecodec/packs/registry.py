@@ -25,6 +25,7 @@ BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "irse": ("stylecodec.nets.identity", "IdentityNet"),
         "bisenet": ("stylecodec.nets.parsing", "BiSeNet"),
         "landmarks": ("stylecodec.nets.landmarks", "LandmarkNet"),
+        "blendshapes": ("stylecodec.nets.expression", "ExpressionNet"),
     }
 )
 """kind -> (module, class); modules are imported when a network of that kind is built."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..nets.expression import ExpressionNet
 from ..nets.styleflow import HeadPoseFlow, small_start
 from ..nets.stylegan2 import Generator
 from ..nets.stylespace import apply_offsets
@@ -29,20 +30,6 @@ ALPHA_INDICES: tuple[tuple[int, int], ...] = tuple(
 )
 EXPRESSIONS = 55
 FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 2}
-ALPHA_GAIN = 3.0  # raw style units per unit of the expression net's output
-
-
-class ExpressionNet(nn.Module):
-    """Expression [n, 55] -> α [n, 32], zero at the neutral face."""
-
-    def __init__(self, alphas: int = len(ALPHA_INDICES), hidden: int = 192) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(EXPRESSIONS, hidden), nn.ReLU(), nn.Linear(hidden, alphas))
-
-    def forward(self, expression: Tensor) -> Tensor:
-        """[n, 55] -> [n, 32] in raw style units."""
-        out: Tensor = (self.net(expression) - self.net(torch.zeros_like(expression[:1]))) * ALPHA_GAIN
-        return out
 
 
 class AvatarModel(nn.Module):

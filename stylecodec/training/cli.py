@@ -73,6 +73,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--processes", type=int, default=1, help="processes of a team, on a CPU one per core (%(default)s)"
     )
+    command.add_argument("--start", type=Path, help="pack to go on from where there is no checkpoint yet")
     command.add_argument("--batch-scale", type=float, default=1.0, help="multiplies batch sizes (%(default)s)")
 
 
@@ -97,7 +98,7 @@ def _options(arguments: argparse.Namespace, minutes: float, data: Path) -> Train
         device = torch.device(wanted)
     except RuntimeError as error:
         raise OptionError(f"there is no device {wanted!r}") from error
-    return TrainOptions(data, arguments.work, minutes, device, arguments.batch_scale)
+    return TrainOptions(data, arguments.work, minutes, device, arguments.batch_scale, arguments.start)
 
 
 def main(argv: Sequence[str]) -> int:

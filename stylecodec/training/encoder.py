@@ -112,6 +112,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
     encoder.latent_avg.copy_(w_mean)
     encoder.latent_std.copy_(w_std)
     encoder.alpha_scale.copy_(alpha_std)
+    options.begin(encoder, "feedforward")
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(
         [{"params": list(encoder.parameters()), "lr": 1.5e-3}, *parameter_groups(model, tune)],

@@ -74,6 +74,7 @@ def networks(work: Path) -> dict[str, NetworkSource]:
             mapping_lr=0.1,
         ),
         "flow": _source(model.flow, **FLOW_SETTINGS),
+        "expression": _source(model.expression),
     }
     others: dict[str, tuple[str, str, nn.Module, dict[str, Any]]] = {
         "feedforward": ("encoder", "hybrid", HybridEncoder(), {}),

@@ -53,6 +53,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     data = HeadsDataset(options.data)
     torch.manual_seed(3)
     net = IdentityNet(**SETTINGS)  # type: ignore[arg-type]
+    options.begin(net, "identity")
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     people = {int(p): k for k, p in enumerate(np.unique(data.identity_id[data.train_rows]))}
     centres = Centres(len(people), net.embedding).to(options.device)

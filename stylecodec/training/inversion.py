@@ -52,6 +52,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     with torch.no_grad():
         net.latent_avg.copy_(true_latent(model.cpu(), first.identity, first.expression, first.pose).mean(0))
         model.to(options.device)
+    options.begin(net, "inversion")
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.9, 0.99))
     run = Run("inversion", options.work, {"inversion": net}, optimizer, options.minutes)

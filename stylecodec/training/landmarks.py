@@ -68,6 +68,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     data = HeadsDataset(options.data)
     torch.manual_seed(2)
     net = LandmarkNet()
+    options.begin(net, "landmarks")
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), lr=1.5e-3, weight_decay=1e-3)
     run = Run("landmarks", options.work, {"landmarks": net}, optimizer, options.minutes)

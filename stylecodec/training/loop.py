@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StylecodecError
+from ..packs.store import open_pack
 from . import team
 
 
@@ -27,11 +28,17 @@ class TrainOptions:
     minutes: float  # budget, counted over resumed runs
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_scale: float = 1.0  # multiplies every batch size: a GPU takes 8 and more
+    start: Path | None = None  # a pack whose networks the training goes on from, where it has no checkpoint
     dtype: torch.dtype = torch.bfloat16  # of feature maps; latents, losses and weights stay float32
 
     def batch(self, size: int) -> int:
         """A loop's own batch size, scaled."""
         return max(1, round(size * self.batch_scale))
+
+    def begin(self, module: nn.Module, role: str) -> None:
+        """Take the weights of the starting pack's network, if there is such a pack and it has that role."""
+        if self.start is not None and (pack := open_pack(self.start)).has(role):
+            module.load_state_dict(pack.network(role, "cpu").state_dict())
 
     def autocast(self) -> torch.autocast:
         """Mixed precision for the convolutional nets."""

@@ -41,6 +41,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     data = HeadsDataset(options.data)
     torch.manual_seed(4)
     net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]
+    options.begin(net, "parser")
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
     run = Run("parser", options.work, {"parser": net}, optimizer, options.minutes)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stylecodec.errors import StylecodecError
+from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
 from stylecodec.training import augment, avatar, cli
@@ -103,6 +104,11 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     assert set(pack.card.networks) == set(ROLES)
     code = pack.feedforward("cpu")(torch.zeros(1, 3, 256, 256))
     assert code.w_id.shape == (1, 18, 512)
+    torch.manual_seed(9)
+    fresh = HybridEncoder()
+    TrainOptions(heads, tmp_path, 1.0, start=tmp_path / "pack").begin(fresh, "feedforward")
+    warm = fresh.eval()(torch.zeros(1, 3, 256, 256))
+    assert torch.equal(warm.alpha, code.alpha)
     again = TrainOptions(heads, tmp_path / "work", 1e-6)
     from stylecodec.training import landmarks
 
