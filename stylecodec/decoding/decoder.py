@@ -89,9 +89,10 @@ class PacketRenderer:
 
     @torch.inference_mode()
     def _render(self, identity: Identity, packets: NDArray[np.floating]) -> Tensor:
-        values = torch.from_numpy(np.ascontiguousarray(packets, np.float32)).to(self.device)
+        packed = torch.from_numpy(np.array(packets, np.float32))
+        values = packed.to(self.device, non_blocking=True)  # waits for no batch that is still being rendered
         styles = self.latents.styles(self._anchor(identity), values[:, :2], values[:, 3:])
-        return self.renderer.render(styles, values[:, 2] if self.pose == "restore" else None)
+        return self.renderer.render(styles, packed[:, 2] if self.pose == "restore" else None)
 
     def _anchor(self, identity: Identity) -> Anchor:
         if identity.digest not in self._anchors:

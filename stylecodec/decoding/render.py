@@ -20,6 +20,7 @@ from ..packs.store import ModelPack
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
 MIN_SIZE = 16
+LEAST_ROLL = 0.01  # degrees: moves the corner of 1024 pixels by an eighth of a pixel
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -73,18 +74,32 @@ class Renderer:
 
 
 def restore_roll(images: Tensor, roll: Tensor) -> Tensor:
-    """Turn each picture of [N, 3, H, H] clockwise by `roll` [N] degrees about its centre; corners are mirrored."""
-    if not bool(roll.any()):
+    """Turn each picture of [N, 3, H, H] clockwise by `roll` [N] degrees about its centre; corners are mirrored.
+
+    Angles below LEAST_ROLL are taken as none. Where `roll` lies on the CPU and has none other, the pictures are
+    returned as they are; reading it from another device would wait for that device.
+    """
+    roll = torch.where(roll.abs() < LEAST_ROLL, 0.0, roll.float())
+    if roll.device.type == "cpu" and not bool(roll.any()):
         return images
-    angle = torch.deg2rad(roll.to(images.device, torch.float32))
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    # Output position -> input position: the turn undone. y points down, so this rotation is anticlockwise.
-    inverse = torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([-sin, cos, zero], dim=1)], dim=1)
-    grid = F.affine_grid(inverse, list(images.shape), align_corners=False)
+    angle = torch.deg2rad(roll).to(images.device, non_blocking=True)
+    grid = rotated_grid(angle, images.shape[-1])
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def rotated_grid(angle: Tensor, size: int) -> Tensor:
+    """Where each output pixel of a picture turned clockwise by `angle` [N] radians comes from: [N, size, size, 2].
+
+    In the coordinates of grid_sample (x, y in -1..1 between outer edges). As y points down, undoing the turn is
+    x' + iy' = (x + iy) exp(-i angle) with the sines of this plane; it separates into a row and a column to be added.
+    """
+    centres = (torch.arange(size, device=angle.device) * 2 + (1 - size)) / size
+    turn = torch.polar(torch.ones_like(angle), -angle)[:, None]
+    row, column = centres * turn, centres * (turn * 1j)
+    return torch.view_as_real(row[:, None, :] + column[:, :, None])
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """[N, 3, H, W] in [-1, 1] -> uint8 [N, H, W, 3]; values that are not finite become black."""
-    levels = ((images + 1.0) * 127.5).nan_to_num(0.0, posinf=0.0, neginf=0.0).clamp_(0.0, 255.0).round_()
+    levels = (images + 1.0).mul_(127.5).nan_to_num_(0.0, posinf=0.0, neginf=0.0).clamp_(0.0, 255.0).round_()
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -126,6 +126,9 @@ class _Judge:
         self.pose = torch.from_numpy(np.stack([c.pose for c in candidates])).to(device)
         self.alpha = torch.from_numpy(np.stack([c.alpha for c in candidates])).to(device)
         self.crops = to_input([c.crop for c in candidates], device)
+        if self.network is not None:  # each is compared several times
+            parts = torch.split(self.crops, BATCH)
+            self.embedded = torch.cat([self.network.embed_aligned(part) for part in parts])
 
     def likeness(self, latent: NDArray[np.float16]) -> float:
         """Mean similarity of one latent to all candidates."""
@@ -140,10 +143,10 @@ class _Judge:
             anchor = self.latents.anchor(latents[part])
             styles = self.latents.styles(anchor, self.pose[part], self.alpha[part])
             rendered = self.renderer.pictures(styles).clamp(-1.0, 1.0)
-            scores.append(self._compare(rendered, self.crops[part]).cpu().numpy())
+            scores.append(self._compare(rendered, part).cpu().numpy())
         return np.concatenate(scores).astype(np.float32)
 
-    def _compare(self, rendered: Tensor, crops: Tensor) -> Tensor:
+    def _compare(self, rendered: Tensor, part: slice) -> Tensor:
         if self.network is None:
-            return -(rendered - crops).square().mean(dim=(1, 2, 3)).sqrt()
-        return (self.network.embed_aligned(rendered) * self.network.embed_aligned(crops)).sum(dim=1)
+            return -(rendered - self.crops[part]).square().mean(dim=(1, 2, 3)).sqrt()
+        return (self.network.embed_aligned(rendered) * self.embedded[part]).sum(dim=1)

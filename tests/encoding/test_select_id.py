@@ -107,9 +107,12 @@ def test_the_mean_is_sent_when_it_is_better(tiny_pack: ModelPack) -> None:
 
 
 class MeanColour(nn.Module):
-    """An identity net that knows people by their mean colour."""
+    """An identity net that knows people by their mean colour, and counts the pictures it is shown."""
+
+    seen = 0
 
     def embed_aligned(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
         return nn.functional.normalize(x.mean(dim=(2, 3)) + 1e-3)
 
 
@@ -121,3 +124,8 @@ def test_an_identity_net_is_used_where_there_is_one(tiny_pack: ModelPack) -> Non
     candidates = rendered(tiny_pack, random_latents(3))
     choice = select(candidates, pack, CPU, EncodeOptions(identity_average=1))
     assert choice.similarity == pytest.approx(1.0, abs=0.02)
+    assert pack._built["identity", "cpu"].seen == 3 + 3  # the crops and their renderings
+
+    pack._built["identity", "cpu"].seen = 0
+    select(candidates, pack, CPU, EncodeOptions(identity_average=3))
+    assert pack._built["identity", "cpu"].seen == 3 + 3 * 3  # the crops once, whatever they are compared with
