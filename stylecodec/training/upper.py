@@ -14,7 +14,7 @@ from .sheets import save_sheet
 
 BASE = 256  # the last resolution that is left alone
 WINDOW = 64  # side of a window of the 256² maps
-MARGIN = 4  # of these at each edge, which the missing neighbours touch: not compared
+MARGIN = 4  # of these at an edge inside the picture, which the missing neighbours touch: not compared
 BATCH = 6
 
 
@@ -34,6 +34,19 @@ def top(model: AvatarModel, styles: list[Tensor], x: Tensor, image: Tensor) -> T
     for size in (r for r in model.generator.resolutions if r > BASE):
         x, image = model.generator.grow(size, x, image, styles, noise=False)
     return image
+
+
+def window_start(rng: np.random.Generator) -> int:
+    """Where a window begins along one axis; every other one touches an edge of the picture, whose padding is real."""
+    last = BASE - WINDOW
+    return int(rng.choice([0, last])) if rng.random() < 0.5 else int(rng.integers(0, last + 1))
+
+
+def compared(start: int) -> slice:
+    """The part of a window's 1024² pixels along one axis that is compared."""
+    first = 0 if start == 0 else MARGIN
+    last = WINDOW if start == BASE - WINDOW else WINDOW - MARGIN
+    return slice(4 * first, 4 * last)
 
 
 def fit_colours(image: Tensor, target: Tensor) -> Tensor:
@@ -64,15 +77,14 @@ def train(options: TrainOptions) -> dict[str, float]:
     for _ in run.steps():
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
         styles, x, image = base_maps(model, batch, options.dtype)
-        row, column = (int(v) for v in rng.integers(0, BASE - WINDOW + 1, 2))
+        row, column = window_start(rng), window_start(rng)
         rows, columns = slice(row, row + WINDOW), slice(column, column + WINDOW)
         window = image[..., rows, columns]
         output = top(model, styles, x[..., rows, columns], window)
         pictures, labels = batch.pictures(1024), weight_map(batch.labels, weights, 1024)
         large = (slice(4 * row, 4 * (row + WINDOW)), slice(4 * column, 4 * (column + WINDOW)))
         target = fit_colours(window, pictures[..., large[0], large[1]])
-        inner = slice(4 * MARGIN, 4 * (WINDOW - MARGIN))
-        cut = (..., inner, inner)
+        cut = (..., compared(row), compared(column))
         loss = picture_loss(output[cut], target[cut], labels[..., large[0], large[1]][cut].contiguous())
         run.update(loss)
         run.log(len(x), loss=float(loss.detach()), psnr=float(psnr(output[cut].detach(), target[cut]).mean()))
