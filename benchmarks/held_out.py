@@ -6,8 +6,10 @@
 For each clip (`clip_<id>.mp4` beside its truth `clip_<id>.npz`) the default encoder and decoder run on the files. The
 input is aligned as the encoder saw it, the output decoded aligned, both 256². Measured: PSNR; error of the packets'
 yaw and pitch; correlation over time between the true landmark tracks (mouth and eye opening) or the true gaze and the
-same quantity measured on the output by the pack's landmark net. `--short N`: the first N clips are stills of motion too
-short for a correlation; they enter the PSNR and pose figures alone.
+same quantity measured on the output by the pack's landmark net (`..._of_input`: what that net reaches on the input,
+the ceiling of this measurement). `sent_...` is the correlation between the true jaw, lids and gaze and those that the α
+of the packets stand for, read off by a linear map that was fitted on the expression net's own α of the short clips'
+true expressions. `--short N`: the first N clips are too short for a correlation; they enter PSNR and pose alone.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,10 @@ from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import update_card
+from stylecodec.training.datasets import scaled_expression
 
 Floats = NDArray[np.float64]
+Readout = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 SIDE = 256
 
 
@@ -77,13 +81,38 @@ def batches(frames: list[NDArray[np.uint8]], size: int = 16) -> Iterator[torch.T
 def landmarks(frames: list[NDArray[np.uint8]], pack: ModelPack) -> Floats:
     net = pack.landmarks("cpu")
     side = net.input_size
-    found = [
-        net(torch.nn.functional.interpolate(x, size=(side, side), mode="area")) for x in batches(frames)
-    ]
+    found = [net(torch.nn.functional.interpolate(x, size=(side, side), mode="area")) for x in batches(frames)]
     return torch.cat(found).double().numpy()
 
 
-def measure(clip: Path, pack: ModelPack, work: Path) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
+def quantities(expression: Floats, pack: ModelPack) -> dict[str, Floats]:
+    """Expression vectors [n, 55] (gaze in degrees) -> what is asked about: jaw, lids, gaze [n] each."""
+    names = list(pack.card.training["expression_inputs"])
+    column = {name: expression[:, k] for k, name in enumerate(names)}
+    return {
+        "mouth": column["jawOpen"],
+        "eyes": -(column["eyeBlink_L"] + column["eyeBlink_R"]) / 2,
+        "gaze_yaw": column["gaze_yaw"],
+        "gaze_pitch": column["gaze_pitch"],
+    }
+
+
+@torch.no_grad()
+def fit_readout(truths: list[Floats], pack: ModelPack) -> Readout:
+    """Read jaw, lids and gaze off α: least squares on the expression net's own α of known expressions (other clips)."""
+    expression = np.concatenate(truths)
+    scaled = torch.from_numpy(scaled_expression(expression.astype(np.float32)))
+    alpha = pack.network("expression", "cpu")(scaled).double().numpy()
+    wanted = quantities(expression, pack)
+    design = np.c_[alpha, np.ones(len(alpha))]
+    penalty = 1e-3 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
+    weights = {n: np.linalg.solve(design.T @ design + penalty, design.T @ v) for n, v in wanted.items()}
+    return lambda a: {n: np.c_[a, np.ones(len(a))] @ w for n, w in weights.items()}
+
+
+def measure(
+    clip: Path, pack: ModelPack, work: Path, readout: Readout | None
+) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
     """Figures of one clip, and a strip of input over output pictures."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
     stream = work / f"{clip.stem}.stc"
@@ -123,6 +152,10 @@ def measure(clip: Path, pack: ModelPack, work: Path) -> tuple[dict[str, float], 
     for k, name in enumerate(("gaze_yaw", "gaze_pitch")):
         figures[f"{name}_correlation"] = correlation(gaze[:, k], found[name])
         figures[f"{name}_correlation_of_input"] = correlation(gaze[:, k], seen[name])
+    sent = readout(packets[:, 3:].astype(np.float64)) if readout is not None else {}
+    meant = quantities(truth["expression"].astype(np.float64), pack)
+    for name, values in sent.items():
+        figures[f"sent_{name}_correlation"] = correlation(meant[name], values)
     picks = np.linspace(0, len(outputs) - 1, 8).astype(int)
     strip = [np.hstack([inputs[i] for i in picks]), np.hstack([outputs[i] for i in picks])]
     return figures, strip
@@ -161,10 +194,12 @@ def main() -> None:
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, arguments.limit).astype(int)]
+    truths = [np.load(p.with_suffix(".npz"), allow_pickle=False)["expression"] for p in clips if p.stem in short]
+    readout = fit_readout(truths, pack) if truths and pack.has("expression") else None
     rows, strips = {}, []
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips:
-            rows[clip.stem], strip = measure(clip, pack, Path(folder))
+            rows[clip.stem], strip = measure(clip, pack, Path(folder), readout)
             strips += strip
             words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items() if "fps" not in k)
             print(f"{clip.stem}: {words}", flush=True)

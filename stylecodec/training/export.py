@@ -23,6 +23,7 @@ from ..packs.store import ModelPack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, AvatarModel
+from .generator import EXPRESSION_NAMES
 from .loop import load_average
 
 ALIGNMENT = Alignment(scale=1.08, lift=0.035)  # the crop that the heads are rendered in
@@ -91,6 +92,11 @@ def networks(work: Path) -> dict[str, NetworkSource]:
     return found
 
 
+def _expression_names(work: Path) -> list[str]:
+    path = work / EXPRESSION_NAMES
+    return [str(name) for name in json.loads(path.read_text())] if path.is_file() else []
+
+
 def export(work: Path, folder: Path, name: str = "avatar-1024", version: str = "1") -> ModelPack:
     """Write the pack into `folder` (replacing a pack that is there) and open it."""
     figures = work / FIGURES
@@ -107,5 +113,10 @@ def export(work: Path, folder: Path, name: str = "avatar-1024", version: str = "
         indices=ALPHA_INDICES,
         alignment=ALIGNMENT,
         pose=Pose(rows=POSE_ROWS, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
-        training={"torch": torch.__version__, "machine": platform.machine(), "runs": runs},
+        training={
+            "expression_inputs": _expression_names(work),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "runs": runs,
+        },
     )

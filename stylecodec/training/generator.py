@@ -6,6 +6,7 @@ the target of every latent is known. Resolution grows with the budget.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from .sheets import save_sheet
 STAGES = ((0.0, 32, 32), (0.07, 64, 16), (0.27, 128, 8), (0.92, 256, 4))
 THROUGH_W = 0.2  # share of samples whose expression enters through W instead of α
 REFRESH_STEPS = 400
+EXPRESSION_NAMES = "expression_names.json"  # in the work folder: what the expression net's inputs are
 
 
 def stage_at(fraction: float) -> tuple[int, int]:
@@ -89,6 +91,8 @@ def train(options: TrainOptions) -> dict[str, float]:
     options.begin(model.generator, "generator")
     options.begin(model.flow, "flow")
     options.begin(model.expression, "expression")
+    options.work.mkdir(parents=True, exist_ok=True)
+    (options.work / EXPRESSION_NAMES).write_text(json.dumps(data.meta.get("expression_names", [])))
     model.standardize(data.identities())
     model.to(options.device)
     optimizer = torch.optim.Adam(parameter_groups(model, 2e-3), betas=(0.9, 0.99))
