@@ -155,7 +155,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
                 run.log(0, perceptual=float(apart.detach()))
             run.log(0, psnr=float(psnr(output.detach(), target).mean()))
         if step % 2 == 0 or fraction < WARM:  # keep the renderer true to its parameters as well
-            part = slice(0, count // 2)
+            part = slice(0, max(1, count // 2))
             few = Batch(*(field[part] for field in driving))
             straight = forward(
                 model, few, side, torch.rand(len(few.pose), device=options.device) < THROUGH_W, options.dtype
