@@ -21,6 +21,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
 MIN_SIZE = 16
 LEAST_ROLL = 0.01  # degrees: moves the corner of 1024 pixels by an eighth of a pixel
+RIM = 128  # the outermost 1/128 of a picture is replaced by its mirrored inside where the picture is turned
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -83,8 +84,11 @@ def restore_roll(images: Tensor, roll: Tensor) -> Tensor:
     if roll.device.type == "cpu" and not bool(roll.any()):
         return images
     angle = torch.deg2rad(roll).to(images.device, non_blocking=True)
-    grid = rotated_grid(angle, images.shape[-1])
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    size = images.shape[-1]
+    rim = size // RIM  # the mirror stands inside the rim, whose pixels lean on the convolutions' zero padding
+    grid = rotated_grid(angle, size) * (size / (size - 2 * rim))
+    inside = images[..., rim : size - rim, rim : size - rim]
+    return F.grid_sample(inside, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def rotated_grid(angle: Tensor, size: int) -> Tensor:
