@@ -145,8 +145,10 @@ def _random_mouth(rng: np.random.Generator) -> dict[str, float]:
     else:
         for name in rng.choice(MOUTH, int(rng.integers(1, 4)), replace=False):
             _add(mouth, {str(name): 0.85 * u()})
-    if u() < 0.15:
-        name, far = str(rng.choice(SIDEWAYS)), 0.8 * u()
+    if u() < 0.15:  # mouths open wider than in speech: laughs, yawns, shouts
+        _add(mouth, {"jawOpen": 0.8 * u()})
+    if u() < 0.28:
+        name, far = str(rng.choice(SIDEWAYS)), 0.9 * u()
         _add(mouth, {name: far if name.startswith("mouth") else 0.6 * far})
         _pull_aside(mouth, "R" if name.endswith("Left") else "L", far)
     if u() < 0.22:  # lopsided
