@@ -1,7 +1,9 @@
 """Train the hybrid feed-forward encoder, end to end through the renderer (2302.07848), which is tuned along.
 
 A pair of renders of one person: the identity latent comes from one (as it is), pose and α from the other (heavily
-augmented); the rendered combination must match the other. Pose and α are supervised with their true values too.
+augmented). First the codes alone are learned, which is quick: pose, α and w of each render are known, and a linear
+reader asks the same features for every expression weight and the gaze, so that none is lost for being faint in α.
+Then the rendered combination must match the other picture.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.feedforward import HybridCode, HybridEncoder
@@ -25,10 +27,15 @@ from .loop import Run, TrainOptions, load_average
 from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
-# (from this share of the budget, picture side, pairs)
+SETTINGS = {
+    "widths": [24, 48, 96, 160],
+    "shrink": 2,
+    "windows": [[80, 64, 64, 128], [156, 80, 80, 96]],  # eyes with brows; mouth; 6 pixels of slack around them
+}
 PERCEPTUAL = 0.15  # weight of the parser's feature distance, once pictures have 128² pixels
-WARM = 0.12  # share of the budget in which the encoder learns from known codes alone, not through pictures
-STAGES = ((0.0, 128, 12), (WARM, 64, 16), (0.4, 128, 10), (0.86, 256, 5))
+CODES = 0.5  # share of the budget in which the encoder learns from known codes alone, not through pictures
+# (from this share of the budget, picture side, pairs)
+STAGES = ((0.0, 128, 16), (CODES, 128, 10), (0.9, 256, 5))
 
 
 @torch.no_grad()
@@ -44,6 +51,26 @@ def code_loss(code: HybridCode, truth: Batch, alpha: Tensor, encoder: HybridEnco
     """Smooth L1 of pose and α in their standard units."""
     pose = F.smooth_l1_loss(code.pose / encoder.pose_scale, truth.pose / encoder.pose_scale, beta=0.2)
     return pose + F.smooth_l1_loss(code.alpha / encoder.alpha_scale, alpha / encoder.alpha_scale, beta=0.2)
+
+
+class Reader(nn.Module):
+    """Motion features -> expression in standard units; only the training uses it.
+
+    Parameters: `features` in, `expressions` [n, 55] of the data set (scaled).
+    """
+
+    def __init__(self, features: int, expressions: Tensor) -> None:
+        super().__init__()
+        self.read = nn.Linear(features, expressions.shape[1])
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", expressions.mean(0))
+        self.register_buffer("std", expressions.std(0) + 0.02)
+
+    def loss(self, motion: Tensor, expression: Tensor) -> Tensor:
+        """Smooth L1 in standard units."""
+        found = self.read(motion).float()
+        return F.smooth_l1_loss(found, (expression - self.mean) / self.std, beta=0.3)
 
 
 @torch.no_grad()
@@ -107,18 +134,21 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
     model = AvatarModel(data.identities().shape[1])
     load_average(model, options.work / "generator.checkpoint.pt", "avatar")
     model.to(options.device)
-    encoder = HybridEncoder()
+    encoder = HybridEncoder(**SETTINGS)  # type: ignore[arg-type]
     w_mean, w_std, alpha_std = statistics(model, data)
     encoder.latent_avg.copy_(w_mean)
     encoder.latent_std.copy_(w_std)
     encoder.alpha_scale.copy_(alpha_std)
     options.begin(encoder, "feedforward")
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reader = Reader(encoder.motion_size, torch.from_numpy(data.expressions())).to(options.device)
+    ours = [*encoder.parameters(), *reader.parameters()]
     optimizer = torch.optim.Adam(
-        [{"params": list(encoder.parameters()), "lr": 1.5e-3}, *parameter_groups(model, tune)],
+        [{"params": ours, "lr": 1.5e-3}, *parameter_groups(model, tune)],
         betas=(0.9, 0.99),
     )
-    run = Run("encoder", options.work, {"avatar": model, "hybrid": encoder}, optimizer, options.minutes)
+    modules: dict[str, nn.Module] = {"avatar": model, "hybrid": encoder, "reader": reader}
+    run = Run("encoder", options.work, modules, optimizer, options.minutes)
     distance = _perceptual(options)
     weights = region_weights(data.meta["class_names"]).to(options.device)
     rng = run.rng
@@ -134,7 +164,10 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
         y = source.pictures(256)
         y = degrade(y, rng) if rng.random() < 0.3 else y
         with options.autocast():
-            code = encoder(torch.cat([x, y]).contiguous(memory_format=torch.channels_last))
+            motion_features, person = encoder.features(torch.cat([x, y]).contiguous(memory_format=torch.channels_last))
+            code = encoder.code(motion_features, person)
+            expression = torch.cat([driving.expression, source.expression])
+            reading = reader.loss(motion_features, expression)
         motion = HybridCode(code.w_id[:count], code.pose[:count], code.alpha[:count])
         still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
         alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
@@ -144,7 +177,8 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
         )
         w_true = model.latent(source.identity)[:, None]
         near = ((still.w_id - w_true.detach()) / encoder.latent_std).square().mean()
-        if fraction < WARM:
+        supervised = supervised + reading
+        if fraction < CODES:
             loss = supervised + near
         else:
             output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
@@ -154,7 +188,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
                 loss = loss + PERCEPTUAL * apart
                 run.log(0, perceptual=float(apart.detach()))
             run.log(0, psnr=float(psnr(output.detach(), target).mean()))
-        if step % 2 == 0 or fraction < WARM:  # keep the renderer true to its parameters as well
+        if fraction >= CODES and step % 2 == 0:  # keep the renderer true to its parameters as well
             part = slice(0, max(1, count // 2))
             few = Batch(*(field[part] for field in driving))
             straight = forward(
@@ -169,6 +203,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
             pose=float(pose_error),
             codes=float(supervised.detach()),
             near=float(near.detach()),
+            reading=float(reading.detach()),
         )
     run.load_averages()
     sheet(model, encoder, data, options.work / "encoder.png")

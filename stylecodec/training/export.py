@@ -21,7 +21,7 @@ from ..nets.stylegan2 import StyledConv
 from ..packs.card import Pose
 from ..packs.store import ModelPack
 from ..packs.writing import NetworkSource, write_pack
-from . import avatar, identity, inversion, parser
+from . import avatar, encoder, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, AvatarModel
 from .generator import EXPRESSION_NAMES
 from .loop import load_average
@@ -78,7 +78,7 @@ def networks(work: Path) -> dict[str, NetworkSource]:
         "expression": _source(model.expression),
     }
     others: dict[str, tuple[str, str, nn.Module, dict[str, Any]]] = {
-        "feedforward": ("encoder", "hybrid", HybridEncoder(), {}),
+        "feedforward": ("encoder", "hybrid", HybridEncoder(**encoder.SETTINGS), encoder.SETTINGS),  # type: ignore[arg-type]
         "landmarks": ("landmarks", "landmarks", LandmarkNet(), {}),
         "identity": ("identity", "identity", IdentityNet(**identity.SETTINGS), identity.SETTINGS),  # type: ignore[arg-type]
         "parser": ("parser", "parser", BiSeNet(**parser.SETTINGS), parser.SETTINGS),  # type: ignore[arg-type]

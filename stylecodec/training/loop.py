@@ -153,10 +153,14 @@ class Run:
         os.replace(partial, self.path)
 
     def update(self, loss: Tensor, limit: float = 1.0) -> None:
-        """One step of the optimiser down `loss`, gradients averaged over the team and clipped to norm `limit`."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        """One step of the optimiser down `loss`, gradients averaged over the team and clipped to norm `limit`.
+
+        A group of parameters that the loss does not reach at all (the same group in every process) stays as it is.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        groups = [group["params"] for group in self.optimizer.param_groups]
+        parameters = [p for group in groups if any(p.grad is not None for p in group) for p in group]
         team.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, limit)
         self.optimizer.step()

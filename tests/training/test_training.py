@@ -13,7 +13,7 @@ from stylecodec.errors import StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
-from stylecodec.training import augment, avatar, cli
+from stylecodec.training import augment, avatar, cli, encoder
 from stylecodec.training.datasets import HeadsDataset
 from stylecodec.training.loop import Budget, TrainOptions, cosine
 from stylecodec.training.losses import picture_loss, region_weights
@@ -105,7 +105,7 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     code = pack.feedforward("cpu")(torch.zeros(1, 3, 256, 256))
     assert code.w_id.shape == (1, 18, 512)
     torch.manual_seed(9)
-    fresh = HybridEncoder()
+    fresh = HybridEncoder(**encoder.SETTINGS)
     TrainOptions(heads, tmp_path, 1.0, start=tmp_path / "pack").begin(fresh, "feedforward")
     warm = fresh.eval()(torch.zeros(1, 3, 256, 256))
     assert torch.equal(warm.alpha, code.alpha)
