@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stylecodec.bitstream import AUDIO_CLOCK, AudioChunk, StreamFile, StreamWriter, group_frames
-from stylecodec.decoding.muxing import TimedGroup, mux
+from stylecodec.bitstream import AUDIO_CLOCK, AudioChunk, StreamFile, StreamWriter, TimedGroup, group_frames, mux
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, encode_opus
 
 SOUND_BITRATE = 64_000  # of a looped clip's own sound, before any codec of ours

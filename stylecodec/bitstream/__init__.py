@@ -20,6 +20,7 @@ from .layout import (
     PARAMS_PER_FRAME,
     ChunkType,
 )
+from .muxing import TimedGroup, mux
 from .packets import CropGeometry, FrameGroup, Identity, Profile, StreamHeader
 from .reader import Event, StreamReader, StreamReport, UnknownChunk
 from .writer import StreamWriter, group_frames
@@ -52,8 +53,10 @@ __all__ = [
     "StreamReader",
     "StreamReport",
     "StreamWriter",
+    "TimedGroup",
     "UnknownChunk",
     "check",
     "group_frames",
+    "mux",
     "opus_samples",
 ]

@@ -14,6 +14,7 @@ from .chunks import Prologue, pack_chunk
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
 from .packets import FrameGroup, Identity, StreamHeader
+from .reader import UnknownChunk
 
 
 def group_frames(rate: Fraction) -> int:
@@ -105,6 +106,12 @@ class StreamWriter:
         if not 0x80 <= chunk_type <= 0xFF:
             raise LimitExceeded(f"chunk type 0x{chunk_type:02x} is not for private use")
         return self._chunk(chunk_type, payload, mandatory=mandatory)
+
+    def copy(self, chunk: UnknownChunk) -> bytes:
+        """A chunk of a type this version does not define and that readers may skip, as it was read."""
+        if chunk.type in layout.DEFINED_TYPES:
+            raise LimitExceeded(f"a {layout.chunk_name(chunk.type)} is not copied unread")
+        return self._chunk(chunk.type, chunk.payload)
 
     def finish(self) -> bytes:
         """INDEX and END; nothing when live."""

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..bitstream import Identity, StreamFile, StreamHeader, StreamWriter, group_frames
+from ..bitstream import Identity, StreamFile, StreamHeader, StreamWriter, TimedGroup, group_frames, mux
 from ..errors import FormatError, PackMismatch
-from .muxing import TimedGroup, mux
 
 
 def puppet(identity: Identity, driving: StreamFile) -> Iterator[bytes]:

@@ -29,8 +29,9 @@ from ..bitstream import (
     Profile,
     StreamHeader,
     StreamWriter,
+    TimedGroup,
+    mux,
 )
-from ..decoding.muxing import TimedGroup, mux
 from ..errors import FaceNotFound, MediaError
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
