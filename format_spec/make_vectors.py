@@ -272,7 +272,7 @@ def invalid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     add("header_missing", stream(zero), "CorruptChunk", 16)
     add("header_second_differs", stream(head, (HEADER, header((24, 1)))), "CorruptChunk", body)
     for name, payload, error, place in [
-        ("profile_reserved", header(profile=1), "UnsupportedVersion", 0),
+        ("profile_unknown", header(profile=2), "UnsupportedVersion", 0),
         ("flag_reserved", header(more_flags=4), "CorruptChunk", 1),
         ("size_zero", header(size=(0, 1024)), "LimitExceeded", 0),
         ("rate_denominator_zero", header((25, 0)), "CorruptChunk", 10),

@@ -6,6 +6,9 @@ Needs numpy and construct only; never torch, av or dlib.
 from .audio import AudioChunk, AudioConfig, opus_samples
 from .chunks import Damage
 from .file import StreamFile, check
+from .groups import FrameGroup
+from .header import CropGeometry, Profile, StreamHeader
+from .identity import Identity
 from .index import End, Index, IndexEntry
 from .layout import (
     ALPHA_COUNT,
@@ -21,7 +24,7 @@ from .layout import (
     ChunkType,
 )
 from .muxing import TimedGroup, mux
-from .packets import CropGeometry, FrameGroup, Identity, Profile, StreamHeader
+from .quantise import Quantiser
 from .reader import Event, StreamReader, StreamReport, UnknownChunk
 from .writer import StreamWriter, group_frames
 
@@ -48,6 +51,7 @@ __all__ = [
     "Index",
     "IndexEntry",
     "Profile",
+    "Quantiser",
     "StreamFile",
     "StreamHeader",
     "StreamReader",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..errors import CorruptChunk, LimitExceeded, Truncated, UnsupportedVersion
 from . import layout
-from .packets import exact_length, located
+from .checks import exact_length, located
+from .varint import pack_varint, parse_varint
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class AudioChunk:
 
     def __bytes__(self) -> bytes:
         head = layout.AUDIO_HEAD.build({"pts": self.first_packet_pts, "count": len(self.packets)})
-        lengths = b"".join(_pack_varint(len(packet)) for packet in self.packets)
+        lengths = b"".join(pack_varint(len(packet)) for packet in self.packets)
         return bytes(head) + lengths + b"".join(self.packets)
 
     @classmethod
@@ -82,7 +83,7 @@ class AudioChunk:
             raise LimitExceeded(f"an audio chunk of {fields.count:,} packets", offset + 8)
         lengths = []
         for _ in range(fields.count):
-            length, size = _parse_varint(data, position, offset)
+            length, size = parse_varint(data, position, offset, "audio packet lengths")
             located(offset + position, _check_packet_length, length)
             lengths.append(length)
             position += size
@@ -122,28 +123,3 @@ def opus_samples(packet: bytes) -> int:
 def _check_packet_length(length: int) -> None:
     if not 1 <= length <= layout.MAX_AUDIO_PACKET_BYTES:
         raise LimitExceeded(f"an audio packet of {length:,} bytes is outside 1..{layout.MAX_AUDIO_PACKET_BYTES:,}")
-
-
-def _pack_varint(value: int) -> bytes:
-    """LEB128: seven bits per byte, low bits first, the high bit set on all but the last (SPEC 1)."""
-    data = bytearray()
-    while value > 0x7F:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
-
-
-def _parse_varint(data: bytes, position: int, offset: int) -> tuple[int, int]:
-    """Value and size of a LEB128 number of at most 3 bytes in its shortest form."""
-    value = 0
-    for size in range(1, 4):
-        if position + size > len(data):
-            raise Truncated("an audio chunk ends inside its packet lengths", offset + len(data))
-        byte = data[position + size - 1]
-        value |= (byte & 0x7F) << 7 * (size - 1)
-        if byte < 0x80:
-            if size > 1 and byte == 0:
-                break
-            return value, size
-    raise CorruptChunk("a packet length is not in its shortest form", offset + position)

@@ -16,9 +16,11 @@ from ..errors import CorruptChunk, FormatError, Truncated
 from . import layout
 from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Prologue, parse_chunk, parse_head
+from .groups import FrameGroup
+from .header import StreamHeader
+from .identity import Identity
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
-from .packets import FrameGroup, Identity, StreamHeader
 from .reader import StreamReader, StreamReport
 
 _BLOCK_BYTES = 1 << 16
@@ -202,7 +204,7 @@ class StreamFile:
         if cached is not None:
             return cached
         chunk = self._read_chunk(int(self._group_offsets[number]), ChunkType.GROUP)
-        group = FrameGroup.parse(chunk.payload, chunk.payload_offset)
+        group = FrameGroup.parse(chunk.payload, chunk.payload_offset, self.header.quantiser)
         expected = (self._first_frames[number], self._group_counts[number], self._group_slots[number])
         if (group.first_frame, len(group), group.identity) != expected:
             raise CorruptChunk("a group and the index disagree", chunk.payload_offset)

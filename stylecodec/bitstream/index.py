@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import CorruptChunk, LimitExceeded
 from . import layout
-from .packets import exact_length, located
+from .checks import exact_length, located
 
 
 @dataclass(frozen=True)

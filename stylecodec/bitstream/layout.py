@@ -74,7 +74,8 @@ class HeaderFlag(IntFlag):
 
 
 class GroupFlag(IntFlag):
-    TIMES = 0x01  # presentation times follow the packets
+    TIMES = 0x01  # presentation times are there
+    LEVELS = 0x02  # the packets are entropy-coded levels: profile compact
 
 
 class AudioCodec(IntEnum):
@@ -86,6 +87,8 @@ class AudioCodec(IntEnum):
 MAX_GROUP_FRAMES = 1024
 MAX_FRAMES = 1 << 40
 MAX_IDENTITIES = 256  # slots 0..255
+MAX_LEVEL = 32_767  # of the compact profile, either side of 0
+MAX_VALUE = 65_504  # level times step: what fp16 holds
 MAX_RATE = 1000  # frames per second
 MAX_PICTURE_SIDE = 16_384
 MAX_SOURCE_SIDE = 1 << 20
@@ -147,6 +150,9 @@ CROP = Struct(
 )
 CROP_BYTES: int = CROP.sizeof()  # 32
 
+#: The quantiser of profile compact: 35 step codes of a byte, then 35 rest levels of 1 to 3.
+MAX_QUANTISER_BYTES = PARAMS_PER_FRAME * (1 + 3)
+
 IDENTITY_HEAD = Struct("slot" / Int8ul, "reserved" / Int8ul, "digest" / Bytes(DIGEST_BYTES))
 IDENTITY_HEAD_BYTES: int = IDENTITY_HEAD.sizeof()  # 34
 IDENTITY_PAYLOAD_BYTES = IDENTITY_HEAD_BYTES + IDENTITY_BYTES  # 18,466
@@ -173,7 +179,7 @@ END_BYTES: int = END.sizeof()  # 24
 
 #: Longest payload of each defined type.
 MAX_PAYLOAD = {
-    ChunkType.HEADER: HEADER_HEAD_BYTES + MAX_PACK_NAME_BYTES + CROP_BYTES,
+    ChunkType.HEADER: HEADER_HEAD_BYTES + MAX_PACK_NAME_BYTES + CROP_BYTES + MAX_QUANTISER_BYTES,
     ChunkType.IDENTITY: IDENTITY_PAYLOAD_BYTES,
     ChunkType.GROUP: GROUP_HEAD_BYTES
     + MAX_GROUP_FRAMES * PACKET_BYTES

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio import AudioChunk
+from .identity import Identity
 from .layout import AUDIO_CLOCK
-from .packets import Identity
 from .reader import UnknownChunk
 from .writer import StreamWriter
 

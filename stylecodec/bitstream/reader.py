@@ -10,9 +10,11 @@ from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
 from . import layout
 from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Damage, Deframer
+from .groups import FrameGroup
+from .header import StreamHeader
+from .identity import Identity
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
-from .packets import FrameGroup, Identity, StreamHeader
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,8 @@ class StreamReader:
         return None, identity.slot, 0
 
     def _group(self, chunk: Chunk) -> tuple[FrameGroup, int, int]:
-        group = FrameGroup.parse(chunk.payload, chunk.payload_offset)
+        quantiser = None if self.header is None else self.header.quantiser
+        group = FrameGroup.parse(chunk.payload, chunk.payload_offset, quantiser)
         if self.header is not None and (group.pts is not None) != self.header.variable_rate:
             raise CorruptChunk(
                 "a group and the stream header disagree about presentation times", chunk.payload_offset + 11

@@ -11,9 +11,11 @@ from ..errors import CorruptChunk, LimitExceeded
 from . import layout
 from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue, pack_chunk
+from .groups import FrameGroup
+from .header import StreamHeader
+from .identity import Identity
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
-from .packets import FrameGroup, Identity, StreamHeader
 from .reader import UnknownChunk
 
 
@@ -74,7 +76,8 @@ class StreamWriter:
     def group(self, packets: npt.ArrayLike, pts: npt.ArrayLike | None = None) -> bytes:
         """A GROUP chunk with the next frames.
 
-        packets: [n, 35], n in 1..1024, rounded to fp16: yaw, pitch, roll in degrees, alpha 0..31.
+        packets: [n, 35], n in 1..1024: yaw, pitch, roll in degrees, alpha 0..31; rounded to fp16, or in the compact
+            profile to the nearest levels of the header's quantiser.
         pts: int64 [n] in ticks of 1/time_scale s; needed if and only if the rate is variable.
         """
         self._require_open()
@@ -82,7 +85,7 @@ class StreamWriter:
             raise RuntimeError("a group needs an identity before it")
         if (pts is not None) != self.header.variable_rate:
             raise CorruptChunk("presentation times go with a header that has a time scale, and only with it")
-        group = FrameGroup(self.frame_count, packets, pts, self._slot)  # type: ignore[arg-type]
+        group = FrameGroup(self.frame_count, packets, pts, self._slot, self.header.quantiser)  # type: ignore[arg-type]
         if group.pts is not None:
             if group.pts[0] <= self._last_pts:
                 raise CorruptChunk("presentation times do not increase from group to group")

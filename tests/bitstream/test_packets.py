@@ -24,7 +24,7 @@ from stylecodec.bitstream import (
     StreamHeader,
     opus_samples,
 )
-from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded, Truncated, UnsupportedVersion
+from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded, Truncated
 
 from .conftest import make_header, make_identity, make_packets
 
@@ -180,7 +180,7 @@ def test_what_fp16_cannot_hold_finitely_is_refused(value: float) -> None:
         ({"rate": Fraction(1, 2**32)}, LimitExceeded),
         ({"width": 0}, LimitExceeded),
         ({"height": 16_385}, LimitExceeded),
-        ({"profile": Profile.COMPACT}, UnsupportedVersion),
+        ({"profile": Profile.COMPACT}, CorruptChunk),
         ({"pack_name": ""}, LimitExceeded),
         ({"pack_name": "x" * 65}, LimitExceeded),
         ({"pack_name": "line\nbreak"}, LimitExceeded),
