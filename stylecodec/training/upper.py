@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .avatar import AvatarModel
+from ..nets.stylegan2 import Generator
+from .avatar import CHANNELS, AvatarModel
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions, load_average
 from .losses import picture_loss, psnr, region_weights, weight_map
@@ -61,12 +62,23 @@ def fit_colours(image: Tensor, target: Tensor) -> Tensor:
     return target + difference
 
 
+def begin_top(model: AvatarModel, options: TrainOptions) -> None:
+    """Take the blocks above 256² of the starting pack's generator; what lies below is newer than that pack."""
+    before = Generator(max(CHANNELS), CHANNELS, z_dim=model.generator.mapping.z_dim, mapping_layers=4)
+    options.begin(before, "generator")
+    for size, block, known in zip(model.generator.resolutions, model.generator.blocks, before.blocks, strict=True):
+        if size > BASE:
+            block.load_state_dict(known.state_dict())
+
+
 def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget on a data set of 1024² renders; resumes `work/upper.checkpoint.pt`."""
     data = HeadsDataset(options.data, hold_out=12)
     torch.manual_seed(5)
     model = AvatarModel(data.identities().shape[1])
     load_average(model, options.work / "encoder.checkpoint.pt", "avatar")
+    if options.start is not None:
+        begin_top(model, options)
     model.to(options.device)
     blocks = [b for r, b in zip(model.generator.resolutions, model.generator.blocks, strict=True) if r > BASE]
     parameters = [p for block in blocks for name, p in block.named_parameters() if "affine" not in name]
