@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check
+from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .errors import FormatError, OptionError, Truncated
 from .files import PathLike, check_output, reading, whole_file
 
@@ -223,22 +223,20 @@ def puppet(
     Motion, times and sound are those of `driving`. pack: for a picture, the pack to encode it with; by default the
     one that the driving stream names.
     """
-    from .decoding.puppet import check_same_pack, puppet
-
     check_output(output, source, driving)
     given = None
     if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
         with reading(source), StreamFile.open(os.fspath(source)) as stream:
-            given = stream.header, _first_identity(stream)
+            given = stream.header, edit.first_identity(stream)
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         _require_whole(motion, partial=False)
         if given is None:
             identity = _picture_identity(source, motion.header, pack, device, front_end)
         else:
             header, identity = given
-            check_same_pack(header, motion.header)
+            edit.check_same_pack(header, motion.header)
         with whole_file(output) as file:
-            for portion in puppet(identity, motion):
+            for portion in edit.puppet(identity, motion):
                 file.write(portion)
     return probe(output)
 
@@ -350,12 +348,6 @@ def _picture_identity(
     front_end = front_end or _aligner(model, EncodeOptions(device=device))
     crop = warp(image, front_end.still(image), CROP_SIZE)
     return Identity(analyse([crop], model, pick_device(device)).w_id[0])
-
-
-def _first_identity(stream: StreamFile) -> Identity:
-    if not stream.identities:
-        raise FormatError("the stream holds no identity")
-    return stream.identities[0]
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ StylecodecError
 │   ├── LimitExceeded                 a count or length above the limits of SPEC.md
 │   ├── ChecksumMismatch              a CRC-32 does not fit its chunk
 │   └── CorruptChunk                  the checksum fits, the content makes no sense
+├── StreamMismatch                    streams that cannot become one
 ├── MediaError                        the video or sound cannot be read or written
 ├── FaceNotFound                      no frame shows a face
 ├── PackError                         a model pack cannot be used
 │   ├── PackNotFound                  no pack of that name or folder
 │   ├── PackMismatch                  the stream was made with another pack
-│   └── PackCorrupt                   a file of the pack does not match its card
+│   ├── PackCorrupt                   a file of the pack does not match its card
+│   └── ImportRefused                 a foreign file is not taken into a pack
 ├── OutputError                       the result cannot be written
 ├── OptionError (also ValueError)     an option outside its range
 └── MissingDependency                 an optional package is needed for this
@@ -61,6 +63,10 @@ class CorruptChunk(FormatError):
     """A chunk whose checksum fits but whose content is impossible."""
 
 
+class StreamMismatch(StylecodecError):
+    """Streams that differ in what they must share to be joined."""
+
+
 class MediaError(StylecodecError):
     """A video or its sound cannot be read or written."""
 
@@ -83,6 +89,10 @@ class PackMismatch(PackError):
 
 class PackCorrupt(PackError):
     """A file of the pack is missing or does not match its card."""
+
+
+class ImportRefused(PackError):
+    """A foreign file that cannot or must not become part of a pack."""
 
 
 class OutputError(StylecodecError):

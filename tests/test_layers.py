@@ -86,7 +86,6 @@ def test_imports_follow_the_layers(path: Path) -> None:
         ("stylecodec.cli", "torch av dlib scipy PIL rich"),
         ("stylecodec.api", "torch av dlib scipy PIL rich"),
         ("stylecodec.decoding.decoder", "av dlib scipy PIL rich"),
-        ("stylecodec.decoding.puppet", "av dlib torch"),
         ("stylecodec.packs.card", "torch av dlib"),
     ],
 )

@@ -32,6 +32,10 @@ class ChunkHead:
         """Bytes of the whole chunk."""
         return layout.CHUNK_OVERHEAD + self.length
 
+    @property
+    def mandatory(self) -> bool:
+        return bool(self.flags & layout.ChunkFlag.MANDATORY)
+
 
 @dataclass(frozen=True)
 class Chunk:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptChunk, FormatError, Truncated
+from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
 from . import layout
 from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Prologue, parse_chunk, parse_head
@@ -21,7 +21,7 @@ from .header import StreamHeader
 from .identity import Identity
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
-from .reader import StreamReader, StreamReport
+from .reader import StreamReader, StreamReport, UnknownChunk
 
 _BLOCK_BYTES = 1 << 16
 _CACHED_GROUPS = 4
@@ -227,8 +227,8 @@ class StreamFile:
         """
         self._check_size(start, stop)
         packets = np.empty((stop - start, layout.PARAMS_PER_FRAME), np.float32)
-        for group, inside, outside in self._parts(start, stop):
-            packets[outside] = group.packets[inside]
+        for group, inside in self.parts(start, stop):
+            packets[_outside(group, inside, start)] = group.packets[inside]
         return packets
 
     def pts(self, start: int, stop: int) -> npt.NDArray[np.float64]:
@@ -241,9 +241,9 @@ class StreamFile:
             rate = self.header.rate
             return np.arange(start, stop, dtype=np.float64) * rate.denominator / rate.numerator
         times = np.empty(stop - start, np.float64)
-        for group, inside, outside in self._parts(start, stop):
+        for group, inside in self.parts(start, stop):
             assert group.pts is not None
-            times[outside] = group.pts[inside] / self.header.time_scale
+            times[_outside(group, inside, start)] = group.pts[inside] / self.header.time_scale
         return times
 
     def frame_at(self, seconds: float) -> int:
@@ -279,11 +279,32 @@ class StreamFile:
             raise CorruptChunk(f"frame {frame} is missing from this file")
         return self._identity_in(int(self._group_slots[number]))
 
-    def audio_chunks(self) -> Iterator[AudioChunk]:
-        """The sound in order, one chunk in memory at a time."""
-        for offset in self._table.of(ChunkType.AUDIO)["offset"]:
-            chunk = self._read_chunk(int(offset), ChunkType.AUDIO)
-            yield AudioChunk.parse(chunk.payload, chunk.payload_offset)
+    def audio_chunks(self, after: int | None = None) -> Iterator[AudioChunk]:
+        """The sound in order, one chunk in memory at a time.
+
+        after: begin with the last chunk whose time, in 1/48000 s, is not above it; few others are read.
+        """
+        offsets = self._table.of(ChunkType.AUDIO)["offset"]
+        low, high = 0, len(offsets) - 1
+        while after is not None and low < high:
+            middle = (low + high + 1) // 2
+            if self._audio_chunk(int(offsets[middle])).first_packet_pts <= after:
+                low = middle
+            else:
+                high = middle - 1
+        for offset in offsets[low:]:
+            yield self._audio_chunk(int(offset))
+
+    def unknown_chunks(self) -> Iterator[tuple[int, UnknownChunk]]:
+        """Chunks of types this version does not define, each with the number of the frame it precedes."""
+        entries = self._table.entries
+        frames = np.zeros(len(entries), np.int64)
+        frames[entries["type"] == ChunkType.GROUP] = self._group_counts
+        before = np.cumsum(frames)
+        for row, entry in enumerate(entries):
+            if entry["type"] not in layout.DEFINED_TYPES:
+                chunk = self._read_chunk(int(entry["offset"]), int(entry["type"]))
+                yield int(before[row]), UnknownChunk(chunk.type, chunk.payload, chunk.offset)
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -298,8 +319,11 @@ class StreamFile:
         if stop - start > held:  # a damaged file may jump to frame 2^40
             raise CorruptChunk(f"missing from this file: {stop - start - held:,} of {stop - start:,} frames")
 
-    def _parts(self, start: int, stop: int) -> Iterator[tuple[FrameGroup, slice, slice]]:
-        """Groups that hold start..stop-1: each with the slice of its frames and of the result."""
+    def parts(self, start: int, stop: int) -> Iterator[tuple[FrameGroup, slice]]:
+        """The groups that hold frames start..stop-1, each with the slice of its own frames that is asked for.
+
+        Raises as `packets` does.
+        """
         self._check_range(start, stop)
         frame = start
         while frame < stop:
@@ -310,8 +334,7 @@ class StreamFile:
                 raise CorruptChunk(f"missing from this file: {layout.frame_range(frame, until - 1)}")
             group = self.group(number)
             last = min(end, stop)
-            inside = slice(frame - group.first_frame, last - group.first_frame)
-            yield group, inside, slice(frame - start, last - start)
+            yield group, slice(frame - group.first_frame, last - group.first_frame)
             frame = last
 
     def _identity_in(self, slot: int) -> Identity:
@@ -332,6 +355,10 @@ class StreamFile:
     @cached_property
     def _identity_cache(self) -> dict[int, Identity]:
         return {}
+
+    def _audio_chunk(self, offset: int) -> AudioChunk:
+        chunk = self._read_chunk(offset, ChunkType.AUDIO)
+        return AudioChunk.parse(chunk.payload, chunk.payload_offset)
 
     def _read(self, offset: int, count: int) -> bytes:
         self._file.seek(offset)
@@ -373,6 +400,10 @@ class StreamFile:
         if chunk.offset + chunk.size != end_at:
             raise CorruptChunk("the index does not reach to the END chunk", chunk.offset)
         entries = Index.parse(chunk.payload, chunk.payload_offset).entries
+        for entry in entries[~np.isin(entries["type"], list(layout.DEFINED_TYPES))]:
+            head = parse_head(self._read(int(entry["offset"]), layout.CHUNK_HEAD_BYTES), int(entry["offset"]))
+            if head.mandatory:
+                raise UnsupportedVersion("the stream needs a reader of a later version", head.offset)
         ends = np.append(entries["offset"][1:], np.uint64(chunk.offset))
         if (ends <= entries["offset"]).any():
             raise CorruptChunk("the index points behind itself", chunk.payload_offset)
@@ -403,6 +434,11 @@ class StreamFile:
             sum(size for entry, size in found if entry.type in closing),
             report,
         )
+
+
+def _outside(group: FrameGroup, inside: slice, start: int) -> slice:
+    """Where frames of a group lie in an array that begins with frame `start`."""
+    return slice(group.first_frame + inside.start - start, group.first_frame + inside.stop - start)
 
 
 def _binary(source: Source) -> tuple[BinaryIO, bool]:

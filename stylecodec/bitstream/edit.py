@@ -1,0 +1,274 @@
+"""Editing without decoding: cut, concat, puppet, strip, transcode. Streams in, the bytes of a whole stream out.
+
+Every function takes open files and returns the bytes portion by portion; memory does not grow with the length. Groups
+are laid anew, about a second each, and every result has an index. In the raw profile packets keep their bytes, in the
+compact profile their levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FormatError, PackMismatch, StreamMismatch, Truncated
+from . import sound
+from .audio import AudioConfig
+from .file import StreamFile
+from .groups import FrameGroup
+from .header import StreamHeader
+from .identity import Identity
+from .layout import AUDIO_CLOCK, ChunkType
+from .muxing import TimedGroup, mux
+from .reader import UnknownChunk
+from .writer import StreamWriter, group_frames
+
+Extras = list[tuple[int, UnknownChunk]]
+"""Chunks of types this version does not define, each with the number of the frame it precedes."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames start..stop-1 of a stream."""
+
+    stream: StreamFile
+    start: int
+    stop: int
+
+    @property
+    def begin(self) -> Fraction:
+        """Seconds in the stream that become time 0: the first frame's time, but all of a stream keeps its own 0."""
+        return _seconds(self.stream, self.start) if self.start else Fraction(0)
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds in the stream at which the last frame ends: where the next begins, or a nominal frame later."""
+        if self.stop < self.stream.frame_count:
+            return _seconds(self.stream, self.stop)
+        return _seconds(self.stream, self.stop - 1) + 1 / self.stream.header.rate
+
+
+def cut(stream: StreamFile, start: int, stop: int) -> Iterator[bytes]:
+    """Frames start..stop-1 as a stream of their own that begins at time 0, with the sound of that time.
+
+    Chunks this version does not know are left out, as they may name times; a personalised generator stays.
+    """
+    if not 0 <= start < stop <= stream.frame_count:
+        raise IndexError(f"frames {start} to {stop} are not inside 0..{stream.frame_count}")
+    return _assemble([Span(stream, start, stop)], _personalization([stream]))
+
+
+def concat(streams: Sequence[StreamFile]) -> Iterator[bytes]:
+    """All frames of all streams, one stream after the other, with their sound.
+
+    They must share pack, profile, picture size and sound channels, else PackMismatch or StreamMismatch; identities
+    may differ. Where rates differ, the result has presentation times. Unknown chunks are left out, as in `cut`.
+    """
+    if not streams:
+        raise StreamMismatch("there is no stream to join")
+    return _assemble([whole(stream) for stream in streams], _personalization(streams))
+
+
+def puppet(identity: Identity, driving: StreamFile) -> Iterator[bytes]:
+    """`driving` with `identity` in place of its own, and without the personalised generator of the person before.
+
+    The packets are absolute (angles, and offsets from the posed identity), so they apply to any identity of the same
+    pack as they are.
+    """
+    kept = [(frame, c) for frame, c in driving.unknown_chunks() if c.type != ChunkType.GENERATOR_DELTA]
+    return _assemble([whole(driving)], kept, identity=identity)
+
+
+def strip(
+    stream: StreamFile, *, audio: bool = False, personalization: bool = False, private: bool = False
+) -> Iterator[bytes]:
+    """The stream without its sound, its personalised generator, its chunks of unknown and private types."""
+
+    def goes(chunk: UnknownChunk) -> bool:
+        return personalization if chunk.type == ChunkType.GENERATOR_DELTA else private
+
+    kept = [(frame, chunk) for frame, chunk in stream.unknown_chunks() if not goes(chunk)]
+    return _assemble([whole(stream)], kept, audio=not audio)
+
+
+def first_identity(stream: StreamFile) -> Identity:
+    """The identity a stream lends to a puppet."""
+    if not stream.identities:
+        raise FormatError("the stream holds no identity")
+    return stream.identities[0]
+
+
+def check_same_pack(first: StreamHeader, second: StreamHeader) -> None:
+    """Raise PackMismatch unless both streams were made with one pack."""
+    if first.pack_digest != second.pack_digest:
+        raise PackMismatch(
+            f"one stream was made with pack {first.pack_name} {first.pack_digest.hex()[:12]}, "
+            f"the other with {second.pack_name} {second.pack_digest.hex()[:12]}"
+        )
+
+
+def first_frame_from(stream: StreamFile, seconds: float) -> int:
+    """Number of the first frame presented at that time or later; the frame count where there is none."""
+    low, high = 0, stream.frame_count
+    while low < high:
+        middle = (low + high) // 2
+        # A millionth of a second covers times that were rounded when they were printed.
+        if stream.pts(middle, middle + 1)[0] < seconds - 1e-6:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def whole(stream: StreamFile) -> Span:
+    """All frames; Truncated where some are missing."""
+    if not stream.complete:
+        report = stream.report
+        missing = "; ".join(report.missing) if report and report.missing else "damaged parts"
+        raise Truncated(f"the file is not whole, missing: {missing}; repair it first")
+    if not stream.frame_count:
+        raise FormatError("the stream holds no frames")
+    return Span(stream, 0, stream.frame_count)
+
+
+# --- the one engine ---------------------------------------------------------------------------------------
+
+
+def _assemble(
+    spans: Sequence[Span],
+    extras: Extras,
+    *,
+    identity: Identity | None = None,
+    audio: bool = True,
+    header: StreamHeader | None = None,
+) -> Iterator[bytes]:
+    """The spans one after the other. identity: in place of theirs; header: in place of the one they share."""
+    header = header or _common_header(spans)
+    origins = [Fraction(0)]
+    for span in spans:
+        origins.append(origins[-1] + span.end - span.begin)
+    config, packets = _sound(spans, origins) if audio else (None, iter(()))
+    rows = _rows(spans, origins, header, identity)
+    return mux(StreamWriter(header, config), None, _grouped(rows, header), sound.in_chunks(packets), extras)
+
+
+def _common_header(spans: Sequence[Span]) -> StreamHeader:
+    """The header of the result; raises where the streams do not go together."""
+    headers = [span.stream.header for span in spans]
+    first = headers[0]
+    for number, other in enumerate(headers[1:], 2):
+        check_same_pack(first, other)
+        for what, mine, theirs in (
+            ("StyleSpace indices", first.indices, other.indices),
+            ("the profile", first.profile.name.lower(), other.profile.name.lower()),
+            ("quantiser steps", first.quantiser, other.quantiser),
+            ("the picture size", (first.width, first.height), (other.width, other.height)),
+        ):
+            if mine != theirs:
+                detail = f": {mine} and {theirs}" if isinstance(mine, str | tuple) and len(mine) < 9 else ""
+                hint = "; transcode both to raw first" if what in ("the profile", "quantiser steps") else ""
+                raise StreamMismatch(f"stream {number} differs from the first in {what}{detail}{hint}")
+    crop = first.crop if all(other.crop == first.crop for other in headers) else None
+    scale = 0
+    if any(other.variable_rate or other.rate != first.rate for other in headers):
+        scale = math.lcm(*(other.time_scale or other.rate.numerator for other in headers))
+        if scale >= 1 << 32:
+            raise StreamMismatch("the frame times of the streams have no common clock that fits 32 bits")
+    return replace(first, live=False, crop=crop, time_scale=scale)
+
+
+def _rows(
+    spans: Sequence[Span], origins: Sequence[Fraction], header: StreamHeader, identity: Identity | None
+) -> Iterator[tuple[Identity, npt.NDArray[np.floating], npt.NDArray[np.int64] | None]]:
+    """(identity, packets [k, 35], times [k] in the header's ticks) of every group or part of a group."""
+    for span, origin in zip(spans, origins, strict=False):
+        for group, inside in span.stream.parts(span.start, span.stop):
+            who = identity or span.stream.identity_for(group.first_frame)
+            times = None
+            if header.variable_rate:
+                ticks = _ticks(span.stream.header, group, header.time_scale)[inside]
+                times = ticks + round((origin - span.begin) * header.time_scale)
+            yield who, group.packets[inside], times
+
+
+def _grouped(
+    rows: Iterable[tuple[Identity, npt.NDArray[np.floating], npt.NDArray[np.int64] | None]], header: StreamHeader
+) -> Iterator[TimedGroup]:
+    """Rows as groups of about a second; a group has one identity."""
+    step, frame = group_frames(header.rate), 0
+    who: Identity | None = None
+    packets: list[npt.NDArray[np.floating]] = []
+    times: list[npt.NDArray[np.int64]] = []
+
+    def group() -> TimedGroup:
+        pts = np.concatenate(times) if times else None
+        seconds = frame / float(header.rate) if pts is None else int(pts[0]) / header.time_scale
+        return TimedGroup(seconds, np.concatenate(packets), pts, who)
+
+    count = 0
+    for identity, values, ticks in rows:
+        at = 0
+        while at < len(values):
+            if count and (count == step or who is None or identity.digest != who.digest):
+                yield group()
+                packets, times, frame, count = [], [], frame + count, 0
+            part = slice(at, at + step - count)
+            packets.append(values[part])
+            if ticks is not None:
+                times.append(ticks[part])
+            who, count, at = identity, count + len(packets[-1]), part.stop
+    if count:
+        yield group()
+
+
+def _sound(
+    spans: Sequence[Span], origins: Sequence[Fraction]
+) -> tuple[AudioConfig | None, Iterator[sound.TimedPacket]]:
+    """Configuration and packets of the sound of all spans."""
+    configs = [span.stream.audio_config for span in spans]
+    used = [config for config in configs if config is not None]
+    if len({config.channels for config in used}) > 1:
+        raise StreamMismatch("the streams differ in the channels of their sound")
+
+    def parts() -> Iterator[tuple[int, Iterator[sound.TimedPacket]]]:
+        for span, origin, config in zip(spans, origins, configs, strict=False):
+            if config is not None:
+                begin, end = round(span.begin * AUDIO_CLOCK), round(span.end * AUDIO_CLOCK)
+                chunks = span.stream.audio_chunks(begin - sound.PRE_ROLL if span.start else None)
+                last = span.stop == span.stream.frame_count and span is spans[-1]
+                shift = round(origin * AUDIO_CLOCK) - begin
+                packets = sound.stretch(chunks, begin if span.start else None, None if last else end, shift)
+                yield round(origin * AUDIO_CLOCK), packets
+
+    return sound.with_config(sound.joined(parts()), used[0] if used else None)
+
+
+def _personalization(streams: Sequence[StreamFile]) -> Extras:
+    """The personalised generator the streams share, to stand before the first frame."""
+    found = [
+        [(0, c) for _, c in stream.unknown_chunks() if c.type == ChunkType.GENERATOR_DELTA] for stream in streams
+    ]
+    if any([c.payload for _, c in one] != [c.payload for _, c in found[0]] for one in found):
+        raise StreamMismatch("the streams were made with different personalised generators")
+    return found[0]
+
+
+def _seconds(stream: StreamFile, frame: int) -> Fraction:
+    """Presentation time of a frame, exactly."""
+    if not stream.header.variable_rate:
+        return frame / stream.header.rate
+    group, inside = next(stream.parts(frame, frame + 1))
+    assert group.pts is not None
+    return Fraction(int(group.pts[inside][0]), stream.header.time_scale)
+
+
+def _ticks(header: StreamHeader, group: FrameGroup, scale: int) -> npt.NDArray[np.int64]:
+    """Presentation times of a group's frames, int64 [n], on a clock that is a multiple of the stream's own."""
+    if group.pts is not None:
+        return group.pts * (scale // header.time_scale)
+    numbers = np.arange(group.first_frame, group.end_frame, dtype=np.int64)
+    return numbers * (header.rate.denominator * (scale // header.rate.numerator))
