@@ -8,7 +8,7 @@ compact profile their levels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -23,9 +23,9 @@ from .groups import FrameGroup
 from .header import StreamHeader
 from .identity import Identity
 from .layout import AUDIO_CLOCK, ChunkType
-from .muxing import TimedGroup, mux
+from .muxing import Row, mux, regroup
 from .reader import UnknownChunk
-from .writer import StreamWriter, group_frames
+from .writer import StreamWriter
 
 Extras = list[tuple[int, UnknownChunk]]
 """Chunks of types this version does not define, each with the number of the frame it precedes."""
@@ -153,7 +153,7 @@ def _assemble(
         origins.append(origins[-1] + span.end - span.begin)
     config, packets = _sound(spans, origins) if audio else (None, iter(()))
     rows = _rows(spans, origins, header, identity)
-    return mux(StreamWriter(header, config), None, _grouped(rows, header), sound.in_chunks(packets), extras)
+    return mux(StreamWriter(header, config), None, regroup(rows, header), sound.in_chunks(packets), extras)
 
 
 def _common_header(spans: Sequence[Span]) -> StreamHeader:
@@ -183,8 +183,8 @@ def _common_header(spans: Sequence[Span]) -> StreamHeader:
 
 def _rows(
     spans: Sequence[Span], origins: Sequence[Fraction], header: StreamHeader, identity: Identity | None
-) -> Iterator[tuple[Identity, npt.NDArray[np.floating], npt.NDArray[np.int64] | None]]:
-    """(identity, packets [k, 35], times [k] in the header's ticks) of every group or part of a group."""
+) -> Iterator[Row]:
+    """The frames of every group or part of a group, with times in the header's ticks."""
     for span, origin in zip(spans, origins, strict=False):
         for group, inside in span.stream.parts(span.start, span.stop):
             who = identity or span.stream.identity_for(group.first_frame)
@@ -192,37 +192,7 @@ def _rows(
             if header.variable_rate:
                 ticks = _ticks(span.stream.header, group, header.time_scale)[inside]
                 times = ticks + round((origin - span.begin) * header.time_scale)
-            yield who, group.packets[inside], times
-
-
-def _grouped(
-    rows: Iterable[tuple[Identity, npt.NDArray[np.floating], npt.NDArray[np.int64] | None]], header: StreamHeader
-) -> Iterator[TimedGroup]:
-    """Rows as groups of about a second; a group has one identity."""
-    step, frame = group_frames(header.rate), 0
-    who: Identity | None = None
-    packets: list[npt.NDArray[np.floating]] = []
-    times: list[npt.NDArray[np.int64]] = []
-
-    def group() -> TimedGroup:
-        pts = np.concatenate(times) if times else None
-        seconds = frame / float(header.rate) if pts is None else int(pts[0]) / header.time_scale
-        return TimedGroup(seconds, np.concatenate(packets), pts, who)
-
-    count = 0
-    for identity, values, ticks in rows:
-        at = 0
-        while at < len(values):
-            if count and (count == step or who is None or identity.digest != who.digest):
-                yield group()
-                packets, times, frame, count = [], [], frame + count, 0
-            part = slice(at, at + step - count)
-            packets.append(values[part])
-            if ticks is not None:
-                times.append(ticks[part])
-            who, count, at = identity, count + len(packets[-1]), part.stop
-    if count:
-        yield group()
+            yield Row(who, group.packets[inside], times)
 
 
 def _sound(

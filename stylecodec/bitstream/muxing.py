@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio import AudioChunk
+from .header import StreamHeader
 from .identity import Identity
 from .layout import AUDIO_CLOCK
 from .reader import UnknownChunk
-from .writer import StreamWriter
+from .writer import StreamWriter, group_frames
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,39 @@ class TimedGroup:
     packets: npt.NDArray[np.floating]  # [n, 35]
     pts: npt.NDArray[np.int64] | None = None  # [n] ticks, when the rate is variable
     identity: Identity | None = None  # that of the stream where it says nothing
+
+
+@dataclass(frozen=True)
+class Row:
+    """Some consecutive frames of one identity, on their way into groups. pts: as in FrameGroup."""
+
+    identity: Identity
+    packets: npt.NDArray[np.floating]  # [n, 35]
+    pts: npt.NDArray[np.int64] | None = None  # [n]
+
+
+def regroup(rows: Iterable[Row], header: StreamHeader) -> Iterator[TimedGroup]:
+    """The frames of all rows, in groups of about a second that have one identity each."""
+    step, frame, count = group_frames(header.rate), 0, 0
+    held: list[Row] = []
+
+    def group() -> TimedGroup:
+        times = [row.pts for row in held if row.pts is not None]
+        pts = np.concatenate(times) if times else None
+        seconds = frame / float(header.rate) if pts is None else int(pts[0]) / header.time_scale
+        return TimedGroup(seconds, np.concatenate([row.packets for row in held]), pts, held[0].identity)
+
+    for row in rows:
+        at = 0
+        while at < len(row.packets):
+            if held and (count == step or row.identity.digest != held[0].identity.digest):
+                yield group()
+                held, frame, count = [], frame + count, 0
+            part = slice(at, at + step - count)
+            held.append(Row(row.identity, row.packets[part], None if row.pts is None else row.pts[part]))
+            count, at = count + len(held[-1].packets), part.stop
+    if held:
+        yield group()
 
 
 def mux(
