@@ -4,12 +4,16 @@
     python benchmarks/held_out.py clips/ --pack avatar-1024 --short 40 --write-card
 
 For each clip (`clip_<id>.mp4` beside its truth `clip_<id>.npz`) the default encoder and decoder run on the files. The
-input is aligned as the encoder saw it, the output decoded aligned, both 256². Measured: PSNR; error of the packets'
-yaw and pitch; correlation over time between the true landmark tracks (mouth and eye opening) or the true gaze and the
-same quantity measured on the output by the pack's landmark net (`..._of_input`: what that net reaches on the input,
-the ceiling of this measurement). `sent_...` is the correlation between the true jaw, lids and gaze and those that the α
-of the packets stand for, read off by a linear map that was fitted on the expression net's own α of the short clips'
-true expressions. `--short N`: the first N clips are too short for a correlation; they enter PSNR and pose alone.
+input is aligned as the encoder saw it, the output decoded aligned, both 256². Measured:
+- PSNR, SSIM, and an LPIPS-style distance on the features of the pack's face parser;
+- error of the packets' yaw and pitch;
+- correlation over time between the true mouth and eye opening and those that dlib's 68-point predictor reads off the
+  output, and between the true gaze and that which the pack's landmark net reads off the output (`..._of_input`: the
+  same reading of the input, the ceiling of this measurement);
+- `sent_...`: correlation between the true jaw, lids and gaze and those that the α of the packets stand for, read off by
+  a quadratic map that was fitted on the expression net's own α of random expressions.
+A clip in which a quantity hardly moves says nothing about it and is left out of its mean. `--short N`: the first N
+clips are too short for a correlation; they enter PSNR and pose alone.
 """
 
 from __future__ import annotations
@@ -25,7 +29,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
 
+from benchmarks.face_tracks import face_tracks, gaze_tracks
+from benchmarks.follow import Yardstick
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.decoding.decoder import Decoder
@@ -33,42 +40,46 @@ from stylecodec.encoding.options import EncodeOptions
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
+from stylecodec.nets.perceptual import FeatureDistance
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import update_card
 from stylecodec.training.datasets import scaled_expression
+from stylecodec.training.heads.tracks import random_expression, random_gaze
 
 Floats = NDArray[np.float64]
 Readout = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 SIDE = 256
+READOUT_FACES = 6000  # random expressions on which the readout is fitted
+# Standard deviations up to which a quantity does not move, so that nothing can follow it: gaps in eye distances,
+# weights of the jaw and the lids, degrees of gaze.
+STILL = {"gap": 0.006, "mouth": 0.02, "eyes": 0.03, "gaze_yaw": 1.5, "gaze_pitch": 1.5}
 
 
 def tracks(points: Floats) -> dict[str, Floats]:
-    """Landmarks [n, 83, 2] -> quantities [n] in units of the eye distance (gaze: of the eye's width)."""
-    left, right = points[:, 36:42].mean(1), points[:, 42:48].mean(1)
-    unit = np.linalg.norm(right - left, axis=1)
-    across = (right - left) / unit[:, None]
-    down = np.stack([-across[:, 1], across[:, 0]], 1)
-
-    def gap(a: int, b: int) -> Floats:
-        return np.asarray(np.linalg.norm(points[:, a] - points[:, b], axis=1) / unit, np.float64)
-
-    sideways, upwards = [], []
-    for iris, (a, b) in ((81, (36, 39)), (82, (42, 45))):
-        middle, width = (points[:, a] + points[:, b]) / 2, np.linalg.norm(points[:, a] - points[:, b], axis=1)
-        offset = points[:, iris] - middle
-        sideways.append((offset * across).sum(1) / width)
-        upwards.append(-(offset * down).sum(1) / width)
-    return {
-        "mouth": gap(62, 66),
-        "eyes": (gap(37, 41) + gap(38, 40) + gap(43, 47) + gap(44, 46)) / 4,
-        "gaze_yaw": np.mean(sideways, 0),
-        "gaze_pitch": np.mean(upwards, 0),
-    }
+    """Landmarks [n, >= 68, 2] -> gap of the lips and of the lids [n]."""
+    found = face_tracks(points)
+    return {"mouth": found["mouth_open"], "eyes": found["eyes_open"]}
 
 
-def correlation(a: Floats, b: Floats) -> float:
-    """Pearson; nan where one of them hardly moves."""
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-4 and b.std() > 1e-6 else float("nan")
+def likeness(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """SSIM of two pictures [H, W, 3] as Wang et al. (2004) define it, mean over the channels."""
+    manner = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5}
+    value = structural_similarity(a, b, use_sample_covariance=False, **manner)  # type: ignore[no-untyped-call]
+    return float(value)
+
+
+@torch.no_grad()
+def feature_distance(a: list[NDArray[np.uint8]], b: list[NDArray[np.uint8]], pack: ModelPack) -> float:
+    """Mean LPIPS-style distance by the pack's face parser."""
+    distance = FeatureDistance(pack.parser("cpu"))
+    return float(torch.cat([distance(x, y) for x, y in zip(batches(a), batches(b), strict=True)]).mean())
+
+
+def correlation(true: Floats, found: Floats, still: float) -> float:
+    """Pearson; nan where the truth hardly moves (standard deviation up to `still`), 0 where only the other does not."""
+    if true.std() <= still:
+        return float("nan")
+    return float(np.corrcoef(true, found)[0, 1]) if found.std() > 1e-6 else 0.0
 
 
 def batches(frames: list[NDArray[np.uint8]], size: int = 16) -> Iterator[torch.Tensor]:
@@ -97,21 +108,30 @@ def quantities(expression: Floats, pack: ModelPack) -> dict[str, Floats]:
     }
 
 
+def squares(alpha: Floats) -> Floats:
+    """α [n, 32] -> 1, α and all products of two of them [n, 561]."""
+    i, j = np.triu_indices(alpha.shape[1])
+    return np.concatenate([np.ones((len(alpha), 1)), alpha, alpha[:, i] * alpha[:, j]], axis=1)
+
+
 @torch.no_grad()
-def fit_readout(truths: list[Floats], pack: ModelPack) -> Readout:
-    """Read jaw, lids and gaze off α: least squares on the expression net's own α of known expressions (other clips)."""
-    expression = np.concatenate(truths)
-    scaled = torch.from_numpy(scaled_expression(expression.astype(np.float32)))
-    alpha = pack.network("expression", "cpu")(scaled).double().numpy()
-    wanted = quantities(expression, pack)
-    design = np.c_[alpha, np.ones(len(alpha))]
-    penalty = 1e-3 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
+def fit_readout(pack: ModelPack) -> Readout:
+    """Read jaw, lids and gaze off α: least squares on the expression net's own α of random expressions."""
+    names = list(pack.card.training["expression_inputs"])[:-2]
+    rng = np.random.default_rng(7)
+    faces = [np.r_[random_expression(rng, names), random_gaze(rng)] for _ in range(READOUT_FACES)]
+    expression = np.stack(faces).astype(np.float32)
+    alpha = pack.network("expression", "cpu")(torch.from_numpy(scaled_expression(expression))).double().numpy()
+    unit = alpha.std(0) + 1e-6
+    wanted = quantities(expression.astype(np.float64), pack)
+    design = squares(alpha / unit)
+    penalty = 1e-4 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
     weights = {n: np.linalg.solve(design.T @ design + penalty, design.T @ v) for n, v in wanted.items()}
-    return lambda a: {n: np.c_[a, np.ones(len(a))] @ w for n, w in weights.items()}
+    return lambda a: {n: squares(a / unit) @ w for n, w in weights.items()}
 
 
 def measure(
-    clip: Path, pack: ModelPack, work: Path, readout: Readout | None
+    clip: Path, pack: ModelPack, work: Path, readout: Readout | None, yardstick: Yardstick
 ) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
     """Figures of one clip, and a strip of input over output pictures."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
@@ -132,6 +152,8 @@ def measure(
     error = np.stack(inputs).astype(np.float32) - np.stack(outputs)
     figures = {
         "psnr": float(np.mean([10 * np.log10(255**2 / max(1e-9, float(np.mean(e**2)))) for e in error])),
+        "ssim": float(np.mean([likeness(a, b) for a, b in zip(inputs, outputs, strict=True)])),
+        "feature_distance": feature_distance(inputs, outputs, pack),
         "frames": len(outputs),
         "held": report.held,
         "encode_fps": len(outputs) / encode_seconds,
@@ -143,19 +165,21 @@ def measure(
     figures["yaw_error"] = float(np.abs(packets[:, 0] - pose[:, 0]).mean())
     figures["pitch_error"] = float(np.abs(packets[:, 1] - pose[:, 1]).mean())
     figures["roll_error"] = float(np.abs(packets[:, 2] - pose[:, 2]).mean())
-    true, found = tracks(truth["landmarks"].astype(np.float64)), tracks(landmarks(outputs, pack))
-    seen = tracks(landmarks(inputs, pack))
+    true = tracks(truth["landmarks"].astype(np.float64))
     gaze = truth["expression"][:, -2:].astype(np.float64)
-    for name in ("mouth", "eyes"):
-        figures[f"{name}_correlation"] = correlation(true[name], found[name])
-        figures[f"{name}_correlation_of_input"] = correlation(true[name], seen[name])
-    for k, name in enumerate(("gaze_yaw", "gaze_pitch")):
-        figures[f"{name}_correlation"] = correlation(gaze[:, k], found[name])
-        figures[f"{name}_correlation_of_input"] = correlation(gaze[:, k], seen[name])
+    for suffix, pictures in (("", outputs), ("_of_input", inputs)):
+        points = yardstick(pictures)
+        seen = {} if points is None else tracks(points)
+        for name, values in true.items():
+            figures[f"{name}_correlation{suffix}"] = (
+                correlation(values, seen[name], STILL["gap"]) if seen else float("nan")
+            )
+        for k, (name, values) in enumerate(gaze_tracks(landmarks(pictures, pack)).items()):
+            figures[f"{name}_correlation{suffix}"] = correlation(gaze[:, k], values, STILL[name])
     sent = readout(packets[:, 3:].astype(np.float64)) if readout is not None else {}
     meant = quantities(truth["expression"].astype(np.float64), pack)
     for name, values in sent.items():
-        figures[f"sent_{name}_correlation"] = correlation(meant[name], values)
+        figures[f"sent_{name}_correlation"] = correlation(meant[name], values, STILL[name])
     picks = np.linspace(0, len(outputs) - 1, 8).astype(int)
     strip = [np.hstack([inputs[i] for i in picks]), np.hstack([outputs[i] for i in picks])]
     return figures, strip
@@ -164,7 +188,7 @@ def measure(
 def summary(rows: dict[str, dict[str, float]], short: set[str]) -> dict[str, Any]:
     """Mean and worst clip of every figure; correlations over the long clips only."""
     out: dict[str, Any] = {"clips": len(rows), "long_clips": len(rows) - len(short)}
-    low_is_bad = ("psnr", "correlation")
+    low_is_bad = ("psnr", "ssim", "correlation")
     for key in next(iter(rows.values())):
         if key in ("frames",):
             continue
@@ -172,7 +196,8 @@ def summary(rows: dict[str, dict[str, float]], short: set[str]) -> dict[str, Any
         values = {n: v for n, v in chosen.items() if not np.isnan(v)}
         if values:
             worst = min if any(word in key for word in low_is_bad) or "fps" in key else max
-            out[key] = {
+            clips = {"clips": len(values)} if "correlation" in key else {}
+            out[key] = clips | {
                 "mean": round(float(np.mean(list(values.values()))), 3),
                 "worst": round(worst(values.values()), 3),
             }
@@ -194,12 +219,11 @@ def main() -> None:
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, arguments.limit).astype(int)]
-    truths = [np.load(p.with_suffix(".npz"), allow_pickle=False)["expression"] for p in clips if p.stem in short]
-    readout = fit_readout(truths, pack) if truths and pack.has("expression") else None
-    rows, strips = {}, []
+    readout = fit_readout(pack) if pack.has("expression") else None
+    rows, strips, yardstick = {}, [], Yardstick()
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips:
-            rows[clip.stem], strip = measure(clip, pack, Path(folder), readout)
+            rows[clip.stem], strip = measure(clip, pack, Path(folder), readout, yardstick)
             strips += strip
             words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items() if "fps" not in k)
             print(f"{clip.stem}: {words}", flush=True)

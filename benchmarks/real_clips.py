@@ -25,21 +25,19 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
+from benchmarks.follow import SIDE, Yardstick, means, plot, words
 from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import AlignedTrack, Aligner, crops
-from stylecodec.face.detect import Box, FaceDetector
+from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
 from stylecodec.geometry import CropTransform
 from stylecodec.media.video import Frame, VideoReader, read_image
 from stylecodec.packs.store import ModelPack, open_pack
 
-SIDE = 256
-ENLARGED = 3  # times, before the predictor, which answers in whole pixels
-LOOKED = 12  # frames of a clip in which the detector is asked for the face's box
 COMPARED = 24  # frames of a clip, at most, on which the two landmark nets are compared
 
 
@@ -110,33 +108,6 @@ def rendered(stream: Path, pack: ModelPack, device: str, work: Path) -> list[Fra
 # --- tracks -----------------------------------------------------------------------------------------------
 
 
-class Yardstick:
-    """dlib's 68 points on aligned pictures."""
-
-    def __init__(self) -> None:
-        self.detector, self.predictor = FaceDetector(), Dlib68()
-
-    def __call__(self, pictures: Sequence[Frame]) -> Floats | None:
-        """Points [n, 68, 2], in pixels of enlarged pictures, of one aligned face; None when the detector sees none.
-
-        The predictor starts from a box. The median of a few detections serves all frames, since the face stays in
-        place in aligned pictures and a box that moves would move the points.
-        """
-        picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int))
-        seen = [found.box.as_tuple() for k in picks if (found := self.detector(pictures[k])) is not None]
-        if not seen:
-            return None
-        box = Box(*(float(side) * ENLARGED for side in np.median(seen, axis=0)))
-        return np.stack([self.predictor(enlarged(picture), box) for picture in pictures]).astype(np.float64)
-
-
-def enlarged(picture: Frame) -> Frame:
-    """A picture [H, W, 3] at ENLARGED times its size."""
-    height, width = picture.shape[:2]
-    size = (width * ENLARGED, height * ENLARGED)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC), np.uint8)
-
-
 def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str, dict[str, Floats]]]:
     """What followed, and the tracks [n] that tell, of the frames that show a face: by "input", "avatar", "puppet"."""
     there = clip.found.found
@@ -171,12 +142,7 @@ def following_rows(results: dict[str, dict[str, Any]], who: str, names: Sequence
     for clip, result in results.items():
         row: dict[str, Any] = {"clip": clip}
         for name in names:
-            if who not in result:
-                row[name] = "no face"
-            else:
-                values = result[who][name]
-                moved = values["gain"] == values["gain"]
-                row[name] = f"{values['correlation']:+.2f} ({values['gain']:.2f})" if moved else "–"
+            row[name] = words(result[who][name]) if who in result else "no face"
         rows.append(row)
     return rows
 
@@ -193,30 +159,6 @@ def sheet(rows: Sequence[Sequence[Frame]], columns: int, tile: int) -> Frame:
             tiles = [Image.fromarray(row[k]).resize((tile, tile), Image.Resampling.BOX) for k in picks]
             strips.append(np.hstack([np.asarray(t, np.uint8) for t in tiles]))
     return np.vstack(strips)
-
-
-def plot(name: str, tracks: dict[str, dict[str, Floats]], rate: float, path: Path) -> None:
-    """The tracks of one clip, each less its median."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    colours = {"input": "black", "avatar": "tab:red", "puppet": "tab:blue"}
-    figure, axes = pyplot.subplots(len(NAMES), 1, sharex=True, figsize=(9, 10), dpi=80)
-    for axis, track in zip(axes, NAMES, strict=True):
-        for who, values in tracks.items():
-            seconds = np.arange(len(values[track])) / rate
-            axis.plot(seconds, values[track] - np.median(values[track]), color=colours[who], lw=0.9, label=who)
-        axis.set_ylabel(track, fontsize=8)
-        axis.tick_params(labelsize=7)
-    axes[0].set_title(name)
-    if tracks:
-        axes[0].legend(fontsize=7, ncols=3, loc="upper right")
-    axes[-1].set_xlabel("seconds of frames with a face")
-    figure.tight_layout()
-    figure.savefig(path)
-    pyplot.close(figure)
 
 
 # --- the pack's landmarks ---------------------------------------------------------------------------------
@@ -324,6 +266,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         content |= {"clips": results, "failures": failures}
         for who in ("avatar", "puppet"):
             print(f"\n{who} against input: correlation (gain)\n{table(following_rows(results, who))}")
+            seen = {clip: result[who] for clip, result in results.items() if who in result}
+            content.setdefault("mean", {})[who] = means(seen)
+            print("mean: " + ", ".join(f"{name} {words(values)}" for name, values in means(seen).items()))
         print("\nangles sent against input: correlation (degrees per unit)")
         print(table(following_rows(results, "packets", ("yaw", "pitch"))))
     if arguments.only != "clips" and pack.has("landmarks"):

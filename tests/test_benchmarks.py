@@ -14,7 +14,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import face_tracks, looping, measuring, memory, rate, real_clips, speed, video_codecs
+from benchmarks import (
+    face_tracks,
+    flicker,
+    follow,
+    held_out,
+    looping,
+    measuring,
+    memory,
+    rate,
+    real_clips,
+    speed,
+    video_codecs,
+)
 from benchmarks.ceiling import block_rows, flops, threads
 from stylecodec.bitstream import StreamFile, check
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader
@@ -256,6 +268,17 @@ def test_each_track_sees_its_own_movement() -> None:
     assert lids["eyes_open"] == pytest.approx(-0.06)
 
 
+def test_irises_tell_the_gaze_in_a_face_turned_and_scaled() -> None:
+    forehead = np.zeros((13, 2))
+    ahead = np.concatenate([face(), forehead, [[-50, 0], [50, 0]]])
+    aside = np.concatenate([face(), forehead, [[-42, -4], [58, -4]]])  # eyes are 40 wide
+    angle = np.deg2rad(-15)
+    turn = 2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    gaze = face_tracks.gaze_tracks(np.stack([ahead, aside]) @ turn.T + 100)
+    assert gaze["gaze_yaw"] == pytest.approx([0.0, 0.2])
+    assert gaze["gaze_pitch"] == pytest.approx([0.0, 0.1])
+
+
 def test_following_is_correlation_and_gain() -> None:
     t = np.linspace(0, 6, 200)
     source = np.sin(t)
@@ -304,5 +327,50 @@ def test_tables_of_following_leave_out_what_did_not_move() -> None:
 def test_tracks_are_plotted(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     tracks = face_tracks.face_tracks(np.stack([face()] * 5))
-    real_clips.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
+    follow.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size < 200_000
+
+
+# --- any two videos, still faces, held-out people -----------------------------------------------------------
+
+
+def test_frames_are_matched_by_time() -> None:
+    at = np.array([0.0, 0.04, 0.08, 0.12])
+    assert list(follow.nearest(at, np.array([0.0, 0.01, 0.03, 0.11, 0.5]))) == [0, 0, 1, 3, 3]
+    assert list(follow.nearest(np.array([0.0]), at)) == [0, 0, 0, 0]
+
+
+def test_an_output_is_scored_where_both_show_a_face() -> None:
+    t = np.arange(60) / 30
+    tracks = {name: np.sin(7 * t) for name in face_tracks.NAMES}
+    there = np.ones(60, bool)
+    source = follow.Watched(t, tracks, there)
+    half = follow.Watched(t[::2], {name: 0.5 * values[::2] for name, values in tracks.items()}, there[::2].copy())
+    half.found[:10] = False
+    result, mine, theirs = follow.score(source, half)
+    assert len(mine["yaw"]) == len(theirs["yaw"]) < 45
+    assert result["mouth_open"]["correlation"] > 0.97
+    assert result["mouth_open"]["gain"] == pytest.approx(0.5, abs=0.03)
+    still = {name: {"correlation": float("nan"), "gain": float("nan")} for name in face_tracks.NAMES}
+    mean = follow.means({"a": result, "b": still})["mouth_open"]
+    assert (mean["clips"], mean["gain"]) == (1, pytest.approx(0.5, abs=0.03))
+
+
+def test_change_is_in_grey_levels() -> None:
+    frames = [np.full((4, 4, 3), k, np.uint8) for k in (10, 13, 12)]
+    assert flicker.change(frames) == 2.0
+
+
+def test_held_out_counts_only_what_moves() -> None:
+    t = np.linspace(0, 6, 100)
+    assert np.isnan(held_out.correlation(0.1 * np.sin(t), np.sin(t), 1.5))
+    assert held_out.correlation(3 * np.sin(t), np.sin(t), 1.5) == pytest.approx(1.0)
+    assert held_out.correlation(3 * np.sin(t), np.ones(100), 1.5) == 0.0
+    assert held_out.likeness(*[np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)] * 2) == 1.0
+    rows = {
+        "a": {"sent_eyes_correlation": 0.5, "psnr": 20.0},
+        "b": {"sent_eyes_correlation": float("nan"), "psnr": 22.0},
+    }
+    summary = held_out.summary(rows, set())
+    assert summary["sent_eyes_correlation"] == {"clips": 1, "mean": 0.5, "worst": 0.5}
+    assert summary["psnr"] == {"mean": 21.0, "worst": 20.0}

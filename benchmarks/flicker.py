@@ -1,0 +1,107 @@
+"""Does a still face stay still? Frames of one picture, with and without camera noise, through the whole codec.
+
+    python -m benchmarks.flicker face.jpg clip.mp4 --frames 60
+
+Of a video its middle frame is taken. The picture is repeated, given fresh Gaussian noise in every frame, compressed as
+H.264 as a camera would, encoded with default options and decoded aligned. Reported is the mean absolute change from
+frame to frame in grey levels (0..255) of the aligned input and of the output at each size; the noise is the input's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measuring import RESULTS, machine, save, table
+from stylecodec import api
+from stylecodec.decoding.decoder import Decoder
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.errors import StylecodecError
+from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.media.writer import VideoWriter
+from stylecodec.packs.store import ModelPack, open_pack
+
+RATE = Fraction(25)
+
+
+def picture_of(path: Path) -> Frame:
+    """A still, or the middle frame of a video, cut to even sides."""
+    if path.suffix.lower() in api.IMAGE_SUFFIXES:
+        image = read_image(path)
+    else:
+        reader = VideoReader(path)
+        middle = reader.frame_count // 2
+        image = next(frame for k, (_, frame) in enumerate(reader.frames()) if k == middle)
+    height, width = (side - side % 2 for side in image.shape[:2])
+    return image[:height, :width]
+
+
+def still_clip(image: Frame, path: Path, frames: int, noise: float) -> None:
+    """Write `frames` frames of one picture with Gaussian noise of `noise` grey levels."""
+    rng = np.random.default_rng(0)
+    height, width = image.shape[:2]
+    with VideoWriter(path, width, height, RATE) as writer:
+        for _ in range(frames):
+            noisy = image + noise * rng.standard_normal(image.shape, dtype=np.float32)
+            writer.write(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
+
+
+def change(frames: Sequence[Frame]) -> float:
+    """Mean absolute difference of neighbouring frames in grey levels."""
+    return float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in pairwise(frames)]))
+
+
+def measure(
+    image: Frame, pack: ModelPack, work: Path, frames: int, noise: float, sizes: Sequence[int]
+) -> dict[str, float]:
+    """Change from frame to frame of the source and of the output at each size."""
+    clip, stream = work / "still.mp4", work / "still.stc"
+    still_clip(image, clip, frames, noise)
+    api.encode(clip, stream, EncodeOptions(pack=pack.folder, device="cpu", audio=False))
+    out = {"noise": noise, "input": change([frame for _, frame in VideoReader(clip).frames()])}
+    for size in sizes:
+        with Decoder.open(stream, device="cpu", pack=pack, size=size, pose="aligned", as_numpy=True) as decoder:
+            out[f"output_{size}"] = change([np.asarray(frame) for frame in decoder])
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.flicker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("inputs", type=Path, nargs="+", help="stills and videos")
+    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--noise", type=float, nargs="*", default=[0.0, 2.0], help="grey levels (%(default)s)")
+    parser.add_argument("--size", type=int, nargs="*", default=[256], help="of the decoded frames (%(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS / "flicker.json")
+    arguments = parser.parse_args(argv)
+    pack = open_pack(arguments.pack)
+    rows: list[dict[str, Any]] = []
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in arguments.inputs:
+            try:
+                image = picture_of(path)
+                for noise in arguments.noise:
+                    found = measure(image, pack, Path(folder), arguments.frames, noise, arguments.size)
+                    rows.append({"face": path.stem, **found})
+            except StylecodecError as error:
+                failures[path.stem] = str(error)
+    print(table(rows))
+    for name, sentence in failures.items():
+        print(f"failed: {name}: {sentence}")
+    content = {"machine": machine(), "pack": pack.digest.hex(), "rows": rows, "failures": failures}
+    save(arguments.results, content)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,190 @@
+"""Does the output follow the person? Landmark tracks of any input video against those of any output video.
+
+    python -m benchmarks.follow input.mp4 output.mp4
+    python -m benchmarks.follow a.mp4 a_out.mp4 b.mp4 b_out.mp4 --plots tracks/ --json
+
+Works on the files alone, so any system can be scored: both videos are aligned by the same detector and the same five
+points (constant scale, smoothed motion), dlib's 68-point predictor reads both, and frames are matched by time. Per pair
+and track: the correlation and, in brackets, the gain (the slope of output over input); then the mean over the pairs.
+The tracks are defined in face_tracks.py. Needs nothing of a model pack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
+from benchmarks.measuring import RESULTS, machine, save, table
+from stylecodec.errors import OptionError, StylecodecError
+from stylecodec.face.align import Aligner, crops
+from stylecodec.face.detect import Box, FaceDetector
+from stylecodec.face.landmarks import Dlib68, make_landmarker
+from stylecodec.geometry import AVATAR_ALIGNMENT
+from stylecodec.media.video import Frame, VideoReader
+
+SIDE = 256
+ENLARGED = 3  # times, before the predictor, which answers in whole pixels
+LOOKED = 12  # frames of a clip in which the detector is asked for the face's box
+Tracks = Mapping[str, Floats]
+
+
+class Yardstick:
+    """dlib's 68 points on aligned pictures."""
+
+    def __init__(self) -> None:
+        self.detector, self.predictor = FaceDetector(), Dlib68()
+
+    def __call__(self, pictures: Sequence[Frame]) -> Floats | None:
+        """Points [n, 68, 2], in pixels of enlarged pictures, of one aligned face; None when the detector sees none.
+
+        The predictor starts from a box. The median of a few detections serves all frames, since the face stays in
+        place in aligned pictures and a box that moves would move the points.
+        """
+        picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int))
+        seen = [found.box.as_tuple() for k in picks if (found := self.detector(pictures[k])) is not None]
+        if not seen:
+            return None
+        box = Box(*(float(side) * ENLARGED for side in np.median(seen, axis=0)))
+        return np.stack([self.predictor(enlarged(picture), box) for picture in pictures]).astype(np.float64)
+
+
+def enlarged(picture: Frame) -> Frame:
+    """A picture [H, W, 3] at ENLARGED times its size."""
+    height, width = picture.shape[:2]
+    size = (width * ENLARGED, height * ENLARGED)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC), np.uint8)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One video as the yardstick saw it: times [n] in seconds, tracks [n], which frames show a face [n]."""
+
+    times: Floats
+    tracks: Tracks
+    found: NDArray[np.bool_]
+
+
+def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Watched:
+    """Align and read a video of one face; StylecodecError when there is none."""
+    reader = VideoReader(path)
+    aligner = Aligner(make_landmarker("dlib5", None, AVATAR_ALIGNMENT), alignment=AVATAR_ALIGNMENT)
+    track = aligner.track(frame for _, frame in reader.frames(0.0, seconds))
+    times = np.array([time for time, _ in reader.frames(0.0, seconds)])
+    pictures = list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE))
+    points = yardstick(pictures)
+    if points is None:
+        raise StylecodecError(f"{path}: the detector sees no face in the aligned pictures")
+    return Watched(times - times[0], face_tracks(points), track.found)
+
+
+def nearest(times: Floats, wanted: Floats) -> NDArray[np.intp]:
+    """For each of the wanted times [m] the frame of `times` [n] (rising) that is closest [m]."""
+    after = np.clip(np.searchsorted(times, wanted), 1, max(len(times) - 1, 1))
+    before = after - 1
+    return np.where(wanted - times[before] <= times[np.minimum(after, len(times) - 1)] - wanted, before, after).clip(
+        0, len(times) - 1
+    )
+
+
+def score(source: Watched, output: Watched) -> tuple[dict[str, dict[str, float]], Tracks, Tracks]:
+    """`compare` over the frames that show a face in both, and the matched tracks."""
+    match = nearest(output.times, source.times)
+    keep = source.found & output.found[match]
+    mine = {name: source.tracks[name][keep] for name in NAMES}
+    theirs = {name: output.tracks[name][match][keep] for name in NAMES}
+    return compare(mine, theirs), mine, theirs
+
+
+def means(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Mean correlation and gain of every track over the pairs in which the input moves; how many those are."""
+    out = {}
+    for name in NAMES:
+        moved = [r[name] for r in results.values() if r[name]["gain"] == r[name]["gain"]]
+        values = [0.0 if r["correlation"] != r["correlation"] else r["correlation"] for r in moved]
+        out[name] = {
+            "correlation": float(np.mean(values)) if values else float("nan"),
+            "gain": float(np.mean([r["gain"] for r in moved])) if moved else float("nan"),
+            "clips": float(len(moved)),
+        }
+    return out
+
+
+def words(values: Mapping[str, float]) -> str:
+    """`correlation (gain)`, or a dash where the input hardly moves."""
+    return f"{values['correlation']:+.2f} ({values['gain']:.2f})" if values["gain"] == values["gain"] else "–"
+
+
+def plot(title: str, tracks: Mapping[str, Tracks], rate: float, path: Path) -> None:
+    """The tracks of one clip by who ("input", "output", …) over time, each less its median, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    colours = dict(zip(tracks, ("black", "tab:red", "tab:blue", "tab:green"), strict=False))
+    figure, axes = pyplot.subplots(len(NAMES), 1, sharex=True, figsize=(9, 10), dpi=80)
+    for axis, track in zip(axes, NAMES, strict=True):
+        for who, values in tracks.items():
+            seconds = np.arange(len(values[track])) / rate
+            axis.plot(seconds, values[track] - np.median(values[track]), color=colours[who], lw=0.9, label=who)
+        axis.set_ylabel(track, fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_title(title)
+    if tracks:
+        axes[0].legend(fontsize=7, ncols=3, loc="upper right")
+    axes[-1].set_xlabel("seconds of frames with a face")
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.follow", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("videos", type=Path, nargs="+", help="input output [input output ...]")
+    parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
+    parser.add_argument("--plots", type=Path, help="folder for one plot of the tracks per pair")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--results", type=Path, help=f"also write the figures as JSON, say {RESULTS / 'follow.json'}")
+    arguments = parser.parse_args(argv)
+    if len(arguments.videos) % 2:
+        raise OptionError("give videos in pairs: input output [input output ...]")
+    yardstick = Yardstick()
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    failures: dict[str, str] = {}
+    for source, output in zip(arguments.videos[::2], arguments.videos[1::2], strict=True):
+        try:
+            seen = watch(source, yardstick, arguments.seconds)
+            results[source.stem], mine, theirs = score(seen, watch(output, yardstick, arguments.seconds))
+        except StylecodecError as error:
+            failures[source.stem] = str(error)
+            continue
+        if arguments.plots:
+            arguments.plots.mkdir(parents=True, exist_ok=True)
+            rate = 1 / max(float(np.median(np.diff(seen.times))), 1e-3) if len(seen.times) > 1 else 1.0
+            plot(source.stem, {"input": mine, "output": theirs}, rate, arguments.plots / f"{source.stem}.png")
+    content: dict[str, Any] = {"pairs": results, "mean": means(results), "failures": failures}
+    if arguments.json:
+        print(json.dumps(content, indent=1))
+    else:
+        shown = {**results, "mean": content["mean"]} if results else {}
+        print(table([{"clip": clip, **{n: words(row[n]) for n in NAMES}} for clip, row in shown.items()]))
+        for name, sentence in failures.items():
+            print(f"failed: {name}: {sentence}")
+    if arguments.results:
+        save(arguments.results, {"machine": machine(), **content})
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
