@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import __version__, api
+from .bitstream import cli as bitstream_cli
 from .encoding.options import LANDMARKS, PRESETS, EncodeOptions
 from .errors import OptionError, StylecodecError
 from .progress import ProgressDisplay
@@ -30,6 +31,8 @@ EXAMPLES = """examples:
   stylecodec info talk.stc --json
   stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.stc puppet.mp4
   stylecodec verify talk.stc
+  stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc
+  stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc
 
 exit codes: 0 done; 1 it failed, or verify found damage; 2 wrong usage; 130 interrupted.
 STYLECODEC_PACKS names folders to search for model packs; STYLECODEC_DEBUG=1 shows tracebacks."""
@@ -118,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("input", metavar="IN.stc")
     verify.add_argument("--json", action="store_true", help="as JSON")
     verify.set_defaults(run=_verify)
+    bitstream_cli.register(commands)
     commands.add_parser("train", help="train the networks of a model pack (see train --help)", add_help=False)
     return top
 

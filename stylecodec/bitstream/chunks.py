@@ -75,9 +75,10 @@ class Prologue:
 
     major: int = layout.VERSION_MAJOR
     minor: int = layout.VERSION_MINOR
+    reserved: int = 0
 
     def __bytes__(self) -> bytes:
-        head = layout.MAGIC + struct.pack("<BBH", self.major, self.minor, 0)
+        head = layout.MAGIC + struct.pack("<BBH", self.major, self.minor, self.reserved)
         return head + struct.pack("<I", crc32(head))
 
     @classmethod
@@ -95,7 +96,7 @@ class Prologue:
                 f"this reader knows {layout.VERSION_MAJOR}.x",
                 offset + len(layout.MAGIC),
             )
-        return cls(fields.major, fields.minor)
+        return cls(fields.major, fields.minor, fields.reserved)
 
 
 def check_magic(data: bytes, offset: int = 0) -> None:
@@ -109,13 +110,12 @@ def check_magic(data: bytes, offset: int = 0) -> None:
     raise BadMagic("not a stylecodec stream", offset + wrong)
 
 
-def pack_chunk(chunk_type: int, payload: bytes, mandatory: bool = False) -> bytes:
+def pack_chunk(chunk_type: int, payload: bytes, flags: int = 0) -> bytes:
     """Frame a payload: head, payload, CRC-32 (SPEC 3)."""
     if len(payload) > layout.max_payload(chunk_type):
         raise LimitExceeded(
             f"a payload of {len(payload):,} bytes is too long for the {layout.chunk_name(chunk_type)}"
         )
-    flags = layout.ChunkFlag.MANDATORY if mandatory else 0
     head = layout.SYNC + struct.pack("<BBI", chunk_type, flags, len(payload))
     head += struct.pack("<H", crc32(head) & 0xFFFF)
     return head + payload + struct.pack("<I", crc32(payload, crc32(head)))

@@ -87,7 +87,7 @@ class Repair:
         beginnings = [b"", bytes(Prologue())]
         if self._like is not None:
             header = bytes(replace(self._like.header, live=True))  # it is not known whether an END is to come
-            beginnings.append(bytes(Prologue()) + pack_chunk(ChunkType.HEADER, header, mandatory=True))
+            beginnings.append(bytes(Prologue()) + pack_chunk(ChunkType.HEADER, header, layout.ChunkFlag.MANDATORY))
         failure: FormatError | None = None
         for self._prefix in beginnings:
             try:
