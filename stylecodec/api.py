@@ -21,6 +21,7 @@ from .files import PathLike, check_output, reading, whole_file
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch.nn import Module
 
     from .decoding.decoder import Decoder, PackChoice, PoseMode
     from .decoding.render import Precision
@@ -108,6 +109,7 @@ def encode(
     from .encoding.options import EncodeOptions
     from .media.audio import encode_opus
     from .media.video import VideoReader
+    from .packs.abilities import FAST_ROLES, MAKES_STREAMS
     from .packs.store import open_pack
 
     begun = perf_counter()
@@ -115,6 +117,7 @@ def encode(
     check_output(output, source)
     reader = VideoReader(source)
     pack = open_pack(options.pack)
+    pack.require(FAST_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
     sound = None
     if options.audio and reader.has_audio:
@@ -293,8 +296,10 @@ def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
 
     choice = options.landmarks
     if choice == "auto":
-        choice = "pack" if pack.has("landmarks") else "dlib5"
-    net = pack.landmarks(options.device) if choice == "pack" else None
+        choice = "pack" if pack.has("landmarks") else "predictor" if pack.has("predictor") else "dlib5"
+    net: Module | None = None
+    if choice in ("pack", "predictor"):
+        net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
     return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
 
 

@@ -31,6 +31,7 @@ EXAMPLES = """examples:
   stylecodec info talk.stc --json
   stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.stc puppet.mp4
   stylecodec verify talk.stc
+  stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
   stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc
   stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc
 
@@ -78,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
+        if arguments[:1] == ["models"]:
+            from .packs.cli import main as models
+
+            return models(arguments[1:])
         if arguments[:1] == ["train"]:
             from .training.cli import main as train
 
@@ -122,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="as JSON")
     verify.set_defaults(run=_verify)
     bitstream_cli.register(commands)
+    commands.add_parser("models", help="import published networks, verify packs (see models --help)", add_help=False)
     commands.add_parser("train", help="train the networks of a model pack (see train --help)", add_help=False)
     return top
 

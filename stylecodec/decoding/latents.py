@@ -19,7 +19,7 @@ from ..nets.stylespace import apply_offsets
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
 
-ATTRIBUTES = 2  # yaw and pitch
+ANGLES = 2  # yaw and pitch
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,15 @@ class LatentDecoder:
         self.indices, self.pose_rows = pack.indices, pack.pose_rows
         if self.generator.rows != IDENTITY_ROWS:
             raise PackCorrupt(f"pack {pack.name}: a stream needs a generator of {IDENTITY_ROWS} rows (1024 pixels)")
-        if self.flow.attributes != ATTRIBUTES:
-            raise PackCorrupt(f"pack {pack.name}: its flow takes {self.flow.attributes} attributes, not yaw and pitch")
+        if not self.flow.pose_only and self.flow.neutral is None:
+            raise PackCorrupt(
+                f"pack {pack.name}: its flow takes {self.flow.attributes} attributes and the card has no neutral values"
+            )
 
     def anchor(self, latents: Tensor) -> Anchor:
         """Identity latents [M, 18, 512], taken as seen from the front (yaw and pitch 0), made ready for posing."""
         w = latents.to(self.device, torch.float32)
-        frontal = w.new_zeros(len(w), ATTRIBUTES)
+        frontal = self.flow.attributes_at(w.new_zeros(len(w), ANGLES))
         return Anchor(w, self.flow(w[:, : self.pose_rows], frontal))
 
     def posed(self, anchor: Anchor, pose: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ class LatentDecoder:
         The anchor holds one latent for all N poses, or N of them.
         """
         count = len(pose)
-        head = self.flow.reverse(anchor.z.expand(count, -1, -1), pose)
+        head = self.flow.reverse(anchor.z.expand(count, -1, -1), self.flow.attributes_at(pose))
         return torch.cat([head, anchor.w[:, self.pose_rows :].expand(count, -1, -1)], dim=1)
 
     def styles(self, anchor: Anchor, pose: Tensor, alpha: Tensor) -> list[Tensor]:

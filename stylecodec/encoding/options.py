@@ -10,7 +10,7 @@ from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
 
 PRESETS = ("fast",)
-LANDMARKS = ("auto", "pack", "dlib5", "dlib68")
+LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class EncodeOptions:
     duration: float | None = None  # seconds to encode; None: to the end
     audio: bool = True  # carry the sound
     audio_bitrate: int = 12_000  # bits per second of mono Opus
-    landmarks: str = "auto"  # "pack", "dlib5", "dlib68" or a .dat file; "auto": the pack's net, else dlib5
+    landmarks: str = "auto"  # see LANDMARKS, or a .dat file; "auto": the pack's net, its predictor, or dlib5
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     group_seconds: float = 1.0  # a frame group is the unit of seeking and of loss
 

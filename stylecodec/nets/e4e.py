@@ -76,8 +76,9 @@ class E4eEncoder(ResidualBody):
             raise ValueError(f"the input size must be a multiple of {16 * stem_stride}, not {input_size}")
         self.rows, self.input_size, self.coarse, self.middle = rows, input_size, coarse, middle
         finest = input_size // stem_stride // 4  # side of c1, the map after stage 1
-        self.latlayer1 = nn.Conv2d(widths[2], widths[3], 1)
-        self.latlayer2 = nn.Conv2d(widths[1], widths[3], 1)
+        if coarse < rows:  # else no head reads the finer maps
+            self.latlayer1 = nn.Conv2d(widths[2], widths[3], 1)
+            self.latlayer2 = nn.Conv2d(widths[1], widths[3], 1)
         sides = [finest // 4 if i < coarse else finest // 2 if i < coarse + middle else finest for i in range(rows)]
         self.styles = nn.ModuleList(StyleHead(widths[3], head_width, style_dim, side) for side in sides)
         self.latent_avg: Tensor
@@ -95,17 +96,23 @@ class E4eEncoder(ResidualBody):
     def deltas(self, x: Tensor) -> Tensor:
         """[N, 3, S, S] -> head outputs [N, rows, style_dim], float32: w0 first, then the deltas of rows 1, 2, ...."""
         c1, c2, c3 = self.taps(x)
-        p2 = _up_add(c3, self.latlayer1(c2))
-        p1 = _up_add(p2, self.latlayer2(c1))
-        maps = [c3] * self.coarse + [p2] * self.middle
-        maps += [p1] * (self.rows - len(maps))
+        maps = [c3] * self.coarse
+        if self.coarse < self.rows:
+            p2 = _up_add(c3, self.latlayer1(c2))
+            p1 = _up_add(p2, self.latlayer2(c1))
+            maps += [p2] * self.middle
+            maps += [p1] * (self.rows - len(maps))
         codes = [head(features) for head, features in zip(self.styles, maps, strict=False)]
         return torch.stack(codes, dim=1).float()
 
+    def rows_of(self, deltas: Tensor) -> Tensor:
+        """w0 and deltas [N, rows, style_dim] -> w0 + delta of each row [N, rows, style_dim]."""
+        first = deltas[:, :1]
+        return torch.cat([first, first + deltas[:, 1:]], dim=1)
+
     def compose(self, deltas: Tensor) -> Tensor:
         """w0 and deltas [N, rows, style_dim] -> W+ [N, rows, style_dim]."""
-        first = deltas[:, :1]
-        return torch.cat([first, first + deltas[:, 1:]], dim=1) + self.latent_avg
+        return self.rows_of(deltas) + self.latent_avg
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 3, S, S] in [-1, 1] -> W+ [N, rows, style_dim], float32."""

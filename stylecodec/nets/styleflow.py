@@ -6,6 +6,11 @@ G_sf of 2203.14512, section 3.3. Every W+ row is an independent point; all share
     w ─► batch-norm ─► ODE from 0 to T ─► batch-norm ─► z         (reverse: the exact inverses, right to left)
 
 Only the state is integrated (no divergence), so the solver is deterministic.
+
+The published flow knows 17 attributes of a face, two of which are the head's pose. The service that measured the others
+is closed to new users, and a packet carries only the pose, so the others are held at the means of the flow's own
+published sample (`NEUTRAL_ATTRIBUTES`), the same on the way to z and back. At the pose where w was taken the way there
+and back is exact whatever they are; what they cost is that an edit is the mean face's edit, not this one's.
 """
 
 from __future__ import annotations
@@ -16,6 +21,16 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+# Of the published flow: lighting as nine spherical harmonics, gender, glasses, yaw, pitch, baldness, beard, age in
+# years, smile. Means of the 1000 samples published with it, frontal.
+NEUTRAL_ATTRIBUTES = (
+    *(0.854, -0.151, 0.280, -0.042, -0.022, -0.014, -0.163, -0.005, 0.121),
+    *(0.433, 0.168, 0.0, 0.0, 0.074, 0.078, 30.5, 0.743),
+)
+PUBLISHED_POSE = (11, 12)  # where yaw and pitch stand
+PUBLISHED_SIGNS = (-1.0, -1.0)  # there yaw > 0 shows the head's left side, pitch > 0 looks down
+PUBLISHED_ROWS = 4  # W+ rows 0 to 3 keep a pose edit, the rest is the source's
 
 
 class ConcatSquash(nn.Module):
@@ -77,7 +92,9 @@ class HeadPoseFlow(nn.Module):
 
     Parameters: `dim` of a row; `hidden` widths of the field (the published network: five of 512);
     `attributes` per sample (17 upstream; yaw and pitch in degrees in the avatar pack); `attribute_scale`
-    divides each attribute before it enters the field (1 upstream); `steps` of the Runge-Kutta solver.
+    divides each attribute before it enters the field (1 upstream); `steps` of the Runge-Kutta solver; `neutral`
+    values of all attributes, where they are more than the pose; `pose` places of yaw and pitch among them, `signs`
+    that turn our degrees into the flow's.
     """
 
     def __init__(
@@ -87,8 +104,15 @@ class HeadPoseFlow(nn.Module):
         attributes: int = 17,
         attribute_scale: Sequence[float] | None = None,
         steps: int = 8,
+        neutral: Sequence[float] | None = None,
+        pose: Sequence[int] = (0, 1),
+        signs: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
+        if len(pose) != 2 or len(signs) != 2 or not all(0 <= place < attributes for place in pose):
+            raise ValueError(f"yaw and pitch cannot stand at {list(pose)} among {attributes} attributes")
+        if neutral is not None and len(neutral) != attributes:
+            raise ValueError(f"{len(neutral)} neutral values for {attributes} attributes")
         self.attributes, self.steps = attributes, steps
         self.norm_in, self.norm_out = MovingBatchNorm(dim), MovingBatchNorm(dim)
         self.field = FlowField(dim, hidden, attributes)
@@ -96,6 +120,25 @@ class HeadPoseFlow(nn.Module):
         scale = [1.0] * attributes if attribute_scale is None else list(attribute_scale)
         self.attribute_scale: Tensor
         self.register_buffer("attribute_scale", torch.tensor(scale), persistent=False)
+        self.pose, self.signs = tuple(pose), tuple(float(sign) for sign in signs)
+        self.neutral: Tensor | None
+        self.register_buffer("neutral", None if neutral is None else torch.tensor([*neutral]), persistent=False)
+
+    @property
+    def pose_only(self) -> bool:
+        """Whether yaw and pitch are all that the flow takes."""
+        return self.attributes == 2 and self.neutral is None
+
+    def attributes_at(self, pose: Tensor) -> Tensor:
+        """Yaw and pitch [N, 2] in degrees of ours -> the flow's attributes [N, A], the others neutral."""
+        if self.pose_only:
+            return pose
+        if self.neutral is None:
+            raise ValueError(f"the flow takes {self.attributes} attributes, and no neutral values are known")
+        attributes = self.neutral.expand(len(pose), -1).clone()
+        for column, (place, sign) in enumerate(zip(self.pose, self.signs, strict=True)):
+            attributes[:, place] = sign * pose[:, column]
+        return attributes
 
     def forward(self, w: Tensor, attributes: Tensor) -> Tensor:
         """Rows w [N, R, D] under their attributes [N, A] -> attribute-free z [N, R, D]."""

@@ -3,8 +3,9 @@
 The identity net, the parser and the encoder's body keep the published names; the generator and the flow do not.
 A generator's state dict circulates in two namings that describe the same numbers, without any flip or scale
 between them: the widespread PyTorch port ("port": convs.N, to_rgbs.N) and NVIDIA's own ("nvidia": synthesis.bR).
+NVIDIA's TensorFlow networks ("tensorflow") have the same numbers in another order of axes.
 
-Only names and trivial axes change here. Every function raises PackCorrupt for a tensor that it does not know.
+Only names and axes change here. Every function raises PackCorrupt for a tensor that it does not know.
 """
 
 from __future__ import annotations
@@ -48,15 +49,27 @@ _NVIDIA_LAYER = {
 }
 
 
+MAX_RESOLUTION = 4096
+
+
 def _conv(number: int, tail: str) -> str:
     """Our name in the `number`-th 3x3 convolution, counted from 0 at 4x4."""
     block, place = (0, 0) if number == 0 else ((number - 1) // 2 + 1, (number - 1) % 2)
-    return f"blocks.{block}.convs.{place}.{tail}"
+    return f"blocks.{_within(block)}.convs.{place}.{tail}"
 
 
 def _block(resolution: str) -> int:
     """Index of the block of a resolution: 4 -> 0, 8 -> 1, ...."""
-    return int(resolution).bit_length() - 3
+    size = int(resolution)
+    if size & (size - 1) or size < 4:
+        raise PackCorrupt(f"the generator has a block of {size} pixels")
+    return _within(size.bit_length() - 3)
+
+
+def _within(block: int) -> int:
+    if 4 << min(block, 30) > MAX_RESOLUTION:
+        raise PackCorrupt(f"the generator is larger than {MAX_RESOLUTION} pixels")
+    return block
 
 
 def _alternatives(table: Mapping[str, str]) -> str:
@@ -64,22 +77,22 @@ def _alternatives(table: Mapping[str, str]) -> str:
 
 
 _PORT: list[_Rule] = [
-    (re.compile(r"style\.(\d+)\.(weight|bias)"), lambda m: f"mapping.layers.{int(m[1]) - 1}.{m[2]}"),
+    (re.compile(r"style\.(\d{1,3})\.(weight|bias)"), lambda m: f"mapping.layers.{int(m[1]) - 1}.{m[2]}"),
     (re.compile(r"input\.input"), lambda m: "constant"),
     (re.compile(rf"conv1\.({_alternatives(_PORT_LAYER)})"), lambda m: _conv(0, _PORT_LAYER[m[1]])),
     (
-        re.compile(rf"convs\.(\d+)\.({_alternatives(_PORT_LAYER)})"),
+        re.compile(rf"convs\.(\d{{1,3}})\.({_alternatives(_PORT_LAYER)})"),
         lambda m: _conv(int(m[1]) + 1, _PORT_LAYER[m[2]]),
     ),
     (re.compile(rf"to_rgb1\.({_alternatives(_PORT_LAYER)})"), lambda m: f"blocks.0.to_rgb.{_PORT_LAYER[m[1]]}"),
     (
-        re.compile(rf"to_rgbs\.(\d+)\.({_alternatives(_PORT_LAYER)})"),
-        lambda m: f"blocks.{int(m[1]) + 1}.to_rgb.{_PORT_LAYER[m[2]]}",
+        re.compile(rf"to_rgbs\.(\d{{1,3}})\.({_alternatives(_PORT_LAYER)})"),
+        lambda m: f"blocks.{_within(int(m[1]) + 1)}.to_rgb.{_PORT_LAYER[m[2]]}",
     ),
-    (re.compile(r"noises\.noise_(\d+)"), lambda m: _conv(int(m[1]), "noise")),
+    (re.compile(r"noises\.noise_(\d{1,3})"), lambda m: _conv(int(m[1]), "noise")),
 ]
 _NVIDIA: list[_Rule] = [
-    (re.compile(r"mapping\.fc(\d+)\.(weight|bias)"), lambda m: f"mapping.layers.{m[1]}.{m[2]}"),
+    (re.compile(r"mapping\.fc(\d{1,3})\.(weight|bias)"), lambda m: f"mapping.layers.{m[1]}.{m[2]}"),
     (re.compile(r"mapping\.w_avg"), lambda m: "mapping.w_avg"),
     (re.compile(r"synthesis\.b4\.const"), lambda m: "constant"),
     (
@@ -87,11 +100,11 @@ _NVIDIA: list[_Rule] = [
         lambda m: _conv(0, _NVIDIA_LAYER[m[1]]),
     ),
     (
-        re.compile(rf"synthesis\.b(\d+)\.conv([01])\.({_alternatives(_NVIDIA_LAYER)})"),
+        re.compile(rf"synthesis\.b(\d{{1,5}})\.conv([01])\.({_alternatives(_NVIDIA_LAYER)})"),
         lambda m: f"blocks.{_block(m[1])}.convs.{m[2]}.{_NVIDIA_LAYER[m[3]]}",
     ),
     (
-        re.compile(rf"synthesis\.b(\d+)\.torgb\.({_alternatives(_NVIDIA_LAYER)})"),
+        re.compile(rf"synthesis\.b(\d{{1,5}})\.torgb\.({_alternatives(_NVIDIA_LAYER)})"),
         lambda m: f"blocks.{_block(m[1])}.to_rgb.{_NVIDIA_LAYER[m[2]]}",
     ),
 ]
@@ -134,6 +147,8 @@ def _generator(state: Mapping[str, Tensor], rules: list[_Rule]) -> dict[str, Ten
     out = {name: _shaped(name, tensor) for name, tensor in _renamed(state, rules, "generator").items()}
     if "constant" not in out:
         raise PackCorrupt("the generator has no 4x4 constant")
+    if "blocks.0.convs.0.affine.weight" not in out:
+        raise PackCorrupt("the generator has no 4x4 convolution")
     for name in [name for name in out if name.endswith("noise_strength")]:
         block = int(name.split(".")[1])
         side = 4 << block
@@ -159,6 +174,56 @@ def generator_from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _generator(state, _NVIDIA)
 
 
+_TF_LAYER = {
+    "weight": "weight",
+    "mod_weight": "affine.weight",
+    "mod_bias": "affine.bias",
+    "noise_strength": "noise_strength",
+    "bias": "bias",
+}
+_TF_SYNTHESIS: list[_Rule] = [
+    (re.compile(r"4x4/Const/const"), lambda m: "constant"),
+    (re.compile(rf"4x4/Conv/({_alternatives(_TF_LAYER)})"), lambda m: _conv(0, _TF_LAYER[m[1]])),
+    (
+        re.compile(rf"(\d{{1,5}})x\1/Conv(0_up|1)/({_alternatives(_TF_LAYER)})"),
+        lambda m: f"blocks.{_block(m[1])}.convs.{0 if m[2] == '0_up' else 1}.{_TF_LAYER[m[3]]}",
+    ),
+    (
+        re.compile(rf"(\d{{1,5}})x\1/ToRGB/({_alternatives(_TF_LAYER)})"),
+        lambda m: f"blocks.{_block(m[1])}.to_rgb.{_TF_LAYER[m[2]]}",
+    ),
+    (re.compile(r"noise(\d{1,3})"), lambda m: _conv(int(m[1]), "noise")),
+]
+_TF_MAPPING: list[_Rule] = [
+    (re.compile(r"Dense(\d{1,3})/(weight|bias)"), lambda m: f"mapping.layers.{m[1]}.{m[2]}"),
+]
+
+
+def generator_from_tensorflow(
+    synthesis: Mapping[str, Tensor], mapping: Mapping[str, Tensor], latent_avg: Tensor
+) -> dict[str, Tensor]:
+    """A TensorFlow generator (variables of its two components, and `dlatent_avg` [w_dim]) -> ours.
+
+    Kernels are [k, k, in, out] there and linear weights [in, out]; the kernels of up-convolutions are mirrored in both
+    directions; the bias of a style is stored without the 1 that it starts from.
+    """
+    state: dict[str, Tensor] = {}
+    for name, tensor in {**synthesis, **mapping}.items():
+        if name == "lod":
+            continue
+        if name.endswith("mod_bias"):
+            tensor = tensor + 1
+        elif tensor.dim() == 4 and name.endswith("weight"):
+            tensor = tensor.flip(0, 1) if "Conv0_up" in name else tensor
+            tensor = tensor.permute(3, 2, 0, 1)
+        elif tensor.dim() == 2 and name.endswith("weight"):
+            tensor = tensor.t()
+        state[name] = tensor.contiguous()
+    out = _generator(state, _TF_SYNTHESIS + _TF_MAPPING)
+    out["mapping.w_avg"] = latent_avg.reshape(-1)
+    return out
+
+
 def generator_settings(state: Mapping[str, Tensor]) -> GeneratorSettings:
     """The hyper-parameters of a generator, read from the shapes of a state dict in our names."""
     channels = {4: state["constant"].shape[0]}
@@ -182,7 +247,7 @@ def under_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def encoder_from_e4e(state: Mapping[str, Tensor], latent_avg: Tensor) -> dict[str, Tensor]:
-    """An e4e file's `state_dict` and `latent_avg` ([w_dim] or [rows, w_dim]) -> e4e.E4eEncoder."""
+    """An e4e or ReStyle file's `state_dict` and `latent_avg` ([w_dim] or [rows, w_dim]) -> the encoder in our names."""
     out = under_prefix(state, "encoder.")
     rows = len({name.split(".")[1] for name in out if name.startswith("styles.")})
     if not rows:

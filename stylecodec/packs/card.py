@@ -47,9 +47,17 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "expression": "blendshapes",
     }
 )
-"""What each role's network is called in the registry; a card may name only these."""
+"""What each role's network is called in the registry: the networks that stylecodec trains."""
 
-REQUIRED_ROLES = ("generator", "flow")  # without them nothing can be decoded
+USER_ROLES: Mapping[str, str] = MappingProxyType(
+    {"predictor": "shape_predictor", "lpips_alex": "lpips", "lpips_vgg": "lpips"}
+)
+"""Roles that only networks of others fill: stylecodec trains none for them."""
+
+OTHER_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"inversion": ("restyle",)})
+"""What else may fill a role besides its usual kind."""
+
+STREAM_ROLES = ("generator", "flow")  # what a stream depends on; a pack may be partial and lack them
 
 Table = Mapping[str, Any]
 
@@ -240,24 +248,28 @@ def _check(card: PackCard) -> None:
         )
     if any(not (0 <= layer <= MAX_LAYER and 0 <= channel <= MAX_CHANNEL) for layer, channel in card.indices):
         raise PackCorrupt(f"stylespace.indices must have layers up to {MAX_LAYER} and channels up to {MAX_CHANNEL}")
-    for role in REQUIRED_ROLES:
-        if role not in card.networks:
-            raise PackCorrupt(f"networks.{role} is missing; nothing can be decoded without it")
+    if not card.networks:
+        raise PackCorrupt("networks is empty: the pack holds nothing")
     for role, entry in card.networks.items():
         _check_network(role, entry)
 
 
 def _check_network(role: str, entry: NetworkEntry) -> None:
-    if role not in ROLES:
-        raise PackCorrupt(f"networks.{role} is no role; the roles are {', '.join(ROLES)}")
-    if entry.kind != ROLES[role]:
-        raise PackCorrupt(f"networks.{role}.kind must be {ROLES[role]!r}, not {entry.kind!r}")
+    if (usual := usual_kind(role)) is None:
+        raise PackCorrupt(f"networks.{role} is no role; the roles are {', '.join([*ROLES, *USER_ROLES])}")
+    if entry.kind not in (usual, *OTHER_KINDS.get(role, ())):
+        raise PackCorrupt(f"networks.{role}.kind must be {usual!r}, not {entry.kind!r}")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors", entry.file):
         raise PackCorrupt(
             f"networks.{role}.file must be the plain name of a .safetensors file beside the card, not {entry.file!r}"
         )
     if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
         raise PackCorrupt(f"networks.{role}.sha256 must be 64 lower-case hexadecimal digits")
+
+
+def usual_kind(role: str) -> str | None:
+    """The kind of network that a role is usually filled with, None when there is no such role."""
+    return ROLES.get(role) or USER_ROLES.get(role)
 
 
 def _emit(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:

@@ -22,10 +22,13 @@ BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "styleflow": ("stylecodec.nets.styleflow", "HeadPoseFlow"),
         "hybrid": ("stylecodec.nets.feedforward", "HybridEncoder"),
         "e4e": ("stylecodec.nets.e4e", "E4eEncoder"),
+        "restyle": ("stylecodec.nets.restyle", "RestyleEncoder"),
         "irse": ("stylecodec.nets.identity", "IdentityNet"),
         "bisenet": ("stylecodec.nets.parsing", "BiSeNet"),
         "landmarks": ("stylecodec.nets.landmarks", "LandmarkNet"),
         "blendshapes": ("stylecodec.nets.expression", "ExpressionNet"),
+        "shape_predictor": ("stylecodec.nets.shape_predictor", "ShapePredictor"),
+        "lpips": ("stylecodec.nets.lpips", "Lpips"),
     }
 )
 """kind -> (module, class); modules are imported when a network of that kind is built."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,7 +21,7 @@ from torch import nn
 
 from ..errors import PackCorrupt, PackNotFound
 from ..geometry import Alignment
-from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, PackCard
+from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, STREAM_ROLES, PackCard
 from .registry import build, load_weights, pick_device
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ..nets.feedforward import HybridEncoder
     from ..nets.identity import IdentityNet
     from ..nets.landmarks import LandmarkNet
+    from ..nets.lpips import Lpips
     from ..nets.parsing import BiSeNet
+    from ..nets.shape_predictor import ShapePredictor
     from ..nets.styleflow import HeadPoseFlow
     from ..nets.stylegan2 import Generator
 
@@ -71,10 +73,12 @@ class ModelPack:
         """32 bytes that change whenever the same stream would decode to other pictures.
 
         SHA-256 over one line of text per decode-relevant part: the generator's and the flow's kind, weights
-        (their sha256) and parameters, the StyleSpace indices and the pose rows.
+        (their sha256) and parameters, the StyleSpace indices and the pose rows. PackNotFound for a partial pack,
+        which no stream can be made with.
         """
+        self.require(STREAM_ROLES, "making and decoding streams")
         lines = ["stylecodec pack 1"]
-        for role in ("generator", "flow"):
+        for role in STREAM_ROLES:
             entry = self.card.networks[role]
             params = json.dumps(entry.params, sort_keys=True, separators=(",", ":"))
             lines.append(f"{role} {entry.kind} {entry.sha256} {params}")
@@ -85,6 +89,15 @@ class ModelPack:
     def has(self, role: str) -> bool:
         """Whether the pack brings a network for `role`."""
         return role in self.card.networks
+
+    def require(self, roles: Iterable[str], purpose: str) -> None:
+        """PackNotFound, naming the roles, when the pack lacks networks that `purpose` needs."""
+        missing = [role for role in roles if not self.has(role)]
+        if missing:
+            has = ", ".join(self.card.networks)
+            raise PackNotFound(
+                f"pack {self.name} has no {' and no '.join(missing)} network, which {purpose} needs (it has: {has})"
+            )
 
     def generator(self, device: str | torch.device = "auto") -> Generator:
         """The StyleGAN2 generator."""
@@ -108,8 +121,16 @@ class ModelPack:
         return cast("HybridEncoder", self.network("feedforward", device))
 
     def inversion(self, device: str | torch.device = "auto") -> E4eEncoder:
-        """The inversion encoder: crop -> W+."""
+        """The inversion encoder: crop -> W+; a restyle.RestyleEncoder in a pack that was given ReStyle."""
         return cast("E4eEncoder", self.network("inversion", device))
+
+    def predictor(self, device: str | torch.device = "cpu") -> ShapePredictor:
+        """The shape predictor: picture and box -> points."""
+        return cast("ShapePredictor", self.network("predictor", device))
+
+    def lpips(self, trunk: str = "alex", device: str | torch.device = "auto") -> Lpips:
+        """The perceptual distance on AlexNet ("alex") or VGG-16 ("vgg") features."""
+        return cast("Lpips", self.network(f"lpips_{trunk}", device))
 
     def identity(self, device: str | torch.device = "auto") -> IdentityNet:
         """The identity network: aligned crop -> unit vector."""
@@ -136,7 +157,11 @@ class ModelPack:
     def verify(self) -> None:
         """Check every file against its digest; PackCorrupt at the first that differs."""
         for role in self.card.networks:
-            self._checked_file(role)
+            self.verify_role(role)
+
+    def verify_role(self, role: str) -> None:
+        """Check the file of one network against its digest; PackCorrupt when it differs."""
+        self._checked_file(role)
 
     def _load(self, role: str) -> nn.Module:
         entry = self.card.networks[role]

@@ -65,7 +65,7 @@ def test_defaults() -> None:
         ("[0, 0], ", "[0, 1], ", "32 different pairs, not 32 of which 31"),
         ("[0, 0], ", "[0, -1], ", "channels up to"),
         ("[0, 0], ", "[0, 0, 0], ", "pairs"),
-        ("networks.flow", "networks.flaw", r"networks\.flow is missing"),
+        ("networks.flow", "networks.flaw", r"networks\.flaw is no role"),
         ("[networks.flow]", "[networks.flux]\n[networks.flow]", r"networks\.flux\.kind is missing"),
         ('kind = "styleflow"', 'kind = "glow"', "must be 'styleflow'"),
         ('file = "flow.safetensors"', 'file = "../flow.safetensors"', "plain name"),
