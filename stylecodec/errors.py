@@ -14,6 +14,7 @@ StylecodecError
 ├── PackError                         a model pack cannot be used
 │   ├── PackNotFound                  no pack of that name or folder
 │   ├── PackMismatch                  the stream was made with another pack
+│   ├── DeltaNotFound                 the stream names a personalised generator that is not known here
 │   ├── PackCorrupt                   a file of the pack does not match its card
 │   └── ImportRefused                 a foreign file is not taken into a pack
 ├── OutputError                       the result cannot be written
@@ -85,6 +86,10 @@ class PackNotFound(PackError):
 
 class PackMismatch(PackError):
     """The stream was encoded with another pack."""
+
+
+class DeltaNotFound(PackError):
+    """The stream names a personalised generator that is neither in it nor known here."""
 
 
 class PackCorrupt(PackError):

@@ -1,0 +1,335 @@
+"""The personalised generator: what its tensors differ by from the pack's, as small integers (SPEC 11).
+
+    tensor ──► levels i8 × a step per row ───────────────┐
+           └─► or levels of two factors × a step each ───┴─► directory, steps, levels ─► zstd ─► delta, named by SHA-256
+
+A delta is bytes that never change: a stream carries them or names their hash, a card and a cache hold them as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from ..errors import ChecksumMismatch, CorruptChunk, LimitExceeded, Truncated
+from .layout import DIGEST_BYTES, FP16
+
+MAX_DELTA_BYTES = 1 << 24  # as stored
+MAX_RAW_BYTES = 1 << 25  # directory, steps and levels
+MAX_TENSORS = 1024
+MAX_DIMENSIONS = 4
+MAX_SIDE = 8192  # of a tensor
+MAX_ELEMENTS = 1 << 24  # of a tensor, and of all tensors of a delta together
+MAX_NAME_BYTES = 64
+LEVEL_LIMIT = 127
+NAME = re.compile(r"[A-Za-z0-9_.]{1,64}")
+
+ROWS, FACTORS = 1, 2  # codings
+_HEAD = struct.Struct(f"<{DIGEST_BYTES}sH")
+_CHUNK_HEAD = struct.Struct(f"<BB{DIGEST_BYTES}s{DIGEST_BYTES}s")
+NAMED, CARRIED = 0, 1
+_ZSTD_LEVEL = 19
+
+Floats = npt.NDArray[np.float32]
+Levels = npt.NDArray[np.int8]
+Steps = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, eq=False)
+class DeltaTensor:
+    """What one tensor of a generator differs by.
+
+    shape: of the tensor; as a matrix it has `rows` (the first dimension, or 1) by `columns`. rank None: levels
+    int8 [rows * columns], steps fp16 [rows], value = step of the row times level. Else: levels of a factor
+    [rows, rank] then of one [rank, columns], steps [rank], value = sum over k of step_k A[i, k] B[k, j].
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    levels: Levels
+    steps: Steps
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_directory(self.name, self.shape, self.rank)
+        if self.levels.shape != (_level_count(self.shape, self.rank),) or self.levels.dtype != np.int8:
+            raise CorruptChunk(f"delta tensor {self.name}: the levels do not fit its shape")
+        if self.steps.shape != (_step_count(self.shape, self.rank),):
+            raise CorruptChunk(f"delta tensor {self.name}: the steps do not fit its shape")
+        if not (np.isfinite(self.steps).all() and (self.steps >= 0).all()):
+            raise CorruptChunk(f"delta tensor {self.name}: a step is negative or not finite")
+        if self.levels.size and int(self.levels.min()) < -LEVEL_LIMIT:
+            raise CorruptChunk(f"delta tensor {self.name}: a level is below -{LEVEL_LIMIT}")
+
+    @classmethod
+    def quantised(cls, name: str, values: npt.ArrayLike, steps: npt.ArrayLike) -> Self:
+        """Round `values` to multiples of a step per row.
+
+        steps: [rows] or one number, above 0, rounded to fp16; a step too small for its row is made as large as
+        127 levels need.
+        """
+        array = np.asarray(values, np.float32)
+        matrix = _matrix(array)
+        least = np.abs(matrix).max(axis=1, initial=0.0) / LEVEL_LIMIT
+        used = np.maximum(np.broadcast_to(np.asarray(steps, np.float32), least.shape), least)
+        stored = _fp16_up(used)
+        divisor = np.where(stored > 0, stored, 1).astype(np.float32)[:, None]
+        levels = np.rint(matrix / divisor).clip(-LEVEL_LIMIT, LEVEL_LIMIT).astype(np.int8)
+        return cls(name, array.shape, levels.reshape(-1), stored)
+
+    @classmethod
+    def factored(cls, name: str, values: npt.ArrayLike, rank: int, limit: int = LEVEL_LIMIT) -> Self:
+        """The best product of rank `rank` (singular values), its factors rounded to ±`limit` levels a component."""
+        array = np.asarray(values, np.float32)
+        matrix = _matrix(array)
+        u, s, v = np.linalg.svd(matrix, full_matrices=False)
+        a, b = u[:, :rank], v[:rank]
+        step_a = np.abs(a).max(axis=0, initial=0.0) / limit
+        step_b = np.abs(b).max(axis=1, initial=0.0) / limit
+        levels_a = np.rint(a / np.where(step_a > 0, step_a, 1))
+        levels_b = np.rint(b / np.where(step_b > 0, step_b, 1)[:, None])
+        levels = np.concatenate([levels_a.reshape(-1), levels_b.reshape(-1)]).astype(np.int8)
+        return cls(name, array.shape, levels, (s[:rank] * step_a * step_b).astype(FP16), rank)
+
+    @property
+    def values(self) -> Floats:
+        """float32 of the tensor's shape."""
+        rows, columns = _sides(self.shape)
+        steps = self.steps.astype(np.float32)
+        if self.rank is None:
+            return (self.levels.reshape(rows, columns) * steps[:, None]).astype(np.float32).reshape(self.shape)
+        cut = rows * self.rank
+        a = self.levels[:cut].reshape(rows, self.rank).astype(np.float32)
+        b = self.levels[cut:].reshape(self.rank, columns).astype(np.float32)
+        return ((a * steps) @ b).astype(np.float32).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class GeneratorDelta:
+    """A delta as it is stored: `data` is checked when it is made, `tensors` are views of what it unpacks to.
+
+    Raises Truncated, LimitExceeded and CorruptChunk; nothing is allocated by a number that was not checked.
+    """
+
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.data) > MAX_DELTA_BYTES:
+            raise LimitExceeded(f"a generator delta of {len(self.data):,} bytes; the limit is {MAX_DELTA_BYTES:,}")
+        _ = self.tensors
+
+    @classmethod
+    def of(cls, pack_digest: bytes, tensors: Sequence[DeltaTensor]) -> Self:
+        """Pack tensors, names all different, that belong to the pack of this digest."""
+        if len(pack_digest) != DIGEST_BYTES:
+            raise CorruptChunk(f"a pack digest has {DIGEST_BYTES} bytes, not {len(pack_digest)}")
+        directory = b"".join(_entry(tensor) for tensor in tensors)
+        steps = b"".join(tensor.steps.astype(FP16).tobytes() for tensor in tensors)
+        levels = b"".join(tensor.levels.tobytes() for tensor in tensors)
+        raw = directory + steps + levels
+        if len(raw) > MAX_RAW_BYTES:
+            raise LimitExceeded(f"a generator delta of {len(raw):,} bytes unpacked; the limit is {MAX_RAW_BYTES:,}")
+        packed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=True).compress(raw)
+        return cls(_HEAD.pack(pack_digest, len(tensors)) + packed)
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the stored bytes: the address of this delta."""
+        return hashlib.sha256(self.data).digest()
+
+    @property
+    def pack_digest(self) -> bytes:
+        """The pack whose generator it changes."""
+        return self.data[:DIGEST_BYTES]
+
+    @cached_property
+    def tensors(self) -> tuple[DeltaTensor, ...]:
+        """The tensors in the order of the directory."""
+        if len(self.data) < _HEAD.size:
+            raise Truncated("a generator delta ends inside its first fields", len(self.data))
+        count = _HEAD.unpack_from(self.data)[1]
+        if not 1 <= count <= MAX_TENSORS:
+            raise LimitExceeded(f"a generator delta has 1..{MAX_TENSORS:,} tensors, not {count:,}", DIGEST_BYTES)
+        return tuple(_tensors(_unpacked(self.data[_HEAD.size :]), count))
+
+
+@dataclass(frozen=True)
+class Personalization:
+    """The GENERATOR_DELTA chunk: frames of this identity are rendered by the generator that this delta changes.
+
+    identity: SHA-256 of the identity latent. digest: that of the delta. delta: None where the stream only names it.
+    """
+
+    identity: bytes
+    digest: bytes
+    delta: GeneratorDelta | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.identity) != DIGEST_BYTES or len(self.digest) != DIGEST_BYTES:
+            raise CorruptChunk(f"a digest has {DIGEST_BYTES} bytes")
+        if self.delta is not None and self.delta.digest != self.digest:
+            raise ChecksumMismatch("the digest of a generator delta does not fit its bytes", 34)
+
+    @classmethod
+    def carried(cls, identity: bytes, delta: GeneratorDelta) -> Self:
+        """One that brings its delta."""
+        return cls(identity, delta.digest, delta)
+
+    @property
+    def named(self) -> Self:
+        """The same without the bytes of the delta."""
+        return type(self)(self.identity, self.digest)
+
+    def __bytes__(self) -> bytes:
+        form = NAMED if self.delta is None else CARRIED
+        data = b"" if self.delta is None else self.delta.data
+        return _CHUNK_HEAD.pack(form, 0, self.identity, self.digest) + data
+
+    @classmethod
+    def parse(cls, data: bytes, offset: int = 0) -> Self:
+        """Parse a payload; FormatError with an absolute offset."""
+        start = _CHUNK_HEAD.size
+        if len(data) < start:
+            raise Truncated(f"a generator delta chunk has at least {start} bytes", offset + len(data))
+        form, reserved, identity, digest = _CHUNK_HEAD.unpack_from(data)
+        if form not in (NAMED, CARRIED) or reserved:
+            raise CorruptChunk("a reserved value in a generator delta chunk", offset + (form in (NAMED, CARRIED)))
+        body = data[start:]
+        if form == NAMED:
+            if body:
+                raise CorruptChunk("bytes follow the name of a generator delta", offset + start)
+            return cls(identity, digest)
+        if hashlib.sha256(body).digest() != digest:
+            raise ChecksumMismatch("the digest of a generator delta does not fit its bytes", offset + 34)
+        try:
+            return cls(identity, digest, GeneratorDelta(body))
+        except (Truncated, LimitExceeded, CorruptChunk) as error:
+            raise type(error)(str(error), offset + start) from None
+
+
+# --- inside ---------------------------------------------------------------------------------------------------
+
+
+def _matrix(array: Floats) -> Floats:
+    rows, columns = _sides(array.shape)
+    if not np.isfinite(array).all():
+        raise CorruptChunk("a generator delta must be finite")
+    return array.reshape(rows, columns)
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a tensor as a matrix; what has one dimension is a single row."""
+    return (shape[0], prod(shape[1:])) if len(shape) > 1 else (1, prod(shape))
+
+
+def _level_count(shape: tuple[int, ...], rank: int | None) -> int:
+    rows, columns = _sides(shape)
+    return rows * columns if rank is None else rank * (rows + columns)
+
+
+def _step_count(shape: tuple[int, ...], rank: int | None) -> int:
+    return _sides(shape)[0] if rank is None else rank
+
+
+def _fp16_up(values: npt.NDArray[np.floating]) -> Steps:
+    """fp16 not below the values, so that the largest value still has a level."""
+    rounded = values.astype(FP16)
+    low = rounded.astype(np.float64) < values
+    return np.where(low, np.nextafter(rounded, FP16.type(np.inf)), rounded).astype(FP16)
+
+
+def _check_directory(name: str, shape: tuple[int, ...], rank: int | None) -> None:
+    if not NAME.fullmatch(name):
+        raise CorruptChunk(f"a delta tensor cannot have the name {name[:MAX_NAME_BYTES]!r}")
+    if len(shape) > MAX_DIMENSIONS or not all(1 <= side <= MAX_SIDE for side in shape):
+        raise LimitExceeded(f"delta tensor {name}: {list(shape)} is no shape within {MAX_DIMENSIONS} x {MAX_SIDE}")
+    if prod(shape) > MAX_ELEMENTS:
+        raise LimitExceeded(f"delta tensor {name}: {prod(shape):,} elements; the limit is {MAX_ELEMENTS:,}")
+    if rank is not None and not 1 <= rank <= min(_sides(shape)):
+        raise LimitExceeded(f"delta tensor {name}: a rank of {rank} for {list(shape)}")
+
+
+def _entry(tensor: DeltaTensor) -> bytes:
+    """A tensor's line of the directory."""
+    name = tensor.name.encode("ascii")
+    coding = ROWS if tensor.rank is None else FACTORS
+    head = bytes([len(name)]) + name + bytes([coding, len(tensor.shape)])
+    head += struct.pack(f"<{len(tensor.shape)}H", *tensor.shape)
+    return head if tensor.rank is None else head + struct.pack("<H", tensor.rank)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The content of the zstd frame, its size known and checked before it is unpacked."""
+    try:
+        facts = zstandard.get_frame_parameters(data)
+        size = zstandard.frame_content_size(data)
+        if size < 0 or facts.dict_id:
+            raise CorruptChunk("the zstd frame of a generator delta does not state its size, or needs a dictionary")
+        if size > MAX_RAW_BYTES:
+            raise LimitExceeded(f"a generator delta unpacks to {size:,} bytes; the limit is {MAX_RAW_BYTES:,}")
+        raw: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptChunk(f"the zstd frame of a generator delta is damaged: {error}") from None
+    if len(raw) != size:
+        raise CorruptChunk("the zstd frame of a generator delta does not have the size it states")
+    return raw
+
+
+def _tensors(raw: bytes, count: int) -> Iterator[DeltaTensor]:
+    """The tensors of an unpacked delta; what they take is added up and held against `raw` before it is read."""
+    entries, at = [], 0
+    for _ in range(count):
+        entry, at = _parse_entry(raw, at)
+        entries.append(entry)
+    if len({name for name, _, _ in entries}) != count:
+        raise CorruptChunk("a generator delta gives a tensor twice")
+    if sum(prod(shape) for _, shape, _ in entries) > MAX_ELEMENTS:
+        raise LimitExceeded(f"a generator delta has more than {MAX_ELEMENTS:,} elements")
+    step_counts = [_step_count(shape, rank) for _, shape, rank in entries]
+    level_counts = [_level_count(shape, rank) for _, shape, rank in entries]
+    levels_at = at + FP16.itemsize * sum(step_counts)
+    if len(raw) != levels_at + sum(level_counts):
+        raise CorruptChunk(f"a generator delta unpacks to {len(raw):,} bytes, its directory asks for another number")
+    for (name, shape, rank), steps, levels in zip(entries, step_counts, level_counts, strict=True):
+        yield DeltaTensor(
+            name, shape, np.frombuffer(raw, np.int8, levels, levels_at), np.frombuffer(raw, FP16, steps, at), rank
+        )
+        at, levels_at = at + FP16.itemsize * steps, levels_at + levels
+
+
+def _parse_entry(raw: bytes, at: int) -> tuple[tuple[str, tuple[int, ...], int | None], int]:
+    """(name, shape, rank) of the directory line at `at`, and where the next one begins."""
+
+    def take(size: int) -> bytes:
+        nonlocal at
+        if at + size > len(raw):
+            raise Truncated("a generator delta ends inside its directory")
+        at += size
+        return raw[at - size : at]
+
+    name = take(take(1)[0]).decode("latin-1")
+    coding, dimensions = take(2)
+    if coding not in (ROWS, FACTORS):
+        raise CorruptChunk(f"delta tensor {name[:MAX_NAME_BYTES]!r}: coding {coding} is not defined")
+    if dimensions > MAX_DIMENSIONS:
+        raise LimitExceeded(f"a delta tensor of {dimensions} dimensions; the limit is {MAX_DIMENSIONS}")
+    shape = struct.unpack(f"<{dimensions}H", take(2 * dimensions))
+    rank = struct.unpack("<H", take(2))[0] if coding == FACTORS else None
+    _check_directory(name, shape, rank)
+    return (name, shape, rank), at

@@ -1,0 +1,157 @@
+"""Personalised generators: a delta applied to a copy of the pack's generator, and the deltas that this user knows.
+
+    stream or card ──► delta ──► TunedPack: the pack with another generator, all else shared
+                         └─► KnownDeltas: kept by hash, for streams that only name it
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..bitstream.delta import MAX_DELTA_BYTES, GeneratorDelta, Personalization
+from ..errors import DeltaNotFound, FormatError, PackCorrupt, PackMismatch
+from ..nets.stylegan2 import Generator
+from ..packs.registry import pick_device
+from ..packs.store import ModelPack
+
+IDENTITIES_VARIABLE = "STYLECODEC_IDENTITIES"  # the folder of known deltas
+SUFFIX = ".delta"
+MAX_KNOWN = 256  # deltas kept; the one unused for longest goes first
+
+
+def tunable(generator: Generator) -> Iterator[tuple[str, nn.Parameter]]:
+    """The tensors that a delta may change: all that turn W+ into a picture, not what makes latents."""
+    for name, parameter in generator.named_parameters():
+        if not name.startswith("mapping."):
+            yield name, parameter
+
+
+@torch.no_grad()
+def apply_delta(generator: Generator, delta: GeneratorDelta) -> Generator:
+    """A copy of the generator with the delta added; PackMismatch for tensors that it does not have."""
+    tuned = copy.deepcopy(generator)
+    known = dict(tunable(tuned))
+    for change in delta.tensors:
+        parameter = known.get(change.name)
+        if parameter is None or tuple(parameter.shape) != change.shape:
+            raise PackMismatch(
+                f"the personalised generator changes {change.name} {list(change.shape)}, which this pack's has not"
+            )
+        parameter.add_(torch.from_numpy(change.values).to(parameter.device, parameter.dtype))
+    return tuned.eval().requires_grad_(False)
+
+
+class TunedPack(ModelPack):
+    """A pack whose generator is a personalised one; name, digest and every other network are those of `pack`."""
+
+    def __init__(self, pack: ModelPack, delta: GeneratorDelta | None = None, generator: Generator | None = None) -> None:
+        """Give a delta, which must be the pack's (else PackMismatch), or a generator that is being tuned."""
+        super().__init__(pack.folder, pack.card)
+        if delta is not None and delta.pack_digest != pack.digest:
+            raise PackMismatch(
+                f"the personalised generator belongs to pack {delta.pack_digest.hex()[:12]}, "
+                f"not to {pack.name} {pack.digest.hex()[:12]}"
+            )
+        self.base, self.delta = pack, delta
+        self._given = generator
+
+    def network(self, role: str, device: str | torch.device = "auto") -> nn.Module:
+        """As of a pack; the generator is the personalised one."""
+        if role != "generator":
+            return self.base.network(role, device)
+        if self._given is not None:
+            return self._given
+        place = pick_device(device)
+        key = (role, str(place))
+        if key not in self._built:
+            generator = self.base.generator(place)
+            self._built[key] = generator if self.delta is None else apply_delta(generator, self.delta)
+        return self._built[key]
+
+
+def known_folder() -> Path:
+    """Where deltas are kept: $STYLECODEC_IDENTITIES, else the platform's cache folder, then stylecodec/identities."""
+    if named := os.environ.get(IDENTITIES_VARIABLE):
+        return Path(named)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "stylecodec" / "identities"
+
+
+class KnownDeltas:
+    """Deltas in a folder, each under its hash. Whatever lies there is checked against its name when it is read."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = known_folder() if folder is None else folder
+
+    def find(self, digest: bytes) -> GeneratorDelta:
+        """The delta of this hash; DeltaNotFound when it is not known, or not any more what it was."""
+        path = self._path(digest)
+        try:
+            if path.stat().st_size > MAX_DELTA_BYTES:
+                raise OSError("too large")
+            delta = GeneratorDelta(path.read_bytes())
+            if delta.digest != digest:
+                raise OSError("another delta")
+            os.utime(path)
+        except (OSError, FormatError):
+            raise DeltaNotFound(
+                f"the personalised generator {digest.hex()[:16]} is not in the stream and not known here; "
+                "import the person's identity card (stylecodec identity import), or decode it as an avatar"
+            ) from None
+        return delta
+
+    def add(self, delta: GeneratorDelta) -> bool:
+        """Keep a delta; False where the folder cannot be written, which harms nobody."""
+        path = self._path(delta.digest)
+        if path.is_file():
+            return True
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(bytes(delta))
+            part.replace(path)
+            self._forget()
+        except OSError:
+            part.unlink(missing_ok=True)
+            return False
+        return True
+
+    def digests(self) -> list[bytes]:
+        """The hashes of the deltas that are kept."""
+        names = [path.stem for path in self.folder.glob(f"*{SUFFIX}")] if self.folder.is_dir() else []
+        return sorted(bytes.fromhex(name) for name in names if len(name) == 64)
+
+    def _path(self, digest: bytes) -> Path:
+        return self.folder / f"{digest.hex()}{SUFFIX}"
+
+    def _forget(self) -> None:
+        kept = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+        for path in kept[: max(len(kept) - MAX_KNOWN, 0)]:
+            path.unlink(missing_ok=True)
+
+
+def resolve(found: Personalization, known: KnownDeltas | None = None) -> GeneratorDelta:
+    """The delta of a chunk: the one it carries, else the known one of that hash (DeltaNotFound)."""
+    return found.delta if found.delta is not None else (known or KnownDeltas()).find(found.digest)
+
+
+def differences(tuned: Generator, base: Generator) -> dict[str, Tensor]:
+    """What the tensors of a tuned generator differ by, those that do, on the CPU in float32."""
+    before = dict(tunable(base))
+    if before.keys() != dict(tunable(tuned)).keys():
+        raise PackCorrupt("the two generators do not have the same tensors")
+    found = {name: (p.detach() - before[name].detach()).float().cpu() for name, p in tunable(tuned)}
+    return {name: value for name, value in found.items() if bool(value.any())}
