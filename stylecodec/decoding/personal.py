@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -52,7 +53,9 @@ def apply_delta(generator: Generator, delta: GeneratorDelta) -> Generator:
 class TunedPack(ModelPack):
     """A pack whose generator is a personalised one; name, digest and every other network are those of `pack`."""
 
-    def __init__(self, pack: ModelPack, delta: GeneratorDelta | None = None, generator: Generator | None = None) -> None:
+    def __init__(
+        self, pack: ModelPack, delta: GeneratorDelta | None = None, generator: Generator | None = None
+    ) -> None:
         """Give a delta, which must be the pack's (else PackMismatch), or a generator that is being tuned."""
         super().__init__(pack.folder, pack.card)
         if delta is not None and delta.pack_digest != pack.digest:
@@ -125,7 +128,8 @@ class KnownDeltas:
             part.replace(path)
             self._forget()
         except OSError:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             return False
         return True
 
