@@ -10,6 +10,7 @@ render alike; that is what Eq. 3 of 2203.14512 needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ..nets.expression import ExpressionNet
 from ..nets.styleflow import HeadPoseFlow, small_start
 from ..nets.stylegan2 import Generator
 from ..nets.stylespace import apply_offsets
+from .loop import load_average
 
 CHANNELS: Mapping[int, int] = {4: 192, 8: 192, 16: 192, 32: 160, 64: 64, 128: 32, 256: 16, 512: 16, 1024: 8}
 POSE_ROWS = 9  # rows 0-8 of W+ (up to 64²) take the flow's edit
@@ -30,6 +32,9 @@ ALPHA_INDICES: tuple[tuple[int, int], ...] = tuple(
 )
 EXPRESSIONS = 55
 FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 2}
+
+
+RENDERER_RUNS = ("sharpen", "encoder")  # the runs that leave a renderer which fits the encoder, the last one first
 
 
 class AvatarModel(nn.Module):
@@ -84,3 +89,9 @@ class AvatarModel(nn.Module):
     def render(self, w: Tensor, pose: Tensor, alpha: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """RGB [n, 3, size, size]."""
         return self.generator.synthesis(self.styles(w, pose, alpha), noise=False, stop_at=size, dtype=dtype)
+
+
+def load_renderer(model: AvatarModel, work: Path) -> None:
+    """Load the averaged weights of the latest renderer in `work` that fits the encoder, in eval mode."""
+    name = next((n for n in RENDERER_RUNS if (work / f"{n}.checkpoint.pt").is_file()), RENDERER_RUNS[-1])
+    load_average(model, work / f"{name}.checkpoint.pt", "avatar")

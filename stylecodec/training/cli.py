@@ -22,6 +22,7 @@ NETWORKS: dict[str, float] = {
     "parser": 15.0,
     "generator": 120.0,
     "encoder": 120.0,
+    "sharpen": 30.0,
     "landmarks": 20.0,
     "identity": 15.0,
     "inversion": 20.0,

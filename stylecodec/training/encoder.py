@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.feedforward import HybridCode, HybridEncoder
-from ..nets.parsing import BiSeNet
-from ..nets.perceptual import FeatureDistance
 from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel
@@ -114,16 +112,6 @@ def sheet(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, path: 
     save_sheet(groups, path)
 
 
-def _perceptual(options: TrainOptions) -> FeatureDistance | None:
-    """The distance by the trained face parser, when there is one."""
-    path = options.work / "parser.checkpoint.pt"
-    if not path.is_file():
-        return None
-    net = BiSeNet(**parser.SETTINGS)  # type: ignore[arg-type]
-    load_average(net, path, "parser")
-    return FeatureDistance(net).to(options.device)
-
-
 def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
     """Train within the budget from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
 
@@ -149,7 +137,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
     )
     modules: dict[str, nn.Module] = {"avatar": model, "hybrid": encoder, "reader": reader}
     run = Run("encoder", options.work, modules, optimizer, options.minutes)
-    distance = _perceptual(options)
+    distance = parser.feature_distance(options)
     weights = region_weights(data.meta["class_names"]).to(options.device)
     rng = run.rng
     for step in run.steps():

@@ -22,7 +22,7 @@ from ..packs.card import Pose
 from ..packs.store import ModelPack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
-from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, AvatarModel
+from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, RENDERER_RUNS, AvatarModel
 from .generator import EXPRESSION_NAMES
 from .loop import load_average
 
@@ -41,7 +41,7 @@ def note(work: Path, name: str, figures: dict[str, float], minutes: float) -> No
 
 
 def _avatar(work: Path) -> AvatarModel:
-    for name in ("upper", "encoder", "generator"):
+    for name in ("upper", *RENDERER_RUNS, "generator"):
         path = work / f"{name}.checkpoint.pt"
         if path.is_file():
             state = torch.load(path, weights_only=True, map_location="cpu")["averages"]["avatar"]

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ..nets.e4e import E4eEncoder
 from .augment import degrade
-from .avatar import AvatarModel
+from .avatar import AvatarModel, load_renderer
 from .datasets import HeadsDataset
-from .loop import Run, TrainOptions, load_average
+from .loop import Run, TrainOptions
 from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
@@ -45,7 +45,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     data = HeadsDataset(options.data)
     torch.manual_seed(6)
     model = AvatarModel(data.identities().shape[1])
-    load_average(model, options.work / "encoder.checkpoint.pt", "avatar")
+    load_renderer(model, options.work)
     model.to(options.device).requires_grad_(False)
     net = E4eEncoder(**SETTINGS)  # type: ignore[arg-type]
     first = data.batch(data.train_rows[::8][:512])

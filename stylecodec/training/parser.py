@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from ..nets.parsing import BiSeNet
+from ..nets.perceptual import FeatureDistance
 from .augment import degrade, jitter_colour, light_from_the_side, random_similarity, replace_background, warp
 from .datasets import HeadsDataset
-from .loop import Run, TrainOptions
+from .loop import Run, TrainOptions, load_average
 
 SETTINGS: dict[str, object] = {
     "classes": 19,
@@ -19,6 +20,16 @@ SETTINGS: dict[str, object] = {
 }
 BATCH = 12
 SIDE = 256
+
+
+def feature_distance(options: TrainOptions) -> FeatureDistance | None:
+    """The perceptual distance by the trained parser, when `work/parser.checkpoint.pt` is there."""
+    path = options.work / "parser.checkpoint.pt"
+    if not path.is_file():
+        return None
+    net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]
+    load_average(net, path, "parser")
+    return FeatureDistance(net).to(options.device)
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ..nets.stylegan2 import Generator
-from .avatar import CHANNELS, AvatarModel
+from .avatar import CHANNELS, AvatarModel, load_renderer
 from .datasets import Batch, HeadsDataset
-from .loop import Run, TrainOptions, load_average
+from .loop import Run, TrainOptions
 from .losses import picture_loss, psnr, region_weights, weight_map
 from .sheets import save_sheet
 
@@ -76,7 +76,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     data = HeadsDataset(options.data, hold_out=12)
     torch.manual_seed(5)
     model = AvatarModel(data.identities().shape[1])
-    load_average(model, options.work / "encoder.checkpoint.pt", "avatar")
+    load_renderer(model, options.work)
     if options.start is not None:
         begin_top(model, options)
     model.to(options.device)
