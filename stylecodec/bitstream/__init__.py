@@ -8,7 +8,7 @@ from .chunks import Damage
 from .file import StreamFile, check
 from .groups import FrameGroup
 from .header import CropGeometry, Profile, StreamHeader
-from .identity import Identity
+from .identity import Identity, IdentityReference
 from .index import End, Index, IndexEntry
 from .layout import (
     ALPHA_COUNT,
@@ -23,7 +23,9 @@ from .layout import (
     PARAMS_PER_FRAME,
     ChunkType,
 )
+from .modelling import compact_header, plain_quantiser
 from .muxing import TimedGroup, mux
+from .predict import Term
 from .quantise import Quantiser
 from .reader import Event, StreamReader, StreamReport, UnknownChunk
 from .writer import StreamWriter, group_frames
@@ -48,6 +50,7 @@ __all__ = [
     "Event",
     "FrameGroup",
     "Identity",
+    "IdentityReference",
     "Index",
     "IndexEntry",
     "Profile",
@@ -57,10 +60,13 @@ __all__ = [
     "StreamReader",
     "StreamReport",
     "StreamWriter",
+    "Term",
     "TimedGroup",
     "UnknownChunk",
     "check",
+    "compact_header",
     "group_frames",
     "mux",
     "opus_samples",
+    "plain_quantiser",
 ]

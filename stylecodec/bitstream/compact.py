@@ -1,81 +1,143 @@
-"""How the levels of a frame group become bytes in the compact profile (SPEC 6.2). All of it is integer arithmetic."""
+"""How the levels of a frame group become bytes in the compact profile (SPEC 6). All of it is integer arithmetic.
+
+Coder and decoder run the same code: given the range coder it writes the numbers it is told, given the range decoder
+it returns those it reads.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CorruptChunk
 from . import layout
-from .entropy import HALF, RangeDecoder, RangeEncoder
-from .quantise import Levels
+from .entropy import EVEN, RangeDecoder, RangeEncoder
+from .predict import Predictor
+from .quantise import Levels, Quantiser
+from .tables import ACTIVITY_CLASSES, ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_CHANCES
 
-PREFIX = 34
+Coder = RangeEncoder | RangeDecoder
+
+# The layout of the states (SPEC 6.4): whether a residual is zero, how large it is, its sign.
+_ZERO, _SIZE, _SIGN = 0, 8 * ACTIVITY_CLASSES, 20 * ACTIVITY_CLASSES
+
+_UNIT = 12  # activity is a mean magnitude in units of 1/4096
+_SETTLE = 5  # and moves by 1/32 of the way
+_HIGHEST = 6 << _UNIT  # activity from which low bits are split off
+_UNARY = 14  # sizes from which on are coded in Exponential Golomb
+_SIZES = 6  # decisions of the unary code with states of their own
+_MOST_BITS = 17  # of an Exponential Golomb number of a residual
+_MOST_TIME_BITS = 34
+_SKEW = 5  # 1/32 by which a prediction must lie beside the level to matter
+_INITIAL_STATES = tuple(chance << 8 for chance in INITIAL_CHANCES)
+_CLASS = tuple(sum(activity >= bound for bound in CLASS_BOUNDS) for activity in range(_HIGHEST))
 
 
-def encode_levels(levels: Levels, rest: Sequence[int], steps: npt.NDArray[np.int64] | None = None) -> bytes:
+def encode_levels(levels: Levels, quantiser: Quantiser, steps: npt.NDArray[np.int64] | None = None) -> bytes:
     """Levels [n, 35] and, with presentation times, the n - 1 ticks between them, as bytes without zeros at the end."""
     coder = RangeEncoder()
-    contexts = [[HALF] * PREFIX for _ in range(layout.PARAMS_PER_FRAME)]
-    before = list(rest)
-    for row in levels.tolist():
-        for states, level, last in zip(contexts, row, before, strict=True):
-            _put(coder, states, level - last)
-        before = row
+    _frames(coder, quantiser, len(levels), levels.tolist(), 0)
     if steps is not None:
-        states, last = [HALF] * PREFIX, 0
-        for step in steps.tolist():
-            _put(coder, states, step - last)
-            last = step
+        _ticks(coder, len(steps), steps.tolist(), 0)
     return coder.finish()
 
 
 def decode_levels(
-    data: bytes, count: int, rest: Sequence[int], timed: bool, offset: int = 0
+    data: bytes, count: int, quantiser: Quantiser, timed: bool, offset: int = 0
 ) -> tuple[Levels, npt.NDArray[np.int64] | None]:
-    """What `encode_levels` took: `count` rows of levels and, if `timed`, the ticks between them."""
+    """What `encode_levels` took: `count` rows of levels and, if `timed`, the ticks between them.
+
+    offset: absolute, of the data. Raises CorruptChunk for numbers out of range and for bytes left over.
+    """
+    if data.endswith(b"\0"):
+        raise CorruptChunk("the coded levels end with a zero", offset + len(data) - 1)
     coder = RangeDecoder(data)
-    levels = np.empty((count, layout.PARAMS_PER_FRAME), np.int32)
-    contexts = [[HALF] * PREFIX for _ in range(layout.PARAMS_PER_FRAME)]
-    before = list(rest)
-    for frame in range(count):
-        before = [_get(coder, states) + last for states, last in zip(contexts, before, strict=True)]
-        if max(before) > layout.MAX_LEVEL or min(before) < -layout.MAX_LEVEL:
-            raise CorruptChunk(f"the levels of frame {frame} of the group are out of range", offset)
-        levels[frame] = before
-    steps = None
-    if timed:
-        states, last, ticks = [HALF] * PREFIX, 0, []
-        for _ in range(count - 1):
-            last += _get(coder, states)
-            if not 1 <= last <= layout.MAX_STEP_TICKS:
-                raise CorruptChunk("presentation times do not increase by 1..2^32-1 ticks per frame", offset)
-            ticks.append(last)
-        steps = np.array(ticks, np.int64)
-    if coder.position < len(data) or data.endswith(b"\0"):
-        raise CorruptChunk("bytes follow the coded levels", offset + min(coder.position, len(data) - 1))
+    levels = np.array(_frames(coder, quantiser, count, None, offset), np.int32)
+    steps = np.array(_ticks(coder, count - 1, None, offset), np.int64) if timed else None
+    if coder.position < len(data):
+        raise CorruptChunk("bytes follow the coded levels", offset + coder.position)
     return levels, steps
 
 
-def _put(coder: RangeEncoder, states: list[int], value: int) -> None:
-    """Exponential Golomb code of a signed number: class in unary, then the bits below its highest, then the sign."""
-    size = abs(value).bit_length()
-    for place in range(size):
-        coder.bit(states, place, 1)
-    if size < PREFIX - 1:
-        coder.bit(states, size, 0)
-    if size:
-        coder.bits(abs(value), size - 1)
-        coder.bits(value < 0, 1)
+def _frames(
+    coder: Coder, quantiser: Quantiser, count: int, rows: list[list[int]] | None, offset: int
+) -> list[list[int]]:
+    """Code `rows`, or decode as many."""
+    states = list(_INITIAL_STATES)
+    predictor = Predictor(quantiser.rest, quantiser.terms)
+    predict, learn = predictor.predict, predictor.learn
+    activity = [ACTIVITY_OF_CLASS[spread] for spread in quantiser.spread]
+    last_sign = [0] * layout.PARAMS_PER_FRAME
+    result = []
+    for frame in range(count):
+        row = rows[frame] if rows is not None else None
+        seen = expected = 0  # magnitudes in this frame so far, and those the activities let expect
+        for k in range(layout.PARAMS_PER_FRAME):
+            level, above = predict(k)
+            known = row[k] - level if row is not None else 0
+            mean = activity[k]
+            if frame:
+                surprise = 0 if 2 * seen < expected else 1 if 4 * seen < 5 * expected + 8192 else 2
+                skew = (above >= _SKEW) - (above <= -_SKEW)
+            else:
+                surprise, skew, mean = 3, 0, mean << 2
+            split = 0
+            while mean >> split >= _HIGHEST:
+                split += 1
+            kind = _CLASS[mean >> split]
+            size = abs(known) >> split
+            at = _ZERO + kind * 8 + surprise * 2 + (skew != 0)
+            if coder.bit(states, at, size > 0):
+                size = _size(coder, states, _SIZE + (kind + ACTIVITY_CLASSES * (not frame)) * _SIZES, size, offset)
+            else:
+                size = 0
+            residual = size << split | coder.bits(abs(known) & (1 << split) - 1, split) if split else size
+            if residual and coder.bit(states, _SIGN + 3 * skew + last_sign[k] + 4, known < 0):
+                residual = -residual
+            level += residual
+            if not -layout.MAX_LEVEL <= level <= layout.MAX_LEVEL:
+                raise CorruptChunk(f"a level of frame {frame} of the group is out of range", offset)
+            learn(k, level)
+            if frame:
+                seen += min(size, 3) << _UNIT
+                expected += min(mean >> split, 3 << _UNIT)
+                activity[k] = mean + ((min(abs(residual), 1 << 14) << _UNIT) - mean >> _SETTLE)
+                last_sign[k] = (residual > 0) - (residual < 0)
+        result.append(predictor.next_frame())
+    return result
 
 
-def _get(coder: RangeDecoder, states: list[int]) -> int:
-    size = 0
-    while size < PREFIX - 1 and coder.bit(states, size):
-        size += 1
-    if not size:
-        return 0
-    value = 1 << size - 1 | coder.bits(size - 1)
-    return -value if coder.bits(1) else value
+def _size(coder: Coder, states: list[int], at: int, size: int, offset: int) -> int:
+    """A number from 1 on: unary up to 13 with the states from `at` on, the rest in Exponential Golomb."""
+    count = 1
+    while count < _UNARY and coder.bit(states, at + min(count, _SIZES) - 1, size > count):
+        count += 1
+    return count if count < _UNARY else _UNARY + _golomb(coder, size - _UNARY, _MOST_BITS, offset)
+
+
+def _golomb(coder: Coder, value: int, most: int, offset: int) -> int:
+    """A number from 0 on in Exponential Golomb code of order 0, of at most so many bits, all even chances."""
+    length = max(value + 1, 1).bit_length()
+    bits = 1
+    while coder.bits(length > bits, 1):
+        bits += 1
+        if bits > most:
+            raise CorruptChunk("a number in the coded levels is too long", offset)
+    return (1 << bits - 1 | coder.bits(value + 1 & (1 << bits - 1) - 1, bits - 1)) - 1
+
+
+def _ticks(coder: Coder, count: int, steps: list[int] | None, offset: int) -> list[int]:
+    """Code the ticks between frames, or decode as many: each as its difference from the one before."""
+    states, last, result = [EVEN] * 2, 0, []
+    for number in range(count):
+        known = steps[number] - last if steps is not None else 0
+        change = 0
+        if coder.bit(states, 0, known != 0):
+            change = 1 + _golomb(coder, abs(known) - 1, _MOST_TIME_BITS, offset)
+            if coder.bit(states, 1, known < 0):
+                change = -change
+        last += change
+        if not 1 <= last <= layout.MAX_STEP_TICKS:
+            raise CorruptChunk("presentation times do not increase by 1..2^32-1 ticks per frame", offset)
+        result.append(last)
+    return result

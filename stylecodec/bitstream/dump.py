@@ -31,14 +31,16 @@ from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Deframer, Prologue, pack_chunk
 from .groups import FrameGroup
 from .header import CropGeometry, Profile, StreamHeader
-from .identity import Identity
+from .identity import Identity, IdentityReference
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
+from .predict import Term
 from .quantise import Quantiser
 from .reader import StreamReader
 
 _LEAST: dict[int, int] = {  # bytes of a payload that say what the index must know
     ChunkType.IDENTITY: 1,
+    ChunkType.IDENTITY_REFERENCE: 1,
     ChunkType.GROUP: layout.GROUP_HEAD_BYTES,
     ChunkType.AUDIO: layout.AUDIO_HEAD_BYTES,
 }
@@ -46,7 +48,7 @@ MAX_LINE = 1 << 26  # characters; the longest payload of an unknown type takes h
 USUAL_FLAGS: dict[int, int] = {ChunkType.HEADER: 1, ChunkType.IDENTITY: 1, ChunkType.GROUP: 1}
 
 Fields = dict[str, Any]
-Payload = StreamHeader | Identity | FrameGroup | AudioConfig | AudioChunk
+Payload = StreamHeader | Identity | IdentityReference | FrameGroup | AudioConfig | AudioChunk
 
 
 class Dumper:
@@ -102,6 +104,8 @@ def parse_payload(chunk: Chunk, header: StreamHeader | None) -> Payload | None:
             return StreamHeader.parse(data, offset)
         case ChunkType.IDENTITY:
             return Identity.parse(data, offset)
+        case ChunkType.IDENTITY_REFERENCE:
+            return IdentityReference.parse(data, offset)
         case ChunkType.GROUP:
             return FrameGroup.parse(data, offset, None if header is None else header.quantiser)
         case ChunkType.AUDIO_CONFIG:
@@ -181,7 +185,7 @@ def _slot_and_count(kind: int, payload: bytes) -> tuple[int, int]:
     """What the index says of a chunk beside its place."""
     if len(payload) < _LEAST.get(kind, 0):
         raise Truncated(f"the {layout.chunk_name(kind)} is too short")
-    if kind == ChunkType.IDENTITY:
+    if kind in (ChunkType.IDENTITY, ChunkType.IDENTITY_REFERENCE):
         return payload[0], 0
     if kind == ChunkType.GROUP:
         head = layout.GROUP_HEAD.parse(payload)
@@ -219,6 +223,8 @@ def _fields(payload: Payload) -> Fields:
         case Identity():
             latent = payload.latent.astype(np.float64).tolist()
             return {"slot": payload.slot, "digest": payload.digest.hex(), "latent": latent}
+        case IdentityReference():
+            return {"slot": payload.slot, "digest": payload.digest.hex()}
         case FrameGroup():
             values = payload.packets.astype(np.float64) if payload.levels is None else payload.levels
             name = "packets" if payload.levels is None else "levels"
@@ -244,7 +250,8 @@ def _header_fields(header: StreamHeader) -> Fields:
     if header.crop is not None:
         fields["crop"] = asdict(header.crop)
     if header.quantiser is not None:
-        fields["quantiser"] = {"codes": list(header.quantiser.codes), "rest": list(header.quantiser.rest)}
+        fields["quantiser"] = {name: list(getattr(header.quantiser, name)) for name in ("codes", "rest", "spread")}
+        fields["quantiser"]["terms"] = [[t.target, t.source, t.weight] for t in header.quantiser.terms]
     return fields
 
 
@@ -261,12 +268,21 @@ def _header(fields: Fields, _: StreamHeader | None) -> StreamHeader:
         crop=None if crop is None else CropGeometry(**crop),
         time_scale=int(fields["time_scale"]),
         live=bool(fields["live"]),
-        quantiser=None if quantiser is None else Quantiser(tuple(quantiser["codes"]), tuple(quantiser["rest"])),
+        quantiser=None if quantiser is None else _quantiser(quantiser),
     )
+
+
+def _quantiser(fields: Fields) -> Quantiser:
+    lists = (tuple(map(int, fields[name])) for name in ("codes", "rest", "spread"))
+    return Quantiser(*lists, tuple(Term(*map(int, term)) for term in fields["terms"]))
 
 
 def _identity(fields: Fields, _: StreamHeader | None) -> Identity:
     return Identity(np.array(fields["latent"], np.float64), int(fields["slot"]))
+
+
+def _reference(fields: Fields, _: StreamHeader | None) -> IdentityReference:
+    return IdentityReference(bytes.fromhex(fields["digest"]), int(fields["slot"]))
 
 
 def _group(fields: Fields, header: StreamHeader | None) -> FrameGroup:
@@ -292,6 +308,7 @@ def _audio(fields: Fields, _: StreamHeader | None) -> AudioChunk:
 _BUILDERS: dict[ChunkType, Callable[[Fields, StreamHeader | None], Payload]] = {
     ChunkType.HEADER: _header,
     ChunkType.IDENTITY: _identity,
+    ChunkType.IDENTITY_REFERENCE: _reference,
     ChunkType.GROUP: _group,
     ChunkType.AUDIO_CONFIG: _audio_config,
     ChunkType.AUDIO: _audio,

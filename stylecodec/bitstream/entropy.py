@@ -1,15 +1,16 @@
 """A binary range coder with adaptive probabilities, in integers alone (SPEC 6.1).
 
-Each decision has a probability state of its own; encoder and decoder adapt it alike. Carries are resolved in the
-bytes already written, and zeros at the end are left out: a decoder reads zeros beyond the end.
+Every decision is coded with a probability state: the chance of a 0 in units of 1/65536, which encoder and decoder
+adapt alike. The encoder resolves carries in the bytes already written and leaves zeros at the end out; the decoder
+reads zeros beyond the end.
 """
 
 from __future__ import annotations
 
-HALF = 1 << 15  # a probability state is that of a 0 in units of 1/65536
-_TOP = 1 << 24
+EVEN = 1 << 15  # the state of an even chance
+ADAPT = 6  # a state moves by 1/64 of the way
+_TOP = 1 << 24  # the range is kept at or above this
 _MASK = (1 << 32) - 1
-RATE = 5
 
 
 class RangeEncoder:
@@ -19,37 +20,52 @@ class RangeEncoder:
         self._low, self._range = 0, _MASK
         self._out = bytearray()
 
-    def bit(self, states: list[int], at: int, bit: int) -> None:
-        """Code one decision with the state `states[at]`, and adapt it."""
+    def bit(self, states: list[int], at: int, bit: bool | int) -> bool | int:
+        """Code one decision by the state `states[at]`, which adapts, and return it."""
         state = states[at]
-        bound = (self._range >> 12) * ((state >> 4) or 1)
+        bound = (self._range >> 12) * (state >> 4)
         if bit:
             self._low += bound
             self._range -= bound
-            states[at] = state - (state >> RATE)
+            states[at] = state - (state >> ADAPT)
         else:
             self._range = bound
-            states[at] = state + ((65535 - state) >> RATE)
+            states[at] = state + (65536 - state >> ADAPT)
         while self._range < _TOP:
             self._shift()
+        return bit
 
-    def bits(self, value: int, count: int) -> None:
-        """Code the low `count` bits of a value, the highest first, as even chances."""
+    def bits(self, value: int, count: int) -> int:
+        """Code the low `count` bits of a number, the highest first, as even chances; return the number."""
         for place in range(count - 1, -1, -1):
             self._range >>= 1
             if value >> place & 1:
                 self._low += self._range
-            while self._range < _TOP:
+            if self._range < _TOP:
                 self._shift()
+        return value
+
+    def finish(self) -> bytes:
+        """The shortest bytes that decode to what was coded."""
+        top = self._low + self._range - 1
+        for zeros in (24, 16, 8, 0):
+            value = top >> zeros << zeros
+            if value >= self._low:
+                break
+        self._low = value
+        self._carry()
+        return bytes(self._out + self._low.to_bytes(4, "big")).rstrip(b"\0")
 
     def _shift(self) -> None:
-        if self._low > _MASK:
-            self._carry()
+        self._carry()
         self._out.append(self._low >> 24)
         self._low = self._low << 8 & _MASK
         self._range <<= 8
 
     def _carry(self) -> None:
+        """Add what went beyond 32 bits to the bytes already written."""
+        if self._low <= _MASK:
+            return
         self._low &= _MASK
         at = len(self._out) - 1
         while self._out[at] == 0xFF:
@@ -57,47 +73,39 @@ class RangeEncoder:
             at -= 1
         self._out[at] += 1
 
-    def finish(self) -> bytes:
-        """The bytes: the shortest that decode to what was coded."""
-        top = self._low + self._range - 1
-        for keep in (24, 16, 8, 0):  # bits of low that may be zero
-            value = top >> keep << keep
-            if value >= self._low:
-                break
-        self._low = value
-        if self._low > _MASK:
-            self._carry()
-        return bytes(self._out + self._low.to_bytes(4, "big")).rstrip(b"\0")
-
 
 class RangeDecoder:
-    """Bytes in, decisions out. `position`: bytes taken, beyond the end of the data by the zeros implied."""
+    """Bytes in, decisions out.
+
+    position: bytes taken so far, those implied beyond the end included.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._size = len(data)
         self._range = _MASK
         self._code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
         self.position = 4
 
-    def bit(self, states: list[int], at: int) -> int:
-        """The next decision, by the state `states[at]`, which adapts."""
+    def bit(self, states: list[int], at: int, bit: bool | int = 0) -> bool | int:
+        """The next decision, by the state `states[at]`, which adapts. The argument `bit` is the encoder's."""
         state = states[at]
-        bound = (self._range >> 12) * ((state >> 4) or 1)
-        if self._code >= bound:
-            self._code -= bound
-            self._range -= bound
-            states[at] = state - (state >> RATE)
-            bit = 1
-        else:
+        bound = (self._range >> 12) * (state >> 4)
+        if self._code < bound:
             self._range = bound
-            states[at] = state + ((65535 - state) >> RATE)
-            bit = 0
+            states[at] = state + (65536 - state >> ADAPT)
+            while self._range < _TOP:
+                self._shift()
+            return 0
+        self._code -= bound
+        self._range -= bound
+        states[at] = state - (state >> ADAPT)
         while self._range < _TOP:
             self._shift()
-        return bit
+        return 1
 
-    def bits(self, count: int) -> int:
-        """The next `count` even chances, the highest first."""
+    def bits(self, value: int, count: int) -> int:
+        """The next `count` even chances as a number, the highest first. The argument `value` is the encoder's."""
         value = 0
         for _ in range(count):
             self._range >>= 1
@@ -105,12 +113,12 @@ class RangeDecoder:
             if self._code >= self._range:
                 self._code -= self._range
                 value |= 1
-            while self._range < _TOP:
+            if self._range < _TOP:
                 self._shift()
         return value
 
     def _shift(self) -> None:
-        byte = self._data[self.position] if self.position < len(self._data) else 0
-        self._code = self._code << 8 & _MASK | byte
-        self._range = self._range << 8 & _MASK
-        self.position += 1
+        at = self.position
+        self._code = self._code << 8 & _MASK | (self._data[at] if at < self._size else 0)
+        self._range <<= 8
+        self.position = at + 1

@@ -87,7 +87,7 @@ class FrameGroup:
         steps = None if self.pts is None else np.diff(self.pts)
         first_time = b"" if self.pts is None else bytes(layout.FIRST_TIME.build(int(self.pts[0])))
         if self.quantiser is not None:
-            return head + first_time + encode_levels(self.quantiser.levels(self.packets), self.quantiser.rest, steps)
+            return head + first_time + encode_levels(self.quantiser.levels(self.packets), self.quantiser, steps)
         times = b"" if steps is None else first_time + steps.astype(layout.STEP).tobytes()
         return head + self.packets.tobytes() + times
 
@@ -136,7 +136,7 @@ def _parse_compact(
         start += layout.FIRST_TIME_BYTES
     if len(data) < start:
         raise Truncated("frame group: the first time is cut", offset + len(data))
-    levels, steps = decode_levels(data[start:], count, quantiser.rest, timed, offset + start)
+    levels, steps = decode_levels(data[start:], count, quantiser, timed, offset + start)
     located(offset + start, check_levels, levels, quantiser.steps)
     pts = None
     if steps is not None:

@@ -57,11 +57,11 @@ class ChunkType(IntEnum):
     INDEX = 0x06
     END = 0x07
     GENERATOR_DELTA = 0x10  # reserved: a personalised generator; not defined in version 1.0
-    IDENTITY_REFERENCE = 0x11  # reserved: an identity the receiver already holds, by digest
+    IDENTITY_REFERENCE = 0x11  # an identity the receiver may already hold, by digest
 
 
 #: The types this version defines; any other is unknown to it.
-DEFINED_TYPES = frozenset(range(ChunkType.HEADER, ChunkType.END + 1))
+DEFINED_TYPES = frozenset({*range(ChunkType.HEADER, ChunkType.END + 1), ChunkType.IDENTITY_REFERENCE})
 
 
 class ChunkFlag(IntFlag):
@@ -89,6 +89,7 @@ MAX_FRAMES = 1 << 40
 MAX_IDENTITIES = 256  # slots 0..255
 MAX_LEVEL = 32_767  # of the compact profile, either side of 0
 MAX_VALUE = 65_504  # level times step: what fp16 holds
+MAX_TERMS = 140  # of the predictor
 MAX_RATE = 1000  # frames per second
 MAX_PICTURE_SIDE = 16_384
 MAX_SOURCE_SIDE = 1 << 20
@@ -150,8 +151,11 @@ CROP = Struct(
 )
 CROP_BYTES: int = CROP.sizeof()  # 32
 
-#: The quantiser of profile compact: 35 step codes of a byte, then 35 rest levels of 1 to 3.
-MAX_QUANTISER_BYTES = PARAMS_PER_FRAME * (1 + 3)
+#: The quantiser of profile compact: 35 step codes of a byte, 35 activity classes of half a byte, 35 rest levels of
+#: 1 to 3 bytes, the number of prediction terms and 3 bytes for each.
+SPREAD_BYTES = (PARAMS_PER_FRAME + 1) // 2
+TERM = np.dtype([("target", "u1"), ("source", "u1"), ("weight", "i1")])
+MAX_QUANTISER_BYTES = PARAMS_PER_FRAME * (1 + 3) + SPREAD_BYTES + 1 + MAX_TERMS * TERM.itemsize
 
 IDENTITY_HEAD = Struct("slot" / Int8ul, "reserved" / Int8ul, "digest" / Bytes(DIGEST_BYTES))
 IDENTITY_HEAD_BYTES: int = IDENTITY_HEAD.sizeof()  # 34
@@ -189,6 +193,7 @@ MAX_PAYLOAD = {
     ChunkType.AUDIO: MAX_AUDIO_CHUNK_BYTES,
     ChunkType.INDEX: MAX_INDEX_ENTRIES * INDEX_ENTRY.itemsize,
     ChunkType.END: END_BYTES,
+    ChunkType.IDENTITY_REFERENCE: IDENTITY_HEAD_BYTES,
 }
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from ..errors import CorruptChunk, LimitExceeded, Truncated
 from . import layout
 from .checks import exact_length, located
+from .predict import Term, check_terms
+from .tables import ACTIVITY_CLASSES
 from .varint import pack_signed, parse_signed
 
 Levels = npt.NDArray[np.int32]  # [n, 35], each in -32767..32767
@@ -33,36 +35,40 @@ def nearest_code(step: float) -> int:
     return int(np.abs(_LOG_STEPS - np.log2(step)).argmin())
 
 
+#: The activity class of a parameter of which nothing is known.
+USUAL_SPREAD = 6
+
 _LOG_STEPS = np.log2([step_of(code) for code in range(256)])
 
 
 @dataclass(frozen=True)
 class Quantiser:
-    """Steps and rest levels of the 35 parameters, one for the whole stream.
+    """Steps of the 35 parameters and what is known of their levels beforehand, one for the whole stream.
 
-    codes: the bytes that name the steps. rest: the level around which each parameter moves, from which the
-    first frame of a group is predicted; any serve, good ones save bytes.
+    codes: the bytes that name the steps. rest: the level around which each parameter moves, from which the first
+    frame of a group is predicted. spread: the class of how much it changes from frame to frame. terms: how it is
+    predicted beyond "as in the frame before". Any rest, spread and terms serve; good ones save bytes.
     """
 
     codes: tuple[int, ...]
     rest: tuple[int, ...] = (0,) * layout.PARAMS_PER_FRAME
+    spread: tuple[int, ...] = (USUAL_SPREAD,) * layout.PARAMS_PER_FRAME
+    terms: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.codes) != layout.PARAMS_PER_FRAME or len(self.rest) != layout.PARAMS_PER_FRAME:
-            raise CorruptChunk(f"a quantiser has {layout.PARAMS_PER_FRAME} steps and as many rest levels")
+        if not len(self.codes) == len(self.rest) == len(self.spread) == layout.PARAMS_PER_FRAME:
+            raise CorruptChunk(f"a quantiser has {layout.PARAMS_PER_FRAME} steps, rest levels and activity classes")
         if not all(0 <= code <= 255 for code in self.codes):
             raise LimitExceeded("the code of a quantiser step is outside 0..255")
+        if not all(0 <= spread < ACTIVITY_CLASSES for spread in self.spread):
+            raise LimitExceeded(f"an activity class is outside 0..{ACTIVITY_CLASSES - 1}")
         check_levels(np.array([self.rest], np.int32), self.steps)
+        check_terms(self.terms)
 
     @classmethod
-    def for_steps(cls, steps: npt.ArrayLike, packets: npt.ArrayLike | None = None) -> Quantiser:
-        """The nearest nameable steps to `steps` [35], with the median of `packets` [n, 35] as rest levels."""
-        codes = tuple(nearest_code(float(step)) for step in np.asarray(steps))
-        quantiser = cls(codes)
-        if packets is None:
-            return quantiser
-        middle = quantiser.levels(np.median(np.asarray(packets, np.float32), axis=0)[None])[0]
-        return cls(codes, tuple(int(level) for level in middle))
+    def for_steps(cls, steps: npt.ArrayLike) -> Quantiser:
+        """The nearest nameable steps to `steps` [35], above 0."""
+        return cls(tuple(nearest_code(float(step)) for step in np.asarray(steps)))
 
     @cached_property
     def steps(self) -> npt.NDArray[np.float64]:
@@ -85,20 +91,38 @@ class Quantiser:
         return (levels * self.steps).astype(np.float32)
 
     def __bytes__(self) -> bytes:
-        return bytes(self.codes) + b"".join(map(pack_signed, self.rest))
+        nibbles = (*self.spread, 0)
+        spread = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
+        terms = np.array([(t.target, t.source, t.weight) for t in self.terms], layout.TERM)
+        return (
+            bytes(self.codes) + spread + b"".join(map(pack_signed, self.rest)) + bytes([len(terms)]) + terms.tobytes()
+        )
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Quantiser:
-        position = layout.PARAMS_PER_FRAME
+        count = layout.PARAMS_PER_FRAME
+        position = count + layout.SPREAD_BYTES
         if len(data) < position:
-            raise Truncated(f"a quantiser has at least {2 * position} bytes", offset + len(data))
+            raise Truncated(f"a quantiser has at least {position + count + 1} bytes", offset + len(data))
+        spread = [half for byte in data[count:position] for half in (byte & 15, byte >> 4)]
+        if spread[count:] != [0]:
+            raise CorruptChunk("the reserved half byte of a quantiser is not zero", offset + position - 1)
         rest = []
-        for _ in range(layout.PARAMS_PER_FRAME):
+        for _ in range(count):
             level, size = parse_signed(data, position, offset, "rest levels")
             rest.append(level)
             position += size
-        exact_length(data, position, "quantiser", offset)
-        return located(offset, cls, tuple(data[: layout.PARAMS_PER_FRAME]), tuple(rest))
+        if len(data) <= position:
+            raise Truncated("a quantiser ends before its prediction terms", offset + len(data))
+        terms_at = position + 1
+        if data[position] > layout.MAX_TERMS:
+            raise LimitExceeded(
+                f"{data[position]} prediction terms; the limit is {layout.MAX_TERMS}", offset + position
+            )
+        exact_length(data, terms_at + data[position] * layout.TERM.itemsize, "prediction terms", offset)
+        rows = np.frombuffer(data, layout.TERM, offset=terms_at).tolist()
+        terms = tuple(located(offset + terms_at, Term, *row) for row in rows)
+        return located(offset, cls, tuple(data[:count]), tuple(rest), tuple(spread[:count]), terms)
 
 
 def check_levels(levels: npt.NDArray[np.float64] | Levels, steps: npt.NDArray[np.float64]) -> None:
