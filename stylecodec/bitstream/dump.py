@@ -273,8 +273,8 @@ def _header(fields: Fields, _: StreamHeader | None) -> StreamHeader:
 
 
 def _quantiser(fields: Fields) -> Quantiser:
-    lists = (tuple(map(int, fields[name])) for name in ("codes", "rest", "spread"))
-    return Quantiser(*lists, tuple(Term(*map(int, term)) for term in fields["terms"]))
+    codes, rest, spread = (tuple(map(int, fields[name])) for name in ("codes", "rest", "spread"))
+    return Quantiser(codes, rest, spread, tuple(Term(*map(int, term)) for term in fields["terms"]))
 
 
 def _identity(fields: Fields, _: StreamHeader | None) -> Identity:
