@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stylecodec.nets import upstream_names
 from stylecodec.nets.e4e import E4eEncoder
+from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.identity import IdentityNet
 from stylecodec.nets.landmarks import LandmarkNet
 from stylecodec.nets.parsing import BiSeNet
@@ -188,3 +189,20 @@ def test_landmarks_learn_a_dot() -> None:
 def test_impossible_settings_are_refused(build: Callable[[], nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"stages|block counts|multiple"):
         build()
+
+
+def test_a_window_sees_its_own_part_of_the_crop_alone() -> None:
+    torch.manual_seed(3)
+    encoder = HybridEncoder(widths=[8, 8, 8, 8], features=16, rank=4, shrink=2, windows=[[80, 64, 64, 128]]).eval()
+    x = torch.rand(1, 3, 256, 256)
+    outside, inside = x.clone(), x.clone()
+    outside[:, :, :80] = 0
+    inside[:, :, 100, 100] = 0
+    (window,) = encoder.windows
+    with torch.no_grad():
+        seen = window(x)
+        assert torch.equal(window(outside), seen)
+        assert not torch.equal(window(inside), seen)
+        code = encoder(x)
+    assert (code.pose.shape, code.alpha.shape) == ((1, 2), (1, 32))
+    assert encoder.motion_size == 16 + 192

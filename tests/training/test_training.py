@@ -13,9 +13,9 @@ from stylecodec.errors import StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
-from stylecodec.training import augment, avatar, cli, encoder
+from stylecodec.training import augment, avatar, cli, encoder, sharpen
 from stylecodec.training.datasets import HeadsDataset
-from stylecodec.training.loop import Budget, TrainOptions, cosine
+from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
 from stylecodec.training.losses import picture_loss, region_weights
 
 CLASSES = ["background", "skin", "eye_r", "iris", "hair"]
@@ -113,3 +113,31 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     from stylecodec.training import landmarks
 
     assert landmarks.train(again).keys() == {"all", "inner_face", "eyes", "mouth", "irises"}
+
+
+def test_sharpening_terms_measure_what_they_say() -> None:
+    torch.manual_seed(0)
+    net = sharpen.PatchDiscriminator(widths=(4, 8))
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    maps = net(x)
+    assert maps[-1].shape == (2, 1, 8, 8)
+    assert sharpen.matching(maps, maps) == 0
+    assert sharpen.matching([m * 1.5 for m in maps], maps) == pytest.approx(0.5, rel=0.01)
+
+    class Slope(torch.nn.Module):
+        def forward(self, picture: torch.Tensor) -> list[torch.Tensor]:
+            return [3 * picture.sum(dim=(1, 2, 3)).view(-1, 1, 1, 1)]
+
+    assert float(sharpen.gradient_penalty(Slope(), x).detach()) == pytest.approx(9 * 3 * 32 * 32)  # type: ignore[arg-type]
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    assert (sharpen.detail(blurred) < 0.3 * sharpen.detail(x)).all()
+
+
+def test_a_group_that_the_loss_does_not_reach_stays_as_it_is(tmp_path: Path) -> None:
+    used, idle = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam([{"params": list(used.parameters())}, {"params": list(idle.parameters())}], lr=0.1)
+    run = Run("groups", tmp_path, {"used": used, "idle": idle}, optimizer, minutes=1.0)
+    before = [p.clone() for p in (*used.parameters(), *idle.parameters())]
+    run.update(used(torch.ones(1, 2)).sum())
+    after = [*used.parameters(), *idle.parameters()]
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [False, False, True, True]
