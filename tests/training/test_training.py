@@ -122,7 +122,7 @@ def test_sharpening_terms_measure_what_they_say() -> None:
     maps = net(x)
     assert maps[-1].shape == (2, 1, 8, 8)
     assert sharpen.matching(maps, maps) == 0
-    assert sharpen.matching([m * 1.5 for m in maps], maps) == pytest.approx(0.5, rel=0.01)
+    assert float(sharpen.matching([m * 1.5 for m in maps], maps).detach()) == pytest.approx(0.5, rel=0.01)
 
     class Slope(torch.nn.Module):
         def forward(self, picture: torch.Tensor) -> list[torch.Tensor]:
