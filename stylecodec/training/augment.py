@@ -53,6 +53,14 @@ def light_from_the_side(x: Tensor) -> Tensor:
     return (x + 1) * (1 + strength * ramp[:, None]) - 1
 
 
+def blotches(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Uneven brightness of a random coarseness, as of shadows, make-up and skin that is not smooth."""
+    coarse = 2 ** int(rng.integers(2, 7))
+    strength = torch.rand(len(x), 1, 1, 1, device=x.device) ** 2 * 0.5
+    noise = torch.rand(len(x), 1, coarse, coarse, device=x.device) - 0.5
+    return (x + 1) * (1 + strength * F.interpolate(noise, size=x.shape[-2:], mode="bilinear")) - 1
+
+
 def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Lower resolution (40 % of batches), sensor noise, a few grey boxes (30 % of pictures)."""
     side = x.shape[-1]
@@ -97,8 +105,8 @@ def move_points(points: Tensor, theta: Tensor) -> Tensor:
 
 
 def wild(x: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """The full recipe for x [n, 3, s, s] in [-1, 1]: background, colour, light, small misalignment, damage."""
+    """The full recipe for x [n, 3, s, s] in [-1, 1]: background, colour, light, skin, small misalignment, damage."""
     x = replace_background(x, labels, rng)
-    x = light_from_the_side(jitter_colour(x))
+    x = blotches(light_from_the_side(jitter_colour(x)), rng)
     x = warp(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0, device=x.device))
     return degrade(x, rng)
