@@ -22,7 +22,7 @@ HERE = Path(__file__).parent / "vectors"
 
 MAGIC = bytes.fromhex("8d 53 54 43 0d 0a 1a 0a")
 SYNC = bytes.fromhex("fd 7e fc 7f")
-HEADER, IDENTITY, GROUP, AUDIO_CONFIG, AUDIO, INDEX, END, DELTA = 1, 2, 3, 4, 5, 6, 7, 0x10
+HEADER, IDENTITY, GROUP, AUDIO_CONFIG, AUDIO, INDEX, END, DELTA, REFERENCE = 1, 2, 3, 4, 5, 6, 7, 0x10, 0x11
 MUST_KNOW = {HEADER, IDENTITY, GROUP}  # written with the mandatory flag
 
 PACK_DIGEST = hashlib.sha256(b"pack of the test vectors").digest()
@@ -74,6 +74,10 @@ def identity(data: bytes, slot: int = 0) -> bytes:
     return bytes([slot, 0]) + hashlib.sha256(data).digest() + data
 
 
+def reference(data: bytes, slot: int = 0) -> bytes:
+    return bytes([slot, 0]) + hashlib.sha256(data).digest()
+
+
 def packet(frame: int) -> list[float]:
     """35 numbers that fp16 holds exactly: yaw, pitch, roll, alpha 0..31."""
     angles = [frame * 0.5 - 10, 3 - frame * 0.25, frame * 0.125]
@@ -117,7 +121,7 @@ def opus(number: int, size: int = 20) -> bytes:
 def entry(kind: int, payload: bytes, offset: int) -> bytes:
     """The index entry of a chunk."""
     slot = count = 0
-    if kind == IDENTITY:
+    if kind in (IDENTITY, REFERENCE):
         slot = payload[0]
     if kind == GROUP:
         count, slot = struct.unpack_from("<HB", payload, 8)
@@ -149,9 +153,12 @@ def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[s
     """What a reader must produce, from what went in."""
     groups, unknown, sound = [], [], []
     identities: dict[int, str] = {}
+    references: dict[str, str] = {}
     for kind, payload in parts:
         if kind == IDENTITY:
             identities[payload[0]] = hashlib.sha256(payload[34:]).hexdigest()
+        elif kind == REFERENCE:
+            references[str(payload[0])] = payload[2:].hex()
         elif kind == GROUP:
             first, count, slot, timed = struct.unpack_from("<QHBB", payload)
             packets = payload[12 : 12 + 70 * count]
@@ -171,7 +178,7 @@ def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[s
         ("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0
     )
     names = {HEADER: "header", IDENTITY: "identity", GROUP: "packets", AUDIO_CONFIG: "audio", AUDIO: "audio"}
-    names[DELTA] = "personalization"
+    names |= {DELTA: "personalization", REFERENCE: "identity"}
     for kind, payload in parts:
         account[names.get(kind, "other")] += 16 + len(payload)
     account["header"] += 16
@@ -185,6 +192,8 @@ def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[s
         "unknown": unknown,
         "bytes": account,
     }
+    if references:
+        fields["references"] = references
     return fields | more
 
 
@@ -232,6 +241,11 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     add("unknown_skippable", [head, extras[0], face, extras[1], small[2], extras[2]])
     live = [(HEADER, header(live=True)), face, small[2]]
     add("live", live, stream(*live, end=False))
+    cached = (REFERENCE, reference(latent(7)))
+    add("identity_reference", [head, cached, small[2], cached, face, small[3]])
+    lean = [head, cached, *small[2:]]
+    must_know = stream(*lean, index=False)
+    add("identity_reference_only", lean, must_know.replace(chunk(*cached), chunk(*cached, 1)))
     edge = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 2.0**-14, 1 / 3] + [0.0] * 28
     widest = header((1000, 1), (1, 16384), name=("ä" * 32).encode(), crop=None, indices=(*INDICES[:31], (63, 8191)))
     add("edge_values", [(HEADER, widest), face, (GROUP, group(0, [edge]))], fps="1000", size=[1, 16384])
@@ -303,6 +317,14 @@ def invalid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     add("identity_nan", start + chunk(IDENTITY, identity(nan)), "CorruptChunk", body + 12 + 34 + 100)
     other = chunk(IDENTITY, identity(latent(1)))
     add("identity_slot_reused", faced + other, "CorruptChunk", at)
+
+    named = reference(latent(0))
+    add("reference_too_short", start + chunk(REFERENCE, named[:-1]), "Truncated", body + 12 + 33)
+    add("reference_too_long", start + chunk(REFERENCE, named + b"\0"), "LimitExceeded", body + 6)
+    add("reference_reserved", start + chunk(REFERENCE, patched(named, 1, b"\1")), "CorruptChunk", body + 12 + 1)
+    add("reference_to_another", faced + chunk(REFERENCE, reference(latent(1))), "CorruptChunk", at)
+    referred = start + chunk(REFERENCE, named)
+    add("reference_not_kept", referred + other, "CorruptChunk", len(referred))
 
     add("group_without_identity", stream(head, one), "CorruptChunk", body + 12 + 10)
     for name, payload, error, place in [

@@ -24,6 +24,7 @@ from stylecodec.bitstream import (
     Event,
     FrameGroup,
     Identity,
+    IdentityReference,
     Index,
     Profile,
     StreamFile,
@@ -87,6 +88,8 @@ def test_valid(path: Path) -> None:
     assert [header.width, header.height] == want["size"]
     identities = [event for event in events if isinstance(event, Identity)]
     assert {str(i.slot): i.digest.hex() for i in identities} == want["identities"]
+    references = [event for event in events if isinstance(event, IdentityReference)]
+    assert {str(r.slot): r.digest.hex() for r in references} == want.get("references", {})
     groups = [event for event in events if isinstance(event, FrameGroup)]
     assert len(groups) == len(want["groups"])
     for group, fields in zip(groups, want["groups"], strict=True):
@@ -116,7 +119,11 @@ def test_valid_by_random_access(path: Path) -> None:
             assert np.array_equal(stream.packets(frame, frame + 1)[0], packets[frame])
             assert stream.frame_at(stream.pts(frame, frame + 1)[0]) == frame
         slots = [group["identity"] for group in want["groups"] for _ in range(len(group["packets"]) // 140)]
-        assert [stream.identity_for(frame).slot for frame in range(stream.frame_count)] == slots
+        assert {str(r.slot): r.digest.hex() for r in stream.references} == want.get("references", {})
+        for frame, slot in enumerate(slots):
+            assert stream.named_identity_for(frame).slot == slot
+            if str(slot) in want["identities"]:
+                assert stream.identity_for(frame).slot == slot
         assert sum(len(bytes(chunk)) for chunk in stream.audio_chunks()) == sum(c["bytes"] for c in want["audio"])
     assert check(path).complete
 
@@ -197,7 +204,10 @@ def test_the_script_imports_nothing_of_the_package() -> None:
 
 
 #: Hold what StreamWriter does not write: a later version, no index, reserved types, repetitions.
-NOT_WRITTEN = ("newer_minor", "no_index", "unknown_skippable", "identities")
+NOT_WRITTEN = (
+    *("newer_minor", "no_index", "unknown_skippable", "identities"),
+    *("identity_reference", "identity_reference_only"),
+)
 
 
 @pytest.mark.parametrize("path", [p for p in VALID if p.stem not in NOT_WRITTEN], ids=lambda path: path.stem)
@@ -211,6 +221,8 @@ def test_writer_makes_the_same_bytes(path: Path) -> None:
     for event in events:
         if isinstance(event, Identity):
             data += writer.identity(event)
+        elif isinstance(event, IdentityReference):
+            data += writer.reference(event)
         elif isinstance(event, FrameGroup):
             data += writer.group(event.packets, event.pts)
         elif isinstance(event, AudioChunk):
@@ -282,7 +294,7 @@ def test_spec_names_every_limit() -> None:
 
 def test_spec_names_every_chunk_type() -> None:
     rows = dict(re.findall(r"^\| 0x([0-9A-F]{2}) \| ([A-Z_]+) \|", spec_text(), re.MULTILINE))
-    reserved = re.findall(r"^\| (0x1[01]) \| ([A-Z_]+) ", spec_text(), re.MULTILINE)
+    reserved = re.findall(r"^\| (0x10) \| ([A-Z_]+) ", spec_text(), re.MULTILINE)
     named = {int(number, 16): name for number, name in rows.items()} | {int(n, 16): name for n, name in reserved}
     assert named == {int(kind): kind.name for kind in layout.ChunkType}
 

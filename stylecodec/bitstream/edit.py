@@ -187,7 +187,7 @@ def _rows(
     """The frames of every group or part of a group, with times in the header's ticks."""
     for span, origin in zip(spans, origins, strict=False):
         for group, inside in span.stream.parts(span.start, span.stop):
-            who = identity or span.stream.identity_for(group.first_frame)
+            who = identity or span.stream.named_identity_for(group.first_frame)
             times = None
             if header.variable_rate:
                 ticks = _ticks(span.stream.header, group, header.time_scale)[inside]

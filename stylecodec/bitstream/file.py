@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import BinaryIO
@@ -12,26 +12,28 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
+from ..errors import CorruptChunk, FormatError, Truncated
 from . import layout
 from .audio import AudioChunk, AudioConfig
-from .chunks import Chunk, Prologue, parse_chunk, parse_head
+from .chunks import Prologue
 from .groups import FrameGroup
 from .header import StreamHeader
-from .identity import Identity
-from .index import End, Index, IndexEntry
+from .identity import Identity, IdentityReference
 from .layout import ChunkType
 from .reader import StreamReader, StreamReport, UnknownChunk
+from .table import BLOCK_BYTES, ChunkFile, load_table, scan_table
 
-_BLOCK_BYTES = 1 << 16
 _CACHED_GROUPS = 4
 
 Source = str | os.PathLike[str] | BinaryIO
+Recall = Callable[[bytes], Identity | None]
+"""Asked for the identity of a digest; None where it is not known."""
 
 #: Where each chunk type appears in the byte account; what is not named here is "other".
 _ACCOUNT = {
     ChunkType.HEADER: "header",
     ChunkType.IDENTITY: "identity",
+    ChunkType.IDENTITY_REFERENCE: "identity",
     ChunkType.GROUP: "packets",
     ChunkType.AUDIO_CONFIG: "audio",
     ChunkType.AUDIO: "audio",
@@ -39,21 +41,6 @@ _ACCOUNT = {
     ChunkType.END: "index",
     ChunkType.GENERATOR_DELTA: "personalization",
 }
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Where the chunks are. first_frames: of each group, in the order of the GROUP entries."""
-
-    entries: npt.NDArray[np.void]  # layout.INDEX_ENTRY, of every intact chunk before the index
-    sizes: npt.NDArray[np.int64]  # bytes of each
-    first_frames: npt.NDArray[np.int64]
-    index_bytes: int  # INDEX and END chunks
-    report: StreamReport | None  # of the scan, None when the index of the file served
-
-    def of(self, chunk_type: int) -> npt.NDArray[np.void]:
-        rows: npt.NDArray[np.void] = self.entries[self.entries["type"] == chunk_type]
-        return rows
 
 
 def check(source: Source) -> StreamReport:
@@ -65,7 +52,7 @@ def check(source: Source) -> StreamReport:
     try:
         file.seek(0)
         reader = StreamReader(strict=False)
-        while block := file.read(_BLOCK_BYTES):
+        while block := file.read(BLOCK_BYTES):
             reader.feed(block)
         reader.flush()
         return reader.close()
@@ -86,16 +73,18 @@ class StreamFile:
             packets = stream.packets(0, stream.frame_count)
     """
 
-    def __init__(self, file: BinaryIO, *, close_file: bool = False) -> None:
+    def __init__(self, file: BinaryIO, *, close_file: bool = False, recall: Recall | None = None) -> None:
         self._file = file
         self._close_file = close_file
+        self._recall = recall
         self._cache: dict[int, FrameGroup] = {}
-        self.size = file.seek(0, os.SEEK_END)
-        Prologue.parse(self._read(0, min(layout.PROLOGUE_BYTES, self.size)))
+        self._chunks = ChunkFile(file)
+        self.size = self._chunks.size
+        Prologue.parse(self._chunks.read(0, min(layout.PROLOGUE_BYTES, self.size)))
         try:
-            self._table = self._load_index()
+            self._table = load_table(self._chunks)
         except FormatError:
-            self._table = self._scan()
+            self._table = scan_table(self._chunks)
         self.header = self._load_header()
         groups = self._table.of(ChunkType.GROUP)
         self._group_offsets = groups["offset"].astype(np.int64)
@@ -104,14 +93,15 @@ class StreamFile:
         self._first_frames = self._table.first_frames
 
     @classmethod
-    def open(cls, source: Source) -> StreamFile:
+    def open(cls, source: Source, *, recall: Recall | None = None) -> StreamFile:
         """Open a path, or a seekable binary file that stays the caller's to close.
 
+        recall: asked for the identity of a digest where the file gives only a reference to it.
         Raises FormatError when not even the stream header can be read, and OSError.
         """
         file, opened = _binary(source)
         try:
-            return cls(file, close_file=opened)
+            return cls(file, close_file=opened, recall=recall)
         except BaseException:
             if opened:
                 file.close()
@@ -165,8 +155,18 @@ class StreamFile:
         return float(self.frame_count / self.header.rate)
 
     @cached_property
+    def references(self) -> tuple[IdentityReference, ...]:
+        """Identities that the file names by their digest, by slot; it may hold them as well."""
+        found: dict[int, IdentityReference] = {}
+        for offset in self._table.of(ChunkType.IDENTITY_REFERENCE)["offset"]:
+            chunk = self._chunks.chunk(int(offset), ChunkType.IDENTITY_REFERENCE)
+            reference = IdentityReference.parse(chunk.payload, chunk.payload_offset)
+            found.setdefault(reference.slot, reference)
+        return tuple(found[slot] for slot in sorted(found))
+
+    @cached_property
     def identities(self) -> tuple[Identity, ...]:
-        """The different identities, by slot."""
+        """The different identities the file holds, by slot."""
         by_slot = {int(slot): self._identity_in(int(slot)) for slot in self._table.of(ChunkType.IDENTITY)["slot"]}
         return tuple(by_slot[slot] for slot in sorted(by_slot))
 
@@ -176,7 +176,7 @@ class StreamFile:
         entries = self._table.of(ChunkType.AUDIO_CONFIG)
         if not len(entries):
             return None
-        chunk = self._read_chunk(int(entries["offset"][0]), ChunkType.AUDIO_CONFIG)
+        chunk = self._chunks.chunk(int(entries["offset"][0]), ChunkType.AUDIO_CONFIG)
         return AudioConfig.parse(chunk.payload, chunk.payload_offset)
 
     def byte_account(self) -> dict[str, int]:
@@ -203,7 +203,7 @@ class StreamFile:
         cached = self._cache.get(number)
         if cached is not None:
             return cached
-        chunk = self._read_chunk(int(self._group_offsets[number]), ChunkType.GROUP)
+        chunk = self._chunks.chunk(int(self._group_offsets[number]), ChunkType.GROUP)
         group = FrameGroup.parse(chunk.payload, chunk.payload_offset, self.header.quantiser)
         expected = (self._first_frames[number], self._group_counts[number], self._group_slots[number])
         if (group.first_frame, len(group), group.identity) != expected:
@@ -272,12 +272,18 @@ class StreamFile:
         return group.first_frame + max(int(np.searchsorted(group.pts, ticks, "right")) - 1, 0)
 
     def identity_for(self, frame: int) -> Identity:
-        """The identity frame number `frame` is rendered with. Raises CorruptChunk if it is missing."""
-        self._check_range(frame, frame + 1)
-        number = int(np.searchsorted(self._first_frames, frame, "right")) - 1
-        if number < 0 or frame >= self._first_frames[number] + self._group_counts[number]:
-            raise CorruptChunk(f"frame {frame} is missing from this file")
-        return self._identity_in(int(self._group_slots[number]))
+        """The identity frame number `frame` is rendered with. Raises CorruptChunk if it is missing.
+
+        Raises FormatError where the file only refers to it and nobody recalls it.
+        """
+        return self._identity_in(self._slot_of(frame))
+
+    def named_identity_for(self, frame: int) -> Identity | IdentityReference:
+        """The same, or the reference where the file holds no more than that."""
+        slot = self._slot_of(frame)
+        named = {reference.slot: reference for reference in self.references}
+        held = slot in self._table.of(ChunkType.IDENTITY)["slot"]
+        return self._identity_in(slot) if held or slot not in named else named[slot]
 
     def audio_chunks(self, after: int | None = None) -> Iterator[AudioChunk]:
         """The sound in order, one chunk in memory at a time.
@@ -298,13 +304,10 @@ class StreamFile:
     def unknown_chunks(self) -> Iterator[tuple[int, UnknownChunk]]:
         """Chunks of types this version does not define, each with the number of the frame it precedes."""
         entries = self._table.entries
-        frames = np.zeros(len(entries), np.int64)
-        frames[entries["type"] == ChunkType.GROUP] = self._group_counts
-        before = np.cumsum(frames)
-        for row, entry in enumerate(entries):
-            if entry["type"] not in layout.DEFINED_TYPES:
-                chunk = self._read_chunk(int(entry["offset"]), int(entry["type"]))
-                yield int(before[row]), UnknownChunk(chunk.type, chunk.payload, chunk.offset)
+        frames = self._table.frames_before()
+        for row in np.flatnonzero(~np.isin(entries["type"], list(layout.DEFINED_TYPES))):
+            chunk = self._chunks.chunk(int(entries["offset"][row]), int(entries["type"][row]))
+            yield int(frames[row]), UnknownChunk(chunk.type, chunk.payload, chunk.offset)
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -344,96 +347,51 @@ class StreamFile:
         entries = self._table.of(ChunkType.IDENTITY)
         offsets = entries["offset"][entries["slot"] == slot]
         if not len(offsets):
-            raise CorruptChunk(f"the identity of slot {slot} is missing from this file")
-        chunk = self._read_chunk(int(offsets[0]), ChunkType.IDENTITY)
+            return self._recalled(slot)
+        chunk = self._chunks.chunk(int(offsets[0]), ChunkType.IDENTITY)
         identity = Identity.parse(chunk.payload, chunk.payload_offset)
         if identity.slot != slot:
             raise CorruptChunk("an identity and the index disagree", chunk.payload_offset)
         self._identity_cache[slot] = identity
         return identity
 
+    def _recalled(self, slot: int) -> Identity:
+        """An identity that the file does not hold."""
+        digest = next((reference.digest for reference in self.references if reference.slot == slot), None)
+        if digest is None:
+            raise CorruptChunk(f"the identity of slot {slot} is missing from this file")
+        found = self._recall(digest) if self._recall is not None else None
+        if found is None:
+            raise FormatError(f"this file does not hold the identity of slot {slot}, only its SHA-256 {digest.hex()}")
+        self._identity_cache[slot] = replace(found, slot=slot)
+        return self._identity_cache[slot]
+
+    def _slot_of(self, frame: int) -> int:
+        """The identity slot of a frame; CorruptChunk where the frame is missing."""
+        self._check_range(frame, frame + 1)
+        number = int(np.searchsorted(self._first_frames, frame, "right")) - 1
+        if number < 0 or frame >= self._first_frames[number] + self._group_counts[number]:
+            raise CorruptChunk(f"frame {frame} is missing from this file")
+        return int(self._group_slots[number])
+
     @cached_property
     def _identity_cache(self) -> dict[int, Identity]:
         return {}
 
     def _audio_chunk(self, offset: int) -> AudioChunk:
-        chunk = self._read_chunk(offset, ChunkType.AUDIO)
+        chunk = self._chunks.chunk(offset, ChunkType.AUDIO)
         return AudioChunk.parse(chunk.payload, chunk.payload_offset)
-
-    def _read(self, offset: int, count: int) -> bytes:
-        self._file.seek(offset)
-        data = self._file.read(count)
-        if len(data) < count:
-            raise Truncated("the file ends early", offset + len(data))
-        return data
-
-    def _read_chunk(self, offset: int, chunk_type: int) -> Chunk:
-        """One chunk, checked; its length is held against limit and file before it is read."""
-        head = parse_head(self._read(offset, layout.CHUNK_HEAD_BYTES), offset)
-        if head.type != chunk_type:
-            raise CorruptChunk(f"the index points at the {layout.chunk_name(head.type)} by mistake", offset)
-        if offset + head.size > self.size:
-            raise Truncated(f"the file ends inside the {layout.chunk_name(head.type)}", self.size)
-        return parse_chunk(self._read(offset, head.size), offset)
 
     def _load_header(self) -> StreamHeader:
         """The first intact header; without one, the error that explains it."""
         entries = self._table.of(ChunkType.HEADER)
         if len(entries):
-            chunk = self._read_chunk(int(entries["offset"][0]), ChunkType.HEADER)
+            chunk = self._chunks.chunk(int(entries["offset"][0]), ChunkType.HEADER)
             return StreamHeader.parse(chunk.payload, chunk.payload_offset)
         report = self._table.report
         if report is not None and report.damage:
             raise report.damage[0].error
         raise Truncated("the file ends before the stream header does", self.size)
-
-    def _load_index(self) -> _Table:
-        """The table from END and INDEX; raises FormatError where they cannot be relied on."""
-        end_at = self.size - layout.CHUNK_OVERHEAD - layout.END_BYTES
-        if end_at < layout.PROLOGUE_BYTES:
-            raise Truncated("the file is too short for an END chunk", self.size)
-        last = self._read_chunk(end_at, ChunkType.END)
-        end = End.parse(last.payload, last.payload_offset)
-        if end.stream_length != self.size or not layout.PROLOGUE_BYTES < end.index_offset < end_at:
-            raise CorruptChunk("the END chunk does not fit the file", last.payload_offset)
-        chunk = self._read_chunk(end.index_offset, ChunkType.INDEX)
-        if chunk.offset + chunk.size != end_at:
-            raise CorruptChunk("the index does not reach to the END chunk", chunk.offset)
-        entries = Index.parse(chunk.payload, chunk.payload_offset).entries
-        for entry in entries[~np.isin(entries["type"], list(layout.DEFINED_TYPES))]:
-            head = parse_head(self._read(int(entry["offset"]), layout.CHUNK_HEAD_BYTES), int(entry["offset"]))
-            if head.mandatory:
-                raise UnsupportedVersion("the stream needs a reader of a later version", head.offset)
-        ends = np.append(entries["offset"][1:], np.uint64(chunk.offset))
-        if (ends <= entries["offset"]).any():
-            raise CorruptChunk("the index points behind itself", chunk.payload_offset)
-        counts = entries["count"][entries["type"] == ChunkType.GROUP].astype(np.int64)
-        if entries["type"][0] != ChunkType.HEADER or not counts.all() or counts.sum() != end.frame_count:
-            raise CorruptChunk("the index does not account for all frames", chunk.payload_offset)
-        first_frames = np.cumsum(counts) - counts
-        sizes = (ends - entries["offset"]).astype(np.int64)
-        return _Table(entries, sizes, first_frames, self.size - end.index_offset, None)
-
-    def _scan(self) -> _Table:
-        """The table from reading everything."""
-        found: list[tuple[IndexEntry, int]] = []
-        first_frames: list[int] = []
-        reader = StreamReader(strict=False, on_chunk=lambda entry, size: found.append((entry, size)))
-        self._file.seek(0)
-        while block := self._file.read(_BLOCK_BYTES):
-            first_frames += (e.first_frame for e in reader.feed(block) if isinstance(e, FrameGroup))
-        first_frames += (e.first_frame for e in reader.flush() if isinstance(e, FrameGroup))
-        report = reader.close()
-        closing = (ChunkType.INDEX, ChunkType.END)
-        kept = [(entry, size) for entry, size in found if entry.type not in closing]
-        entries = np.frombuffer(b"".join(bytes(entry) for entry, _ in kept), layout.INDEX_ENTRY)
-        return _Table(
-            entries,
-            np.array([size for _, size in kept], np.int64),
-            np.array(first_frames, np.int64),
-            sum(size for entry, size in found if entry.type in closing),
-            report,
-        )
 
 
 def _outside(group: FrameGroup, inside: slice, start: int) -> slice:

@@ -1,4 +1,4 @@
-"""The identity latent (SPEC 5.2)."""
+"""The identity latent, and the reference to one (SPEC 5.2 and 5.8)."""
 
 from __future__ import annotations
 
@@ -64,3 +64,31 @@ class Identity:
         if identity.digest != fields.digest:
             raise ChecksumMismatch("the digest of an identity does not fit its latent", offset + 2)
         return identity
+
+
+@dataclass(frozen=True)
+class IdentityReference:
+    """An identity by its digest alone, for receivers that keep latents (SPEC 5.8).
+
+    digest: SHA-256 of the latent's 18,432 bytes. slot: as in Identity.
+    """
+
+    digest: bytes
+    slot: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.digest) != layout.DIGEST_BYTES:
+            raise CorruptChunk(f"the digest of an identity has {layout.DIGEST_BYTES} bytes, not {len(self.digest)}")
+        if not 0 <= self.slot < layout.MAX_IDENTITIES:
+            raise LimitExceeded(f"identity slot {self.slot} is outside 0..{layout.MAX_IDENTITIES - 1}")
+
+    def __bytes__(self) -> bytes:
+        return bytes(layout.IDENTITY_HEAD.build({"slot": self.slot, "reserved": 0, "digest": self.digest}))
+
+    @classmethod
+    def parse(cls, data: bytes, offset: int = 0) -> IdentityReference:
+        exact_length(data, layout.IDENTITY_HEAD_BYTES, "identity reference", offset)
+        fields = layout.IDENTITY_HEAD.parse(data)
+        if fields.reserved:
+            raise CorruptChunk("the reserved byte of an identity reference is not zero", offset + 1)
+        return located(offset, cls, fields.digest, fields.slot)

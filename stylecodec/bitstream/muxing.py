@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .audio import AudioChunk
 from .header import StreamHeader
-from .identity import Identity
+from .identity import Identity, IdentityReference
 from .layout import AUDIO_CLOCK
 from .reader import UnknownChunk
 from .writer import StreamWriter, group_frames
@@ -23,14 +23,14 @@ class TimedGroup:
     seconds: float
     packets: npt.NDArray[np.floating]  # [n, 35]
     pts: npt.NDArray[np.int64] | None = None  # [n] ticks, when the rate is variable
-    identity: Identity | None = None  # that of the stream where it says nothing
+    identity: Identity | IdentityReference | None = None  # that of the stream where it says nothing
 
 
 @dataclass(frozen=True)
 class Row:
     """Some consecutive frames of one identity, on their way into groups. pts: as in FrameGroup."""
 
-    identity: Identity
+    identity: Identity | IdentityReference
     packets: npt.NDArray[np.floating]  # [n, 35]
     pts: npt.NDArray[np.int64] | None = None  # [n]
 
@@ -61,24 +61,23 @@ def regroup(rows: Iterable[Row], header: StreamHeader) -> Iterator[TimedGroup]:
 
 def mux(
     writer: StreamWriter,
-    identity: Identity | None,
+    identity: Identity | IdentityReference | None,
     groups: Iterable[TimedGroup],
     sound: Iterable[AudioChunk] = (),
     extras: Iterable[tuple[int, UnknownChunk]] = (),
 ) -> Iterator[bytes]:
     """The bytes of a whole stream, portion by portion: start, identity, groups and sound interleaved, end.
 
-    identity: of the groups that name none. A chunk of sound goes before the first group that begins at its time or
-    later, so that a receiver of live bytes has the sound when it has the picture. extras: chunks to copy as they
-    are, each with the number of the frame that it precedes.
+    identity: of the groups that name none; a reference is written as such. A chunk of sound goes before the first
+    group that begins at its time or later, so that a receiver of live bytes has the sound when it has the picture.
+    extras: chunks to copy as they are, each with the number of the frame that it precedes.
     """
     yield writer.start()
-    written: set[bytes] = set()
     used = b""
+    written: dict[bytes, bool] = {}  # digest: whether the latent itself is there
     if identity is not None:
-        yield writer.identity(identity)
+        yield _introduce(writer, identity, written)
         used = identity.digest
-        written.add(used)
     chunks, private = iter(sound), iter(extras)
     chunk, extra = next(chunks, None), next(private, None)
     for group in groups:
@@ -88,9 +87,8 @@ def mux(
         wanted = group.identity or identity
         if wanted is None:
             raise RuntimeError("a group needs an identity")
-        if wanted.digest not in written:
-            yield writer.identity(wanted)
-            written.add(wanted.digest)
+        if isinstance(wanted, Identity) > written.get(wanted.digest, -1):
+            yield _introduce(writer, wanted, written)
         elif wanted.digest != used:
             writer.use_identity(wanted)
         used = wanted.digest
@@ -105,3 +103,11 @@ def mux(
         yield writer.copy(extra[1])
         extra = next(private, None)
     yield writer.finish()
+
+
+def _introduce(writer: StreamWriter, identity: Identity | IdentityReference, written: dict[bytes, bool]) -> bytes:
+    """The chunk that gives an identity, or refers to it where the latent is not at hand."""
+    written[identity.digest] = isinstance(identity, Identity)
+    if isinstance(identity, Identity):
+        return writer.identity(identity)
+    return writer.reference(identity, mandatory=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
@@ -12,7 +12,7 @@ from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Damage, Deframer
 from .groups import FrameGroup
 from .header import StreamHeader
-from .identity import Identity
+from .identity import Identity, IdentityReference
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
 
@@ -26,7 +26,7 @@ class UnknownChunk:
     offset: int
 
 
-Event = StreamHeader | Identity | AudioConfig | FrameGroup | AudioChunk | UnknownChunk | Index | End
+Event = StreamHeader | Identity | IdentityReference | AudioConfig | FrameGroup | AudioChunk | UnknownChunk | Index | End
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class StreamReport:
     damage: tuple[Damage, ...]
     damage_count: int
     bytes_read: int
+    not_held: tuple[bytes, ...] = ()  # digests of identities that frames use and that were given by reference alone
 
 
 class StreamReader:
@@ -56,21 +57,29 @@ class StreamReader:
     strict: raise a FormatError at the first damage, after all events before it were returned: an error in
     the middle of a portion is raised by the next call. Otherwise go on at the next whole chunk and say in
     the report what was lost. BadMagic and UnsupportedVersion are raised in either mode.
-    on_chunk: called with an IndexEntry and the size in bytes of each intact chunk.
+    on_chunk: called with an IndexEntry and the size in bytes of each intact chunk. recall: asked for the identity of
+    a digest where the stream gives a reference; what it returns is delivered as if the stream had held it.
     """
 
     _REPORTED = 100
 
     def __init__(
-        self, *, strict: bool = True, on_chunk: Callable[[IndexEntry, int], None] | None = None
+        self,
+        *,
+        strict: bool = True,
+        on_chunk: Callable[[IndexEntry, int], None] | None = None,
+        recall: Callable[[bytes], Identity | None] | None = None,
     ) -> None:
         self.header: StreamHeader | None = None
         self.audio_config: AudioConfig | None = None
         self.identities: dict[int, Identity] = {}
+        self.references: dict[int, IdentityReference] = {}
         self.next_frame = 0  # number of the frame after the last one delivered
         self.end: End | None = None
         self._strict = strict
         self._on_chunk = on_chunk
+        self._recall = recall
+        self._not_held: dict[bytes, None] = {}
         self._deframer = Deframer(strict=strict)
         self._failure: FormatError | None = None
         self._groups = self._frames = 0
@@ -153,6 +162,7 @@ class StreamReader:
             damage=tuple(self._damage),
             damage_count=self._damage_count,
             bytes_read=self._deframer.offset + self._deframer.pending,
+            not_held=tuple(self._not_held.keys() - {identity.digest for identity in self.identities.values()}),
         )
 
     def _describe_tail(self, chunk_type: int | None, rest: bytes) -> tuple[str, int]:
@@ -217,6 +227,8 @@ class StreamReader:
                 return self._header(chunk), 0, 0
             case ChunkType.IDENTITY:
                 return self._identity(chunk)
+            case ChunkType.IDENTITY_REFERENCE:
+                return self._reference(chunk)
             case ChunkType.GROUP:
                 return self._group(chunk)
             case ChunkType.AUDIO_CONFIG:
@@ -240,12 +252,27 @@ class StreamReader:
     def _identity(self, chunk: Chunk) -> tuple[Identity | None, int, int]:
         identity = Identity.parse(chunk.payload, chunk.payload_offset)
         known = self.identities.get(identity.slot)
-        if known is None:
-            self.identities[identity.slot] = identity
-            return identity, identity.slot, 0
-        if known != identity:
+        given = known or self.references.get(identity.slot)
+        if given is not None and given.digest != identity.digest:
             raise CorruptChunk(f"identity slot {identity.slot} is given two latents", chunk.offset)
-        return None, identity.slot, 0
+        if known is not None:
+            return None, identity.slot, 0
+        self.identities[identity.slot] = identity
+        return identity, identity.slot, 0
+
+    def _reference(self, chunk: Chunk) -> tuple[Identity | IdentityReference | None, int, int]:
+        reference = IdentityReference.parse(chunk.payload, chunk.payload_offset)
+        slot = reference.slot
+        given = self.identities.get(slot) or self.references.get(slot)
+        if given is not None and given.digest != reference.digest:
+            raise CorruptChunk(f"identity slot {slot} is given two latents", chunk.offset)
+        self.references[slot] = reference
+        if slot not in self.identities and self._recall is not None:
+            found = self._recall(reference.digest)
+            if found is not None:
+                self.identities[slot] = replace(found, slot=slot)
+                return self.identities[slot], slot, 0
+        return (reference if given is None else None), slot, 0
 
     def _group(self, chunk: Chunk) -> tuple[FrameGroup, int, int]:
         quantiser = None if self.header is None else self.header.quantiser
@@ -267,7 +294,9 @@ class StreamReader:
             if group.pts[0] <= self._last_pts:
                 raise CorruptChunk("presentation times do not increase from group to group", chunk.payload_offset)
             self._last_pts = int(group.pts[-1])
-        if group.identity not in self.identities:
+        if group.identity not in self.identities and group.identity in self.references:
+            self._not_held[self.references[group.identity].digest] = None
+        elif group.identity not in self.identities:
             if self._strict:
                 raise CorruptChunk(
                     f"a group uses identity slot {group.identity}, not given before", chunk.payload_offset + 10

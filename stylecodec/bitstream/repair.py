@@ -22,7 +22,7 @@ from .chunks import Prologue, pack_chunk
 from .file import StreamFile
 from .groups import FrameGroup
 from .header import StreamHeader
-from .identity import Identity
+from .identity import Identity, IdentityReference
 from .layout import AUDIO_CLOCK, ChunkType
 from .muxing import Row, mux, regroup
 from .reader import Event, StreamReader, StreamReport, UnknownChunk
@@ -38,7 +38,7 @@ class _Survey:
 
     header: StreamHeader
     config: AudioConfig | None
-    identities: dict[int, Identity]
+    identities: dict[int, Identity | IdentityReference]
     origin: int  # frame that becomes frame 0
     first_time: int  # in ticks, what becomes time 0 where there are presentation times
     report: StreamReport
@@ -101,7 +101,7 @@ class Repair:
         like = self._like
         header: StreamHeader | None = None
         config: AudioConfig | None = None
-        identities = {} if like is None else {identity.slot: identity for identity in like.identities}
+        identities: dict[int, Identity | IdentityReference] = {i.slot: i for i in like.identities} if like else {}
         first: FrameGroup | None = None
         used: set[int] = set()
         sounds = False
@@ -113,6 +113,8 @@ class Repair:
                 config = event
             elif isinstance(event, Identity):
                 identities[event.slot] = event
+            elif isinstance(event, IdentityReference):
+                identities.setdefault(event.slot, event)
             elif isinstance(event, FrameGroup):
                 first = first or event
                 used.add(event.identity)

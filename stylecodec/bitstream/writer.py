@@ -13,7 +13,7 @@ from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue, pack_chunk
 from .groups import FrameGroup
 from .header import StreamHeader
-from .identity import Identity
+from .identity import Identity, IdentityReference
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
 from .reader import UnknownChunk
@@ -67,7 +67,19 @@ class StreamWriter:
         self._slots[identity.digest] = self._slot = slot
         return data
 
-    def use_identity(self, identity: Identity) -> None:
+    def reference(self, identity: Identity | IdentityReference, *, mandatory: bool = False) -> bytes:
+        """An IDENTITY_REFERENCE chunk in place of an IDENTITY; the groups that follow use it.
+
+        mandatory: the latent itself will not be sent in this stream (SPEC 5.8).
+        """
+        self._require_open()
+        slot = self._slots.get(identity.digest, len(self._slots))
+        payload = bytes(IdentityReference(identity.digest, slot))
+        data = self._chunk(ChunkType.IDENTITY_REFERENCE, payload, slot=slot, mandatory=mandatory)
+        self._slots[identity.digest] = self._slot = slot
+        return data
+
+    def use_identity(self, identity: Identity | IdentityReference) -> None:
         """Let the groups that follow use an identity written earlier. Costs no bytes."""
         if identity.digest not in self._slots:
             raise RuntimeError("this identity has not been written")
