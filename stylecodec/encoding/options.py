@@ -9,15 +9,91 @@ from dataclasses import dataclass
 from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
 
-PRESETS = ("fast",)
+PRESETS = ("fast", "balanced")
+BACKGROUNDS = ("render", "plate", "blur", "key")
+DELTAS = ("auto", "carry", "name")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """How pose and α are refined (encoding.refine); OptionError for a value outside its range."""
+
+    steps: int = 24  # per frame, of the optimiser
+    side: int = 256  # pixels per side of the renderings compared; half of it in the coarse steps
+    coarse: float = 0.6  # share of the steps at half the side
+    pose_share: float = 0.2  # share of the steps, the first ones, that move the pose alone
+    rate: float = 0.05  # step size, in units of the codes (see encoding.codes)
+    features: float = 0.1  # weight of the face parser's features beside pixels
+    hold: float = 0.02  # weight of the squared distance from the feed-forward codes
+    smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
+    precision: str = "auto"  # of the feature maps, see decoding.render.Renderer
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 10_000:
+            raise OptionError(f"refinement takes 1 to 10000 steps per frame, not {self.steps}")
+        if self.side not in (32, 64, 128, 256):
+            raise OptionError(f"refinement compares at 32, 64, 128 or 256 pixels, not {self.side}")
+        if not (0 <= self.coarse <= 1 and 0 <= self.pose_share <= 1):
+            raise OptionError("shares of the refinement's steps must be 0 to 1")
+        if not (self.rate > 0 and min(self.features, self.hold, self.smoothness) >= 0):
+            raise OptionError("the refinement's rate must be above 0 and its weights 0 or more")
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How a generator is personalised (encoding.personalize); OptionError for a value outside its range."""
+
+    minutes: float = 15.0  # budget, unless `steps` is given
+    steps: int | None = None  # budget in steps of the optimiser
+    frames: int = 600  # of the clip that are tuned on, spread over it: what bounds the memory
+    batch: int = 8  # frames per step
+    side: int = 256  # pixels per side of the last steps, half of it before
+    coarse: float = 0.6  # share of the budget at half the side
+    codes_share: float = 0.15  # share of the budget, the first, that moves codes and identity alone
+    settle_share: float = 0.08  # share of the budget, the last, in which codes fit the quantised generator
+    code_rate: float = 0.05  # step sizes: codes (in units) while they are alone, then a fifth of it
+    identity_rate: float = 0.01  # of the latent, in units of its spread
+    weight_rate: float = 1.5e-3  # of the generator
+    decay: float = 0.0  # per step, of the difference from the untuned generator, times the step size
+    features: float = 0.1  # weight of the face parser's features beside pixels
+    hold_codes: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
+    hold_identity: float = 0.02  # weight of the squared distance of the latent from its pivot, in its spread
+    locality: float = 0.5  # weight of what other people's renderings changed by
+    locality_every: int = 3  # steps between two looks at other people
+    upper: float = 0.5  # weight of what the layers above `side` are asked for
+    upper_every: int = 4  # steps between two looks at them
+    plateau_db: float = 0.05  # gain of PSNR over `plateau_looks` looks below which the step size begins to fall
+    plateau_looks: int = 5
+    look_steps: int = 40  # steps between two looks at the PSNR
+    precision: str = "bfloat16"  # of the feature maps while tuning
+    delta_bytes: int = 1_400_000  # what the delta may take
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.minutes) and self.minutes > 0):
+            raise OptionError(f"personalisation takes more than 0 minutes, not {self.minutes}")
+        if self.steps is not None and not 1 <= self.steps <= 1_000_000:
+            raise OptionError(f"personalisation takes 1 to 1000000 steps, not {self.steps}")
+        if not 8 <= self.frames <= 10_000 or not 1 <= self.batch <= self.frames:
+            raise OptionError("personalisation is tuned on 8 to 10000 frames, in batches of 1 and more")
+        if self.side not in (32, 64, 128, 256):
+            raise OptionError(f"personalisation compares at 32, 64, 128 or 256 pixels, not {self.side}")
+        if not all(0 <= share < 1 for share in (self.codes_share, self.settle_share, self.coarse)):
+            raise OptionError("shares of the personalisation's budget must be 0 to below 1")
+        if self.codes_share + self.settle_share > 0.9:
+            raise OptionError("codes_share and settle_share leave nothing of the budget for the generator")
+        if min(self.code_rate, self.identity_rate, self.weight_rate) <= 0:
+            raise OptionError("the personalisation's step sizes must be above 0")
+        if not 10_000 <= self.delta_bytes <= 16_000_000:
+            raise OptionError(f"a generator delta takes 10,000 to 16,000,000 bytes, not {self.delta_bytes:,}")
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
     """How a clip is encoded; OptionError for a value outside its range."""
 
-    preset: str = "fast"  # "fast": one pass of the feed-forward encoder per frame (2302.07848)
+    preset: str = "fast"  # "fast": one pass of the feed-forward encoder (2302.07848); "balanced": refined after it
     pack: str | os.PathLike[str] = DEFAULT_PACK  # name or folder of the model pack
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     start: float = 0.0  # seconds into the clip
@@ -35,6 +111,14 @@ class EncodeOptions:
     frontal_pitch: float = 12.0
 
     alpha_smoothing: float = 0.0  # seconds, sigma of a Gaussian over the offsets in time; 0: off
+
+    personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
+    identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
+    delta: str = "auto"  # "carry" the generator's difference or "name" it; auto: carry what was made in this call
+    background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
+    checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
+    refine: RefineOptions = RefineOptions()
+    tune: TuneOptions = TuneOptions()
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -60,3 +144,14 @@ class EncodeOptions:
             raise OptionError("the near-frontal angles must be more than 0 degrees")
         if not (math.isfinite(self.alpha_smoothing) and self.alpha_smoothing >= 0):
             raise OptionError(f"alpha_smoothing must be 0 seconds or more, not {self.alpha_smoothing}")
+        if self.personalize and self.identity is not None:
+            raise OptionError("personalize makes an identity, so give it none")
+        if self.background not in BACKGROUNDS:
+            raise OptionError(f"the background must be {', '.join(BACKGROUNDS)}, not {self.background!r}")
+        if self.delta not in DELTAS:
+            raise OptionError(f"delta must be {', '.join(DELTAS)}, not {self.delta!r}")
+
+    @property
+    def refines(self) -> bool:
+        """Whether codes are refined in a second pass: a personalised generator needs it whatever the preset."""
+        return self.preset != "fast" or self.personalize

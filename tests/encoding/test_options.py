@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
 from stylecodec.errors import OptionError
 
 
@@ -26,15 +26,49 @@ def test_the_defaults_are_valid() -> None:
         ("duration", float("inf"), "duration"),
         ("audio_bitrate", 100, "bit rate"),
         ("batch", 0, "batch"),
-        ("landmarks", "mine", "landmarks must be auto, pack, dlib5, dlib68 or a .dat file, not 'mine'"),
+        ("landmarks", "mine", "landmarks must be auto, pack, predictor, dlib5, dlib68 or a .dat file, not 'mine'"),
         ("group_seconds", 0.0, "group"),
         ("identity_average", 0, "identity_average"),
         ("identity_average", 17, "identity_average"),
         ("identity_candidates", 1000, "256"),
         ("frontal_yaw", 0.0, "near-frontal"),
         ("alpha_smoothing", -0.1, "alpha_smoothing"),
+        ("background", "beach", "background must be render, plate, blur, key"),
+        ("delta", "send", "delta must be"),
     ],
 )
 def test_values_out_of_range(name: str, value: object, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         EncodeOptions(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (RefineOptions, "steps", 0),
+        (RefineOptions, "side", 100),
+        (RefineOptions, "coarse", 1.5),
+        (RefineOptions, "rate", 0.0),
+        (RefineOptions, "hold", -1.0),
+        (TuneOptions, "minutes", 0.0),
+        (TuneOptions, "steps", 0),
+        (TuneOptions, "frames", 3),
+        (TuneOptions, "batch", 1000),
+        (TuneOptions, "side", 1024),
+        (TuneOptions, "codes_share", 1.0),
+        (TuneOptions, "settle_share", 0.9),
+        (TuneOptions, "weight_rate", 0.0),
+        (TuneOptions, "delta_bytes", 100),
+    ],
+)
+def test_refinement_and_personalisation_out_of_range(kind: type, name: str, value: object) -> None:
+    with pytest.raises(OptionError):
+        kind(**{name: value})
+
+
+def test_an_identity_is_given_or_made() -> None:
+    with pytest.raises(OptionError, match="give it none"):
+        EncodeOptions(personalize=True, identity="me.stid")
+    assert EncodeOptions(personalize=True).refines
+    assert EncodeOptions(preset="balanced").refines
+    assert not EncodeOptions().refines

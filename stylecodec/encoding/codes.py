@@ -1,0 +1,101 @@
+"""Per-frame codes as an optimiser sees them: yaw, pitch and α in units in which a step of one size suits them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ..bitstream import ALPHA_COUNT
+from ..packs.registry import pick_device
+from ..packs.store import ModelPack
+
+POSE_UNITS = (10.0, 5.0)  # degrees of yaw and of pitch
+SIZE = len(POSE_UNITS) + ALPHA_COUNT  # 34
+BETAS = (0.9, 0.99)
+
+
+class CodeUnits:
+    """Between codes in units [n, 34] and (pose [n, 2] in degrees, α [n, 32]).
+
+    The unit of an α is its spread over the expressions that the pack's encoder was trained on. Paper 2203.14512 weighs
+    the steps of the indices by their sensitivity instead (Eq. 8), which for these units is about the same for all.
+    """
+
+    def __init__(self, pack: ModelPack, device: str | torch.device = "auto") -> None:
+        self.device = pick_device(device)
+        scale = torch.ones(ALPHA_COUNT)
+        if pack.has("feedforward"):
+            scale = pack.feedforward(self.device).alpha_scale.detach().float().cpu()
+        self.scale = torch.cat([torch.tensor(POSE_UNITS), scale.clamp_min(1e-4)]).to(self.device)
+        card = pack.card.pose
+        self._low = torch.tensor([card.yaw[0], card.pitch[0]], device=self.device) / self.scale[:2]
+        self._high = torch.tensor([card.yaw[1], card.pitch[1]], device=self.device) / self.scale[:2]
+
+    def units(self, pose: Tensor, alpha: Tensor) -> Tensor:
+        """[n, 2] degrees and [n, 32] -> [n, 34]."""
+        return torch.cat([pose, alpha], dim=1).to(self.device, torch.float32) / self.scale
+
+    def split(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, 34] -> pose [n, 2] in degrees within the pack's reach, α [n, 32]; differentiable."""
+        pose = codes[:, :2].clamp(self._low, self._high) * self.scale[:2]
+        return pose, codes[:, 2:] * self.scale[2:]
+
+    def bound_(self, codes: Tensor) -> Tensor:
+        """Keep the angles of codes [n, 34] within the pack's reach, in place."""
+        codes[:, :2] = codes[:, :2].clamp(self._low, self._high)
+        return codes
+
+
+class RowAdam:
+    """Adam over a table whose rows are drawn in batches: a row that is not drawn does not move, nor does its momentum.
+
+    values [N, D]; `state` is what a checkpoint keeps.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values.detach().clone()
+        self.first, self.second = torch.zeros_like(self.values), torch.zeros_like(self.values)
+        self.count = torch.zeros(len(values), dtype=torch.int64, device=values.device)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The values of rows [n] as a leaf [n, D] that collects their gradient."""
+        return self.values[rows].requires_grad_(True)
+
+    @torch.no_grad()
+    def step(self, rows: Tensor, gradient: Tensor, rate: float | Tensor) -> None:
+        """Move rows [n] (all different) against their gradient [n, D]; `rate` may be per column [D]."""
+        self.count[rows] += 1
+        count = self.count[rows][:, None].float()
+        first = torch.lerp(gradient, self.first[rows], BETAS[0])
+        second = torch.lerp(gradient.square(), self.second[rows], BETAS[1])
+        self.first[rows], self.second[rows] = first, second
+        unbiased = (second / (1 - BETAS[1] ** count)).sqrt().add_(1e-12)
+        self.values[rows] -= rate * (first / (1 - BETAS[0] ** count)) / unbiased
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors to be saved."""
+        return {"values": self.values, "first": self.first, "second": self.second, "count": self.count}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state`."""
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` numbers of 0..count-1, evenly spread, first and last among them."""
+    if count <= wanted:
+        return list(range(count))
+    return sorted({round(k * (count - 1) / max(wanted - 1, 1)) for k in range(wanted)})
+
+
+def shuffled(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:
+    """Batches of `size` different rows of `count`, for ever: every row once before any comes again."""
+    while True:
+        order = torch.randperm(count, generator=generator)
+        for start in range(0, count, size):
+            batch = order[start : start + size]
+            if len(batch) == min(size, count):
+                yield batch

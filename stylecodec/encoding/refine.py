@@ -1,0 +1,122 @@
+"""Refinement of pose and α by rendering and comparing: Eq. 2 and Eq. 3 of 2203.14512 in spirit, many frames at once.
+
+    codes of the feed-forward encoder ─► first steps: pose alone, where nothing but the head moves        (Eq. 2)
+                                         then pose and α, eyes and mouth weighed most                     (Eq. 3)
+                                         coarse first, then at the full size ─► codes, less far from the crop
+
+The paper takes one frame after the other and begins each where the last one ended (Eq. 7). Here the frames of a batch
+move together; what carries over is by how much the feed-forward codes were wrong, which is much the same from one frame
+of a person to the next. How far the corrections may differ between neighbours is held as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..decoding.latents import Anchor, LatentDecoder
+from ..decoding.regions import Regions
+from ..decoding.render import pick_dtype
+from ..packs.store import ModelPack
+from .codes import CodeUnits, RowAdam
+from .feedforward import Crop, FrameCodes, to_input
+from .options import EncodeOptions, RefineOptions
+from .resemblance import LossWeights, Resemblance
+
+WARM = 0.5  # how fast the correction that the next batch begins with follows the last batch's
+
+
+class Scene:
+    """Codes to pictures, with gradients, of one pack on one device."""
+
+    def __init__(self, pack: ModelPack, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self.device, self.dtype = device, dtype
+        self.latents = LatentDecoder(pack, device)
+        self.generator = self.latents.generator
+        self.noise = any(bool(p.any()) for name, p in self.generator.named_parameters() if "noise_strength" in name)
+        self.units = CodeUnits(pack, device)
+
+    def anchor(self, latent: Tensor) -> Anchor:
+        """An identity latent [18, 512], or one per frame [N, 18, 512], ready to be posed."""
+        return self.latents.anchor(latent if latent.dim() == 3 else latent[None])
+
+    def render(self, anchor: Anchor, codes: Tensor, side: int) -> Tensor:
+        """Codes [N, 34] in units -> float32 [N, 3, side, side], not clamped."""
+        pose, alpha = self.units.split(codes)
+        styles = self.latents.styles(anchor, pose, alpha)
+        return self.generator.synthesis(styles, noise=self.noise, stop_at=side, dtype=self.dtype).float()
+
+
+def at_side(pictures: Tensor, side: int) -> Tensor:
+    """Pictures or weights [N, C, S, S] averaged down to `side`, a power of two that divides S."""
+    return pictures if pictures.shape[-1] == side else F.avg_pool2d(pictures, pictures.shape[-1] // side)
+
+
+class Refiner:
+    """Refines the codes of successive batches of one clip and one identity.
+
+    pack: with the generator that the receiver will use. latent: float [18, 512], as it is sent.
+    """
+
+    def __init__(
+        self, pack: ModelPack, device: torch.device, latent: np.ndarray, options: EncodeOptions
+    ) -> None:
+        self.settings: RefineOptions = options.refine
+        self.device = device
+        self.scene = Scene(pack, device, pick_dtype(self.settings.precision, device))
+        self.regions = Regions(pack, device)
+        self.resemblance = Resemblance(pack, device, LossWeights(features=self.settings.features))
+        with torch.no_grad():
+            self.anchor = self.scene.anchor(torch.from_numpy(np.array(latent, np.float32)).to(device))
+        self.offset: Tensor | None = None  # [34] by how much the last codes were corrected
+
+    def __call__(self, crops: Sequence[Crop], codes: FrameCodes) -> FrameCodes:
+        """Refine the codes of frames that follow each other; FrameCodes with the refined pose and α."""
+        start = self.scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        with torch.enable_grad():
+            refined = self.refined(to_input(crops, self.device), start)
+        pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(refined))
+        return FrameCodes(codes.w_id, pose, alpha)
+
+    def refined(self, pictures: Tensor, start: Tensor) -> Tensor:
+        """Pictures [n, 3, 256, 256] and codes in units [n, 34] -> codes [n, 34], within the pack's reach."""
+        settings = self.settings
+        begin = start if self.offset is None else start + self.offset
+        table = RowAdam(self.scene.units.bound_(begin.clone()))
+        rows = torch.arange(len(start), device=self.device)
+        weight, still = self.regions.weights(pictures), self.regions.weights(pictures, still=True)
+        pose_steps = round(settings.pose_share * settings.steps)
+        for step in range(settings.steps):
+            fraction = step / settings.steps
+            side = settings.side if fraction >= settings.coarse else max(settings.side // 2, 32)
+            turning = step < pose_steps
+            codes = table.take(rows)
+            output = self.scene.render(self.anchor, codes, side)
+            loss = self.resemblance(output, at_side(pictures, side), at_side(still if turning else weight, side))
+            loss = loss + self._hold(codes, start)
+            (gradient,) = torch.autograd.grad(loss, codes)
+            if turning:
+                gradient[:, 2:] = 0
+            table.step(rows, gradient * len(rows), settings.rate * falling(fraction))
+            self.scene.units.bound_(table.values)
+        wrong = (table.values - start).mean(0)
+        self.offset = wrong if self.offset is None else torch.lerp(self.offset, wrong, WARM)
+        return table.values
+
+    def _hold(self, codes: Tensor, start: Tensor) -> Tensor:
+        """What corrections of the codes cost: their size, and how much they differ between neighbours in time."""
+        wrong = codes - start
+        held = self.settings.hold * wrong.square().mean()
+        if self.settings.smoothness and len(codes) > 1:
+            held = held + self.settings.smoothness * wrong.diff(dim=0).square().mean()
+        return held
+
+
+def falling(fraction: float) -> float:
+    """Factor of the step size: 1 at the beginning, a tenth at the end, half a cosine between."""
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))

@@ -1,0 +1,79 @@
+"""How far a rendering is from a picture: the loss of refinement and of personalisation.
+
+    weighted L1 of pixels + L1 of their gradients at several scales + squared error + features of the pack's face parser
+
+The weights are those of regions.py, brought to a mean of 1, so that a loss means the same whatever fills the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..decoding.regions import SIDE as PARSER_SIDE
+from ..nets.perceptual import FeatureDistance
+from ..packs.store import ModelPack
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each term counts."""
+
+    gradients: float = 0.5
+    squares: float = 1.0
+    features: float = 0.1
+
+
+class Resemblance:
+    """The loss of a batch of renderings, and PSNR within weights."""
+
+    def __init__(self, pack: ModelPack, device: torch.device, weights: LossWeights) -> None:
+        self.weights = weights
+        self.features: FeatureDistance | None = None
+        if weights.features > 0 and pack.has("parser"):
+            self.features = FeatureDistance(pack.parser(device)).to(device)
+
+    def __call__(self, output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """[N, 3, S, S] in [-1, 1] against [N, 3, S, S], weights [N, 1, S, S] -> the mean over the batch."""
+        weight = weight / weight.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
+        total = pixel_loss(output, target, weight, self.weights.gradients)
+        if self.weights.squares:
+            total = total + self.weights.squares * ((output - target).square() * weight).mean()
+        if self.features is not None:
+            total = total + self.weights.features * self._apart(output, target)
+        return total
+
+    def _apart(self, output: Tensor, target: Tensor) -> Tensor:
+        assert self.features is not None
+        size = output.shape[-1]
+        if size > PARSER_SIDE:
+            output, target = (F.avg_pool2d(x, size // PARSER_SIDE) for x in (output, target))
+        with torch.no_grad():
+            wanted = self.features.features(target)
+        found = self.features.features(output.clamp(-1, 1))
+        pairs = zip(found, wanted, strict=True)
+        return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
+
+
+def pixel_loss(output: Tensor, target: Tensor, weight: Tensor, gradients: float, scales: int = 3) -> Tensor:
+    """Weighted L1 of pixels, and `gradients` times that of differences between neighbours at `scales` octaves."""
+    error = output - target
+    total = (error.abs() * weight).mean()
+    for octave in range(scales if gradients else 0):
+        if octave:
+            error, weight = F.avg_pool2d(error, 2), F.avg_pool2d(weight, 2)
+        across = (error.diff(dim=-1).abs() * weight[..., 1:]).mean()
+        down = (error.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
+        total = total + gradients * (across + down)
+    return total
+
+
+@torch.no_grad()
+def weighted_psnr(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """PSNR in dB [N] of pictures in [-1, 1] (output clamped) where the weights [N, 1, S, S] are."""
+    error = ((output.clamp(-1, 1) - target) / 2).square().mean(dim=1, keepdim=True)
+    mean = (error * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp_min(1e-6)
+    return -10 * torch.log10(mean.clamp_min(1e-10))
