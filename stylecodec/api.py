@@ -21,7 +21,6 @@ from .files import PathLike, check_output, reading, whole_file
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch.nn import Module
 
     from .decoding.decoder import Decoder, PackChoice, PoseMode
     from .decoding.render import Precision
@@ -297,7 +296,7 @@ def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
     choice = options.landmarks
     if choice == "auto":
         choice = "pack" if pack.has("landmarks") else "predictor" if pack.has("predictor") else "dlib5"
-    net: Module | None = None
+    net: Any = None
     if choice in ("pack", "predictor"):
         net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
     return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)

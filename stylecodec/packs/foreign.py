@@ -178,6 +178,12 @@ def _encoded(machine: Machine, arguments: tuple[Any, ...]) -> bytes | memoryview
     return memoryview(data) if len(data) > 64 else bytes(data)
 
 
+def _empty(machine: Machine, arguments: tuple[Any, ...]) -> bytes:
+    if arguments:
+        raise ImportRefused("the file spells bytes in an unknown way")
+    return b""
+
+
 def _reconstructed(machine: Machine, arguments: tuple[Any, ...]) -> Record:
     """copyreg's way to begin an object, and numpy's way to begin an array."""
     if not arguments or not isinstance(arguments[0], Name):
@@ -218,9 +224,9 @@ def array_of(record: Any) -> NDArray[Any]:
 
 def _from_buffer(machine: Machine, arguments: tuple[Any, ...]) -> Record:
     """numpy's way to pickle an array in protocol 5."""
-    if len(arguments) != 4:
-        raise ImportRefused("the file has an array without content")
-    data, dtype, shape, order = arguments
+    if len(arguments) not in (4, 5) or arguments[3] not in ("C", "F"):
+        raise ImportRefused("the file has an array in an unknown order")
+    data, dtype, shape, order = arguments[:4]
     return Record(NDARRAY, state=(1, shape, dtype, order == "F", data))
 
 
@@ -254,6 +260,7 @@ CALLS: dict[Name, Call] = {
         _sequence,
     ),
     **dict.fromkeys(_names("_codecs.encode"), _encoded),
+    **dict.fromkeys(_names("builtins.bytes", "__builtin__.bytes"), _empty),
     **dict.fromkeys(
         _names(
             "copyreg._reconstructor",

@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import ImportRefused
 from .foreign import SAFE_NAMES, Name, Record
 
-MAX_STEPS = 5_000_000  # opcodes; the largest published file needs some 100,000
+MAX_STEPS = 1_000_000  # opcodes; the largest published file needs some 100,000
 MAX_LINE = 4096  # bytes of an argument in text
 MAX_WHOLE = 128  # bytes of a whole number; storage keys and torch's magic number have 10 at most
 LONG_BYTES = 4096  # from here on bytes stay where they are in the file
@@ -218,7 +218,10 @@ def _text(form: str) -> Callable[[Machine], None]:
         view = m.take(m.number(form))
         if len(view) >= LONG_BYTES:
             m.budget.spend(4 * len(view))
-        m.push(str(view, "utf-8", "surrogatepass"))
+        try:
+            m.push(str(view, "utf-8"))
+        except UnicodeDecodeError:
+            raise ImportRefused("the pickle has a text that is not UTF-8") from None
 
     return step
 

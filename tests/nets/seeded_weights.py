@@ -47,14 +47,20 @@ def standard(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     digest = hashlib.sha256(f"{seed}|{name}|{'x'.join(map(str, shape))}".encode()).digest()
     key = np.frombuffer(digest[:16], "<u8").astype(np.uint64)
     words = np.random.Philox(key=key).random_raw(math.prod(shape))
-    total = words.view(np.uint16).reshape(-1, 4).sum(axis=1, dtype=np.int32) - 131070
+    parts = words.view(np.uint16).reshape(-1, 4)
+    total = np.full(len(parts), -131070, np.int32)
+    for column in range(4):  # much faster than a sum over so short an axis
+        total += parts[:, column]
     out: np.ndarray = total.reshape(shape) * (math.sqrt(3.0) / 65536)
     return out
 
 
 def draw(name: str, shape: Iterable[int], seed: int = 1) -> torch.Tensor:
-    """One float32 tensor."""
+    """One float32 tensor; resampling filters are what they are, not drawn."""
     shape = tuple(shape)
+    if name.endswith((".kernel", "resample_filter")):
+        taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / (16 if name.endswith("kernel") else 64)
+        return torch.from_numpy(taps.astype(np.float32))
     default: tuple[float, float | str] = (1.0, 0.1) if len(shape) == 1 else (0.0, "fan")
     mean, deviation = next((rule[1:] for rule in _RULES if re.search(rule[0], name)), default)
     if isinstance(deviation, str):
