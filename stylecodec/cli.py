@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from . import __version__, api
 from .bitstream import cli as bitstream_cli
+from .bitstream import live_cli
 from .encoding.options import LANDMARKS, PRESETS, EncodeOptions
 from .errors import OptionError, StylecodecError
 from .progress import ProgressDisplay
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="as JSON")
     verify.set_defaults(run=_verify)
     bitstream_cli.register(commands)
+    live_cli.register(commands)
     commands.add_parser("models", help="import published networks, verify packs (see models --help)", add_help=False)
     commands.add_parser("train", help="train the networks of a model pack (see train --help)", add_help=False)
     return top

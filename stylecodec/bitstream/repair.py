@@ -19,7 +19,7 @@ from ..errors import BadMagic, FormatError, Truncated
 from . import layout, sound
 from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue, pack_chunk
-from .file import StreamFile
+from .file import Recall, StreamFile
 from .groups import FrameGroup
 from .header import StreamHeader
 from .identity import Identity, IdentityReference
@@ -52,15 +52,16 @@ class Repair:
         print(repair.frames, repair.held, repair.lost)
 
     like: a whole stream of the same maker, whose header, identities and audio configuration stand in for lost ones.
+    recall: asked for identities that the source only refers to; without an answer the result refers to them as well.
     The source is read a few times over; memory does not grow with it.
     Raises FormatError or Truncated where nothing can be saved, and what StreamReader raises in tolerant mode.
     """
 
-    def __init__(self, source: BinaryIO, like: StreamFile | None = None) -> None:
+    def __init__(self, source: BinaryIO, like: StreamFile | None = None, recall: Recall | None = None) -> None:
         self.frames = 0  # written
         self.held = 0  # of these, repetitions that fill a gap
         self.lost: list[str] = []  # what could not be saved, one plain sentence each
-        self._source, self._like = source, like
+        self._source, self._like, self._recall = source, like, recall
         self._size = source.seek(0, os.SEEK_END)
         self._prefix = b""
         self._survey = self._look()
@@ -105,7 +106,7 @@ class Repair:
         first: FrameGroup | None = None
         used: set[int] = set()
         sounds = False
-        reader = StreamReader(strict=False)
+        reader = StreamReader(strict=False, recall=self._recall)
         for event in self._events(reader):
             if isinstance(event, StreamHeader):
                 header = event
