@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from . import __version__, api
 from .bitstream import cli as bitstream_cli
 from .bitstream import live_cli
-from .encoding.options import LANDMARKS, PRESETS, EncodeOptions
+from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions
 from .errors import OptionError, StylecodecError
 from .progress import ProgressDisplay
 
@@ -42,6 +42,8 @@ STYLECODEC_PACKS names folders to search for model packs; STYLECODEC_DEBUG=1 sho
 ENCODE_EXAMPLES = """examples:
   stylecodec encode talk.mp4 talk.stc
   stylecodec encode talk.mp4 talk.stc --start 10 --duration 30 --audio-bitrate 16000
+  stylecodec encode talk.mp4 small.stc --quality 44
+  stylecodec encode talk.mp4 exact.stc --profile raw
   stylecodec encode talk.mp4 talk.stc --pack ./my-pack --device cuda --json"""
 
 DECODE_EXAMPLES = """examples:
@@ -191,6 +193,19 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="smooth the expression over time, Gaussian of S seconds (default: %(default)s, off)",
     )
+    parser.add_argument(
+        "--profile",
+        default=usual.profile,
+        metavar="HOW",
+        help=f"{' or '.join(PROFILES)}: raw packets take 70 bytes per frame (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=float,
+        default=usual.quality,
+        metavar="DB",
+        help="of the compact profile, 30 to 70: PSNR against the pictures of raw packets (default: %(default)s)",
+    )
     _common(parser)
     parser.set_defaults(run=_encode)
 
@@ -230,7 +245,8 @@ def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
-    values = {name: getattr(arguments, name) for name in (*names, "identity_average", "alpha_smoothing")}
+    more = ("identity_average", "alpha_smoothing", "profile", "quality")
+    values = {name: getattr(arguments, name) for name in (*names, *more)}
     options = EncodeOptions(**values)
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)

@@ -76,8 +76,8 @@ def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Pa
 def test_the_stream_holds_motion_roll_and_sound(stc: Path) -> None:
     with StreamFile.open(stc) as stream:
         packets = stream.packets(0, 20)
-        assert packets[10, 2] == 5.0  # half a degree per frame
-        assert np.array_equal(packets[4], packets[2])
+        assert packets[10, 2] == pytest.approx(5.0, abs=0.5)  # half a degree per frame
+        assert packets[19, 2] > packets[10, 2] + 3
         assert stream.header.crop is not None
         assert stream.header.crop.side == pytest.approx(0.9 * 96)
         config = stream.audio_config
@@ -123,14 +123,14 @@ def test_probe(stc: Path, tiny_pack: ModelPack) -> None:
     assert facts["frames"] == 20
     assert facts["fps"] == 25.0
     assert facts["duration_seconds"] == 0.8
-    assert facts["profile"] == "raw"
+    assert facts["profile"] == "compact"
     assert facts["pack"] == {"name": "tiny-1024", "digest": tiny_pack.digest.hex()}
     parts = dict(facts["bytes"])
     assert set(parts) >= {"total", "header", "identity", "packets", "audio", "index", "personalization"}
     assert parts["total"] == stc.stat().st_size
     assert sum(count for part, count in parts.items() if part != "total") == parts["total"]
-    assert parts["identity"] >= 18_432
-    assert parts["packets"] >= 20 * 70
+    assert parts["identity"] < 18_432
+    assert parts["packets"] < 20 * 70
     assert set(facts["kbps"]) == {"total", "packets", "audio"}
     assert facts["kbps"]["total"] == pytest.approx(parts["total"] * 8 / 0.8 / 1000, abs=1e-3)
     assert facts["complete"]
@@ -169,7 +169,7 @@ def test_puppet_from_a_picture(stc: Path, tmp_path: Path, suffix: str) -> None:
 
 def test_puppet_needs_one_pack(stc: Path, other_pack: ModelPack, tmp_path: Path) -> None:
     (tmp_path / "other.stc").write_bytes(streams.stream(other_pack))
-    with pytest.raises(PackMismatch, match="the source was made with"):
+    with pytest.raises(PackMismatch, match="was made with pack"):
         stylecodec.puppet(tmp_path / "other.stc", stc, tmp_path / "puppet.stc")
     assert names(tmp_path) == ["other.stc"]
 

@@ -51,8 +51,8 @@ def test_card_tells_how_it_was_made_and_how_good_it_is(pack: ModelPack) -> None:
 def test_bytes_of_a_second(stream: Path) -> None:
     with StreamFile.open(stream) as file:
         account = file.byte_account()
-        assert account["identity"] == 18_432 + 50
-        assert account["packets"] == 25 * 70 + 28
+        assert account["identity"] < 6_000
+        assert account["packets"] < 25 * 14
         assert account["audio"] > 1000
         assert sum(v for k, v in account.items() if k != "total") == account["total"] == stream.stat().st_size
 

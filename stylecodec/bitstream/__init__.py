@@ -26,7 +26,7 @@ from .layout import (
 from .modelling import compact_header, plain_quantiser
 from .muxing import TimedGroup, mux
 from .predict import Term
-from .quantise import Quantiser
+from .quantise import Quantiser, nearest_code
 from .reader import Event, StreamReader, StreamReport, UnknownChunk
 from .writer import StreamWriter, group_frames
 
@@ -67,6 +67,7 @@ __all__ = [
     "compact_header",
     "group_frames",
     "mux",
+    "nearest_code",
     "opus_samples",
     "plain_quantiser",
 ]

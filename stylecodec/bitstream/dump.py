@@ -222,7 +222,8 @@ def _fields(payload: Payload) -> Fields:
             return _header_fields(payload)
         case Identity():
             latent = payload.latent.astype(np.float64).tolist()
-            return {"slot": payload.slot, "digest": payload.digest.hex(), "latent": latent}
+            step = {} if payload.step_code is None else {"step_code": payload.step_code}
+            return {"slot": payload.slot, "digest": payload.digest.hex()} | step | {"latent": latent}
         case IdentityReference():
             return {"slot": payload.slot, "digest": payload.digest.hex()}
         case FrameGroup():
@@ -278,7 +279,7 @@ def _quantiser(fields: Fields) -> Quantiser:
 
 
 def _identity(fields: Fields, _: StreamHeader | None) -> Identity:
-    return Identity(np.array(fields["latent"], np.float64), int(fields["slot"]))
+    return Identity(np.array(fields["latent"], np.float64), int(fields["slot"]), fields.get("step_code"))
 
 
 def _reference(fields: Fields, _: StreamHeader | None) -> IdentityReference:

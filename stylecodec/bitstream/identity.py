@@ -9,9 +9,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ChecksumMismatch, CorruptChunk, LimitExceeded
+from ..errors import ChecksumMismatch, CorruptChunk, LimitExceeded, Truncated, UnsupportedVersion
 from . import layout
 from .checks import check_finite, exact_length, finite_fp16, located
+from .compact import decode_latent, encode_latent
+from .layout import IdentityForm
+from .quantise import step_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +22,21 @@ class Identity:
     """One identity latent in W+ (SPEC 5.2; paper section 3.3).
 
     latent: float16 [18, 512], finite. slot: the number by which groups refer to it; a StreamWriter
-    chooses it, so a caller leaves it alone.
+    chooses it, so a caller leaves it alone. step_code: None for the raw form; in the compact form the latent is
+    rounded to multiples of the step that it names (quantise.step_of), and then to fp16.
     """
 
     latent: npt.NDArray[np.float16]
     slot: int = 0
+    step_code: int | None = None
 
     def __post_init__(self) -> None:
         shape = (layout.IDENTITY_ROWS, layout.IDENTITY_DIM)
         latent = finite_fp16(self.latent, shape, "identity")
+        if self.step_code is not None:
+            if not 0 <= self.step_code <= 255:
+                raise LimitExceeded("the code of an identity's step is outside 0..255")
+            latent = finite_fp16(_values(self._levels(latent), self.step_code), shape, "identity")
         if latent.flags.writeable:  # the digest must stay true whatever the caller does to his array
             latent = latent.copy()
             latent.flags.writeable = False
@@ -41,29 +50,59 @@ class Identity:
         return hashlib.sha256(self.latent.tobytes()).digest()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identity) and bytes(self) == bytes(other)
+        return isinstance(other, Identity) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.slot, self.digest))
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[int, int | None, bytes]:
+        return self.slot, self.step_code, self.digest
 
     def __bytes__(self) -> bytes:
-        head = layout.IDENTITY_HEAD.build({"slot": self.slot, "reserved": 0, "digest": self.digest})
-        return bytes(head) + self.latent.tobytes()
+        form = IdentityForm.RAW if self.step_code is None else IdentityForm.COMPACT
+        head = bytes(layout.IDENTITY_HEAD.build({"slot": self.slot, "form": int(form), "digest": self.digest}))
+        if self.step_code is None:
+            return head + self.latent.tobytes()
+        return head + bytes([self.step_code]) + encode_latent(self._levels(self.latent))
+
+    def _levels(self, latent: npt.NDArray[np.float16]) -> npt.NDArray[np.int32]:
+        """The nearest multiples of the step, int32 [18, 512]."""
+        assert self.step_code is not None
+        levels = np.rint(latent.astype(np.float64) / step_of(self.step_code))
+        if (np.abs(levels) > layout.MAX_IDENTITY_LEVEL).any():
+            raise LimitExceeded(f"a level of an identity is outside -{layout.MAX_IDENTITY_LEVEL}..")
+        return levels.astype(np.int32)
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Identity:
-        exact_length(data, layout.IDENTITY_PAYLOAD_BYTES, "identity", offset)
-        fields = layout.IDENTITY_HEAD.parse(data)
-        if fields.reserved:
-            raise CorruptChunk("the reserved byte of an identity is not zero", offset + 1)
         start = layout.IDENTITY_HEAD_BYTES
-        latent = np.frombuffer(data, layout.FP16, offset=start)
-        check_finite(latent, "identity", offset + start)
+        if len(data) < start:
+            raise Truncated(f"an identity has at least {start} bytes, not {len(data)}", offset + len(data))
+        fields = layout.IDENTITY_HEAD.parse(data)
         shape = (layout.IDENTITY_ROWS, layout.IDENTITY_DIM)
-        identity = located(offset, cls, latent.reshape(shape), fields.slot)
+        step_code = None
+        if fields.form == IdentityForm.RAW:
+            exact_length(data, layout.IDENTITY_PAYLOAD_BYTES, "identity", offset)
+            latent = np.frombuffer(data, layout.FP16, offset=start).reshape(shape)
+            check_finite(latent.reshape(-1), "identity", offset + start)
+        elif fields.form == IdentityForm.COMPACT:
+            if len(data) == start:
+                raise Truncated("an identity ends before its step", offset + start)
+            step_code = data[start]
+            latent = _values(decode_latent(data[start + 1 :], offset + start + 1), step_code)
+        else:
+            raise UnsupportedVersion(f"form {fields.form} of an identity is not known to this reader", offset + 1)
+        identity = located(offset, cls, latent, fields.slot, step_code)
         if identity.digest != fields.digest:
             raise ChecksumMismatch("the digest of an identity does not fit its latent", offset + 2)
         return identity
+
+
+def _values(levels: npt.NDArray[np.int32], step_code: int) -> npt.NDArray[np.float16]:
+    """Levels times step, rounded to fp16: to nearest, ties to even; infinite where fp16 does not reach."""
+    with np.errstate(over="ignore"):
+        return (levels * step_of(step_code)).astype(layout.FP16)
 
 
 @dataclass(frozen=True)
@@ -83,12 +122,12 @@ class IdentityReference:
             raise LimitExceeded(f"identity slot {self.slot} is outside 0..{layout.MAX_IDENTITIES - 1}")
 
     def __bytes__(self) -> bytes:
-        return bytes(layout.IDENTITY_HEAD.build({"slot": self.slot, "reserved": 0, "digest": self.digest}))
+        return bytes(layout.IDENTITY_HEAD.build({"slot": self.slot, "form": 0, "digest": self.digest}))
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> IdentityReference:
         exact_length(data, layout.IDENTITY_HEAD_BYTES, "identity reference", offset)
         fields = layout.IDENTITY_HEAD.parse(data)
-        if fields.reserved:
+        if fields.form:
             raise CorruptChunk("the reserved byte of an identity reference is not zero", offset + 1)
         return located(offset, cls, fields.digest, fields.slot)

@@ -78,6 +78,11 @@ class GroupFlag(IntFlag):
     LEVELS = 0x02  # the packets are entropy-coded levels: profile compact
 
 
+class IdentityForm(IntEnum):
+    RAW = 0  # 18,432 bytes of fp16
+    COMPACT = 1  # a step and entropy-coded levels
+
+
 class AudioCodec(IntEnum):
     OPUS = 1
 
@@ -88,6 +93,7 @@ MAX_GROUP_FRAMES = 1024
 MAX_FRAMES = 1 << 40
 MAX_IDENTITIES = 256  # slots 0..255
 MAX_LEVEL = 32_767  # of the compact profile, either side of 0
+MAX_IDENTITY_LEVEL = 1023  # of the compact form of an identity: fp16 tells so many apart
 MAX_VALUE = 65_504  # level times step: what fp16 holds
 MAX_TERMS = 140  # of the predictor
 MAX_RATE = 1000  # frames per second
@@ -157,7 +163,7 @@ SPREAD_BYTES = (PARAMS_PER_FRAME + 1) // 2
 TERM = np.dtype([("target", "u1"), ("source", "u1"), ("weight", "i1")])
 MAX_QUANTISER_BYTES = PARAMS_PER_FRAME * (1 + 3) + SPREAD_BYTES + 1 + MAX_TERMS * TERM.itemsize
 
-IDENTITY_HEAD = Struct("slot" / Int8ul, "reserved" / Int8ul, "digest" / Bytes(DIGEST_BYTES))
+IDENTITY_HEAD = Struct("slot" / Int8ul, "form" / Int8ul, "digest" / Bytes(DIGEST_BYTES))
 IDENTITY_HEAD_BYTES: int = IDENTITY_HEAD.sizeof()  # 34
 IDENTITY_PAYLOAD_BYTES = IDENTITY_HEAD_BYTES + IDENTITY_BYTES  # 18,466
 
@@ -167,9 +173,7 @@ FIRST_TIME = Int64ul
 FIRST_TIME_BYTES = 8
 STEP = np.dtype("<u4")
 
-AUDIO_CONFIG = Struct(
-    "codec" / Int8ul, "channels" / Int8ul, "pre_skip" / Int16ul, "sample_rate" / Int32ul
-)
+AUDIO_CONFIG = Struct("codec" / Int8ul, "channels" / Int8ul, "pre_skip" / Int16ul, "sample_rate" / Int32ul)
 AUDIO_CONFIG_BYTES: int = AUDIO_CONFIG.sizeof()  # 8
 
 AUDIO_HEAD = Struct("pts" / Int64sl, "count" / Int16ul)

@@ -42,19 +42,19 @@ def check_terms(terms: Sequence[Term]) -> None:
 
 
 class Predictor:
-    """Predicts one frame after the other, parameter by parameter.
+    """Predicts one row of levels after the other: frames of parameters, or rows of an identity.
 
-    The caller asks `predict(k)` for k = 0..34 in turn and tells each level by `learn(k, level)`; `next_frame` ends
-    a frame. Used alike by the coder and the decoder.
+    The caller asks `predict(k)` for each place of a row in turn and tells the level by `learn(k, level)`; `next_row`
+    ends a row. Used alike by the coder and the decoder. rest: the levels before the first row.
     """
 
     def __init__(self, rest: Sequence[int], terms: Sequence[Term]) -> None:
         self._rest = list(rest)
         self._last = list(rest)
-        self._change = [0] * layout.PARAMS_PER_FRAME  # in this frame
-        self._before = [0] * layout.PARAMS_PER_FRAME  # in the frame before; 0 in the first two frames
+        self._change = [0] * len(rest)  # in this row
+        self._before = [0] * len(rest)  # in the row before; 0 in the first two rows
         self._first = True
-        self._terms: list[list[tuple[int, int]]] = [[] for _ in range(layout.PARAMS_PER_FRAME)]
+        self._terms: list[list[tuple[int, int]]] = [[] for _ in rest]
         for term in terms:
             self._terms[term.target].append((term.source, term.weight))
 
@@ -76,14 +76,14 @@ class Predictor:
         return level, (total & UNIT - 1) - UNIT // 2
 
     def learn(self, k: int, level: int) -> None:
-        """The level of parameter k turned out to be this."""
+        """The level at place k turned out to be this."""
         self._change[k] = level - self._last[k]
         self._last[k] = level
 
-    def next_frame(self) -> list[int]:
-        """End the frame; its levels."""
+    def next_row(self) -> list[int]:
+        """End the row; its levels."""
         self._before, self._change = self._change, self._before
         if self._first:
-            self._before = [0] * layout.PARAMS_PER_FRAME
+            self._before = [0] * len(self._rest)
             self._first = False
         return list(self._last)

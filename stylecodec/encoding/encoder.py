@@ -10,7 +10,7 @@ frame (about 7 MB per hour at 25 frames per second): the identity is known only 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 
@@ -36,12 +36,15 @@ from ..errors import FaceNotFound, MediaError
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
+from .compaction import compact_clip
 from .feedforward import Crop, FrameCodes, analyse, smooth
 from .options import EncodeOptions
 from .select_id import CandidatePool, IdentityChoice, select
 
 CPU_BATCH = 8
 CUDA_BATCH = 32
+RAW_GROUP_SECONDS = 1.0
+COMPACT_GROUP_SECONDS = 2.0  # the framing of a group weighs as much as some of its frames
 # Frame times that stray from the constant rate by more than this share of a frame are written one by one.
 RATE_TOLERANCE = 0.75
 
@@ -59,7 +62,7 @@ class AlignedFrame:
 class EncodedClip:
     """A clip as numbers."""
 
-    packets: NDArray[np.float16]  # [n, 35] yaw, pitch, roll in degrees, alpha 0..31
+    packets: NDArray[np.float16] | NDArray[np.float32]  # [n, 35] yaw, pitch, roll in degrees, alpha 0..31
     seconds: NDArray[np.float64]  # [n] from the first frame
     held: int  # frames without a face, which repeat their neighbour
     choice: IdentityChoice
@@ -151,23 +154,35 @@ def stream_bytes(
     """The clip as a stream, portion by portion; frame times are written when they do not follow `rate`."""
     numbers = np.arange(len(clip.seconds))
     variable = bool(np.abs(clip.seconds - numbers / float(rate)).max() > RATE_TOLERANCE / float(rate))
+    step = group_frames(rate, options)
+    identity, quantiser = clip.identity, None
+    if options.profile == "compact":
+        device = pick_device(options.device)
+        made = compact_clip(clip.packets, identity, pack, device, options.quality, step)
+        clip, identity, quantiser = replace(clip, packets=made.packets), made.identity, made.quantiser
     header = StreamHeader(
         rate=rate,
         width=pack.card.resolution,
         height=pack.card.resolution,
-        profile=Profile.RAW,
+        profile=Profile.RAW if quantiser is None else Profile.COMPACT,
         pack_name=pack.name,
         pack_digest=pack.digest,
         indices=pack.indices,
         crop=clip.crop,
         time_scale=DEFAULT_TIME_SCALE if variable else 0,
+        quantiser=quantiser,
     )
-    groups = _groups(clip, options, rate, variable)
-    return mux(StreamWriter(header, audio), clip.identity, groups, sound)
+    return mux(StreamWriter(header, audio), identity, _groups(clip, step, rate, variable), sound)
 
 
-def _groups(clip: EncodedClip, options: EncodeOptions, rate: Fraction, variable: bool) -> Iterator[TimedGroup]:
-    step = min(max(round(rate * Fraction(options.group_seconds)), 1), MAX_GROUP_FRAMES)
+def group_frames(rate: Fraction, options: EncodeOptions) -> int:
+    """Frames of a group."""
+    usual = COMPACT_GROUP_SECONDS if options.profile == "compact" else RAW_GROUP_SECONDS
+    seconds = usual if options.group_seconds is None else options.group_seconds
+    return min(max(round(rate * Fraction(seconds)), 1), MAX_GROUP_FRAMES)
+
+
+def _groups(clip: EncodedClip, step: int, rate: Fraction, variable: bool) -> Iterator[TimedGroup]:
     ticks = np.rint(clip.seconds * DEFAULT_TIME_SCALE).astype(np.int64)
     # Times must increase; subtracting the frame number turns "increase" into "do not decrease" for accumulate.
     numbers = np.arange(len(ticks))

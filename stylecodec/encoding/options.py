@@ -11,6 +11,7 @@ from ..packs.card import DEFAULT_PACK
 
 PRESETS = ("fast", "balanced")
 BACKGROUNDS = ("render", "plate", "blur", "key")
+PROFILES = ("compact", "raw")
 DELTAS = ("auto", "carry", "name")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
@@ -49,7 +50,7 @@ class TuneOptions:
     frames: int = 600  # of the clip that are tuned on, spread over it: what bounds the memory
     batch: int = 8  # frames per step
     side: int = 256  # pixels per side of the last steps, half of it before
-    coarse: float = 0.6  # share of the budget at half the side
+    coarse: float = 0.45  # share of the generator's part of the budget at half the side
     codes_share: float = 0.15  # share of the budget, the first, that moves codes and identity alone
     settle_share: float = 0.08  # share of the budget, the last, in which codes fit the quantised generator
     code_rate: float = 0.05  # step sizes: codes (in units) while they are alone, then a fifth of it
@@ -68,6 +69,7 @@ class TuneOptions:
     look_steps: int = 40  # steps between two looks at the PSNR
     precision: str = "bfloat16"  # of the feature maps while tuning
     delta_bytes: int = 1_400_000  # what the delta may take
+    delta_noise: float = 42.0  # dB: how far below the picture the delta's rounding lies, if its bytes allow that
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -102,7 +104,9 @@ class EncodeOptions:
     audio_bitrate: int = 12_000  # bits per second of mono Opus
     landmarks: str = "auto"  # see LANDMARKS, or a .dat file; "auto": the pack's net, its predictor, or dlib5
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
-    group_seconds: float = 1.0  # a frame group is the unit of seeking and of loss
+    profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
+    quality: float = 52.0  # of the compact profile: PSNR in dB to aim at, between its pictures and those of raw
+    group_seconds: float | None = None  # a group is the unit of seeking and of loss; None: 1 raw, 2 compact
 
     # Identity selection (Eq. 1 of 2203.14512), see select_id.
     identity_candidates: int = 16  # near-frontal frames compared, spread over the clip
@@ -133,7 +137,11 @@ class EncodeOptions:
             raise OptionError(f"landmarks must be {', '.join(LANDMARKS)} or a .dat file, not {self.landmarks!r}")
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"a batch has 1 frame or more, not {self.batch}")
-        if not 0.1 <= self.group_seconds <= 10:
+        if self.profile not in PROFILES:
+            raise OptionError(f"the profile must be {' or '.join(PROFILES)}, not {self.profile!r}")
+        if not 30 <= self.quality <= 70:
+            raise OptionError(f"the quality must be 30 to 70 dB, not {self.quality}")
+        if self.group_seconds is not None and not 0.1 <= self.group_seconds <= 10:
             raise OptionError(f"a group lasts 0.1 to 10 seconds, not {self.group_seconds}")
         if not 1 <= self.identity_average <= self.identity_candidates <= 256:
             raise OptionError(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
-from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, StreamFile, check
-from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, hold, stream_bytes
+from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Profile, StreamFile, check
+from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, group_frames, hold, stream_bytes
 from stylecodec.encoding.feedforward import analyse, smooth
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import FaceNotFound, MediaError
@@ -63,7 +64,7 @@ def test_the_batch_does_not_matter(clip: EncodedClip, tiny_pack: ModelPack) -> N
 
 
 def test_the_stream_holds_the_clip(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    data = b"".join(stream_bytes(clip, tiny_pack, OPTIONS, RATE))
+    data = b"".join(stream_bytes(clip, tiny_pack, replace(OPTIONS, profile="raw"), RATE))
     assert check(io.BytesIO(data)).complete
     with StreamFile.open(io.BytesIO(data)) as stream:
         assert stream.frame_count == 20
@@ -73,6 +74,30 @@ def test_the_stream_holds_the_clip(clip: EncodedClip, tiny_pack: ModelPack) -> N
         assert stream.header.crop == CropGeometry(640, 480, 300 + 175 / 17, 200.0, 250.0)
         assert np.array_equal(stream.packets(0, 20), clip.packets)
         assert np.array_equal(stream.identity_for(3).latent, clip.choice.latent)
+
+
+def test_the_compact_stream_is_smaller_and_nearly_the_same(clip: EncodedClip, tiny_pack: ModelPack) -> None:
+    raw = b"".join(stream_bytes(clip, tiny_pack, replace(OPTIONS, profile="raw"), RATE))
+    fine, coarse = (
+        b"".join(stream_bytes(clip, tiny_pack, replace(OPTIONS, quality=quality), RATE)) for quality in (60, 40)
+    )
+    assert len(coarse) < len(fine) < len(raw) / 2
+    errors = []
+    for data in (fine, coarse):
+        assert check(io.BytesIO(data)).complete
+        with StreamFile.open(io.BytesIO(data)) as stream:
+            assert stream.header.profile == Profile.COMPACT
+            errors.append(np.abs(stream.packets(0, 20) - clip.packets)[:, :3].mean())
+            assert stream.identities[0].step_code is not None
+            np.testing.assert_allclose(stream.identities[0].latent, clip.choice.latent, atol=0.5)
+    assert errors[0] < errors[1]
+
+
+def test_group_lengths() -> None:
+    assert group_frames(RATE, EncodeOptions()) == 50
+    assert group_frames(RATE, EncodeOptions(profile="raw")) == 25
+    assert group_frames(RATE, EncodeOptions(group_seconds=0.4)) == 10
+    assert group_frames(Fraction(1000), EncodeOptions(group_seconds=9)) == 1024
 
 
 def test_groups_and_sound(tiny_pack: ModelPack) -> None:
