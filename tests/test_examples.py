@@ -40,7 +40,7 @@ def run(script: str, *arguments: object, packs: Path | None = None) -> str:
 
 def test_every_script_is_tried() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
-    assert scripts == {"encode_clip.py", "decode_frames.py", "puppeteer.py", "inspect_stream.py"}
+    assert scripts == {"encode_clip.py", "decode_frames.py", "puppeteer.py", "inspect_stream.py", "live_udp.py"}
 
 
 def test_decode_frames(stc: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:
@@ -67,3 +67,9 @@ def test_encode_clip(tiny_pack: ModelPack, tmp_path: Path) -> None:
 
 def test_inspect_stream(stc: Path) -> None:
     assert "10" in run("inspect_stream.py", stc)
+
+
+def test_live_udp(stc: Path, tiny_pack: ModelPack) -> None:
+    out = run("live_udp.py", stc, 32, packs=tiny_pack.folder.parent)
+    for word in ("sent 10 frames", "received ", "shown ", "rendered "):
+        assert word in out

@@ -24,6 +24,7 @@ from ..bitstream import (
     StreamReader,
     StreamReport,
 )
+from ..bitstream.file import Recall
 from ..errors import OptionError, PackMismatch
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
@@ -155,9 +156,14 @@ class Decoder:
         as_numpy: bool = False,
         batch: int | None = None,
         precision: Precision = "auto",
+        recall: Recall | None = None,
     ) -> LiveDecoder:
-        """A decoder that is fed bytes as they arrive; the options are those of `open`."""
-        return LiveDecoder(device, pack, size, pose, as_numpy, batch, precision)
+        """A decoder that is fed bytes as they arrive; the options are those of `open`.
+
+        recall: asked for the identity of a digest where the stream only refers to it; without it frames come from the
+        moment on when the identity itself has come.
+        """
+        return LiveDecoder(device, pack, size, pose, as_numpy, batch, precision, recall)
 
     @property
     def header(self) -> StreamHeader:
@@ -268,13 +274,14 @@ class LiveDecoder:
         as_numpy: bool = False,
         batch: int | None = None,
         precision: Precision = "auto",
+        recall: Recall | None = None,
     ) -> None:
         self.device = pick_device(device)
         self.header: StreamHeader | None = None
         self.as_numpy = as_numpy
         self._pack, self._size, self._pose = pack, size, pose
         self._batch, self._precision = batch, precision
-        self._reader = StreamReader(strict=False)
+        self._reader = StreamReader(strict=False, recall=recall)
         self._pictures: PacketRenderer | None = None
         self._identities: dict[int, Identity] = {}
 

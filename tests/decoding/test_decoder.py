@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from stylecodec.bitstream import StreamFile
+from stylecodec.bitstream.live import LiveReceiver, bursts
+from stylecodec.bitstream.transport import Packetizer
 from stylecodec.decoding.decoder import Decoder, PacketRenderer
 from stylecodec.errors import BadMagic, ChecksumMismatch, OptionError, PackMismatch, PackNotFound
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -183,6 +186,26 @@ def test_live_refuses_another_pack(data: bytes, other_pack: ModelPack) -> None:
     decoder = Decoder.live(device="cpu", pack=other_pack, size=SIZE)
     with pytest.raises(PackMismatch):
         decoder.feed(data)
+
+
+def test_live_renders_what_a_receiver_gives(data: bytes, tiny_pack: ModelPack) -> None:
+    """The identity is named only: with it at hand every frame is rendered, without it none."""
+    with StreamFile.open(io.BytesIO(data)) as source:
+        known = {identity.digest: identity for identity in source.identities}
+        packetizer = Packetizer(1)
+        sent = [
+            datagram
+            for burst in bursts(source, group_frames=4, send_latent=False)
+            for datagram in packetizer.packets(burst.chunks, burst.seconds)
+        ]
+    for recall, count in ((known.get, 12), (None, 0)):
+        receiver = LiveReceiver(delay=0.0)
+        decoder = Decoder.live(device="cpu", pack=tiny_pack, size=SIZE, recall=recall)
+        frames = [frame for datagram in sent for frame in decoder.feed(receiver.datagram(datagram, 0.0))]
+        assert len(frames) == count
+        report = decoder.close()
+        assert report.complete
+        assert len(report.not_held) == (0 if count else len(known))
 
 
 def test_decoding_needs_neither_av_nor_dlib() -> None:
