@@ -72,11 +72,11 @@ class DeltaTensor:
             raise CorruptChunk(f"delta tensor {self.name}: a level is below -{LEVEL_LIMIT}")
 
     @classmethod
-    def quantised(cls, name: str, values: npt.ArrayLike, steps: npt.ArrayLike) -> Self:
+    def quantised(cls, name: str, values: npt.ArrayLike, steps: npt.ArrayLike, rounding: float = 0.5) -> Self:
         """Round `values` to multiples of a step per row.
 
         steps: [rows] or one number, above 0, rounded to fp16; a step too small for its row is made as large as
-        127 levels need.
+        127 levels need. rounding: what is added to a magnitude in steps before its fraction is cut off.
         """
         array = np.asarray(values, np.float32)
         matrix = _matrix(array)
@@ -84,22 +84,27 @@ class DeltaTensor:
         used = np.maximum(np.broadcast_to(np.asarray(steps, np.float32), least.shape), least)
         stored = _fp16_up(used)
         divisor = np.where(stored > 0, stored, 1).astype(np.float32)[:, None]
-        levels = np.rint(matrix / divisor).clip(-LEVEL_LIMIT, LEVEL_LIMIT).astype(np.int8)
+        scaled = matrix / divisor
+        levels = np.copysign(np.floor(np.abs(scaled) + rounding).clip(0, LEVEL_LIMIT), scaled).astype(np.int8)
         return cls(name, array.shape, levels.reshape(-1), stored)
 
     @classmethod
-    def factored(cls, name: str, values: npt.ArrayLike, rank: int, limit: int = LEVEL_LIMIT) -> Self:
-        """The best product of rank `rank` (singular values), its factors rounded to ±`limit` levels a component."""
+    def factored(cls, name: str, values: npt.ArrayLike, rank: int) -> Self:
+        """The best product of rank `rank`, by singular values."""
         array = np.asarray(values, np.float32)
-        matrix = _matrix(array)
-        u, s, v = np.linalg.svd(matrix, full_matrices=False)
-        a, b = u[:, :rank], v[:rank]
-        step_a = np.abs(a).max(axis=0, initial=0.0) / limit
-        step_b = np.abs(b).max(axis=1, initial=0.0) / limit
-        levels_a = np.rint(a / np.where(step_a > 0, step_a, 1))
-        levels_b = np.rint(b / np.where(step_b > 0, step_b, 1)[:, None])
+        u, s, v = np.linalg.svd(_matrix(array), full_matrices=False)
+        return cls.product(name, array.shape, u[:, :rank] * s[:rank], v[:rank])
+
+    @classmethod
+    def product(cls, name: str, shape: tuple[int, ...], a: npt.ArrayLike, b: npt.ArrayLike) -> Self:
+        """a [rows, r] times b [r, columns], each column of a and row of b rounded to ±127 levels."""
+        left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        step_a = np.abs(left).max(axis=0, initial=0.0) / LEVEL_LIMIT
+        step_b = np.abs(right).max(axis=1, initial=0.0) / LEVEL_LIMIT
+        levels_a = np.rint(left / np.where(step_a > 0, step_a, 1))
+        levels_b = np.rint(right / np.where(step_b > 0, step_b, 1)[:, None])
         levels = np.concatenate([levels_a.reshape(-1), levels_b.reshape(-1)]).astype(np.int8)
-        return cls(name, array.shape, levels, (s[:rank] * step_a * step_b).astype(FP16), rank)
+        return cls(name, shape, levels, (step_a * step_b).astype(FP16), left.shape[1])
 
     @property
     def values(self) -> Floats:

@@ -47,14 +47,20 @@ class Scene:
 
     def render(self, anchor: Anchor, codes: Tensor, side: int) -> Tensor:
         """Codes [N, 34] in units -> float32 [N, 3, side, side], not clamped."""
-        pose, alpha = self.units.split(codes)
-        styles = self.latents.styles(anchor, pose, alpha)
+        styles = self.styles(anchor, codes)
         return self.generator.synthesis(styles, noise=self.noise, stop_at=side, dtype=self.dtype).float()
+
+    def styles(self, anchor: Anchor, codes: Tensor) -> list[Tensor]:
+        """Codes [N, 34] in units -> StyleSpace."""
+        return self.latents.styles(anchor, *self.units.split(codes))
 
 
 def at_side(pictures: Tensor, side: int) -> Tensor:
-    """Pictures or weights [N, C, S, S] averaged down to `side`, a power of two that divides S."""
-    return pictures if pictures.shape[-1] == side else F.avg_pool2d(pictures, pictures.shape[-1] // side)
+    """Pictures or weights [N, C, S, S] at another power of two: averaged down or interpolated."""
+    size = pictures.shape[-1]
+    if size > side:
+        return F.avg_pool2d(pictures, size // side)
+    return pictures if size == side else F.interpolate(pictures, size=side, mode="bilinear", align_corners=False)
 
 
 class Refiner:

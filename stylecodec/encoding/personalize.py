@@ -1,0 +1,359 @@
+"""Personalisation: the generator is fine-tuned to a clip, its codes with it (pivotal tuning, 2106.05744; paper 4.1).
+
+    feed-forward codes, identity ─► codes  pose, α and the latent alone; the generator is the pack's
+                                  ─► weights  synthesis network, latent and codes together; pivots held, other people
+                                  │           and the upper layers kept as they were
+                                  ─► delta  what changed, rounded; it is what the receiver will have
+                                  └► settle  codes alone, on the rounded generator and the rounded latent
+
+Each stage has its share of a budget in steps or minutes. With a checkpoint the work can be taken up where it stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..bitstream.delta import GeneratorDelta
+from ..decoding.latents import Anchor
+from ..decoding.personal import TunedPack, apply_delta, differences, tunable
+from ..decoding.regions import Regions
+from ..decoding.render import pick_dtype
+from ..packs.store import ModelPack
+from .codes import RowAdam, shuffled, spread
+from .delta_coding import Measured, fitted, measure
+from .feedforward import Crop, FrameCodes, to_input
+from .options import TuneOptions
+from .people import OtherPeople, UpperLayers, random_people
+from .refine import Scene, at_side, falling
+from .resemblance import LossWeights, Resemblance, weighted_psnr
+from .resume import Checkpoint
+
+CODES, WEIGHTS, SETTLE = "codes", "weights", "settle"
+STAGES = (CODES, WEIGHTS, SETTLE)
+HOLD = 0.6  # share of the weights stage after which the step size begins to fall
+LOOKED = 24  # frames by which the PSNR is judged on the way
+SAVE_SECONDS = 60.0
+MAP_SIDE = 128  # at which weights and head masks are kept
+
+Tell = Callable[[float, float], None]
+"""Told the share of the budget that is spent and the current PSNR in dB of the head, NaN before it is known."""
+
+
+@dataclass(frozen=True)
+class Personalized:
+    """What came out: to be sent, and how good it is on the tuned frames (PSNR in dB of the head, per frame [n])."""
+
+    latent: NDArray[np.float16]  # [18, 512]
+    delta: GeneratorDelta
+    codes: FrameCodes
+    psnr_before: NDArray[np.float32]  # by the generator before its delta was rounded
+    psnr: NDArray[np.float32]  # by the rounded one, codes settled
+    history: tuple[dict[str, float], ...]
+    measured: Measured  # of the generator before rounding, for other ways of coding it
+
+
+@dataclass
+class Progress:
+    """Where the work stands; what a checkpoint keeps beside tensors."""
+
+    stage: str = CODES
+    steps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    skipped: float = 0.0  # share of the weights stage that a plateau saved
+    psnr: float = math.nan
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Personalizer:
+    """Tunes a pack's generator to crops of one person.
+
+    crops: uint8 [256, 256, 3], in the order of time; codes: theirs, by the feed-forward encoder; latent [18, 512].
+    """
+
+    def __init__(
+        self,
+        pack: ModelPack,
+        crops: Sequence[Crop],
+        codes: FrameCodes,
+        latent: NDArray[np.float16],
+        options: TuneOptions,
+        device: torch.device,
+        checkpoint: Checkpoint | None = None,
+        tell: Tell | None = None,
+    ) -> None:
+        self.pack, self.options, self.device = pack, options, device
+        self.crops = torch.from_numpy(np.stack(crops))
+        self.codes_given = codes
+        dtype = pick_dtype(options.precision, device)
+        self.base = pack.generator(device)
+        self.before = Scene(pack, device, dtype)
+        self.generator = copy.deepcopy(self.base)
+        self.scene = Scene(TunedPack(pack, generator=self.generator), device, dtype)
+        self.tuned = {name: p for name, p in tunable(self.generator) if "noise_strength" not in name}
+        start = self.scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        self.start, self.table = start, RowAdam(self.scene.units.bound_(start.clone()))
+        self.pivot = torch.from_numpy(np.array(latent, np.float32)).to(device)
+        self.latent = RowAdam(self.pivot.reshape(1, -1))
+        self.spread = _latent_spread(self.before)
+        self.adam = torch.optim.Adam(self.tuned.values(), lr=options.weight_rate, betas=(0.5, 0.99))
+        self.resemblance = Resemblance(pack, device, LossWeights(features=options.features))
+        self.random = torch.Generator().manual_seed(options.seed)
+        self.people = OtherPeople(self.before, self.resemblance, self.random)
+        self.upper = UpperLayers(self.before, options.side, self.random)
+        self.weight, self.head = self._maps()
+        self.batches = iter(shuffled(len(self.crops), options.batch, self.random))
+        self.at = Progress()
+        self.checkpoint = checkpoint or Checkpoint(None, "")
+        self.tell = tell or (lambda share, psnr: None)
+        self._saved = time.monotonic()
+
+    # --- the stages ---------------------------------------------------------------------------------------
+
+    def run(self) -> Personalized:
+        """All stages."""
+        self._resume()
+        if self.at.stage == CODES:
+            self._stage(CODES, self._codes_step)
+        if self.at.stage == WEIGHTS:
+            self._train(True)
+            self._stage(WEIGHTS, self._weights_step)
+            self._train(False)
+            self.save()
+        return self._settled()
+
+    def _codes_step(self, fraction: float) -> None:
+        """Pose, α and the latent against the pack's generator."""
+        rate = falling(fraction)
+        self._step(max(self.options.side // 2, 32), self.options.code_rate * rate, self.options.identity_rate * rate)
+
+    def _weights_step(self, fraction: float) -> None:
+        """Everything together."""
+        options, step = self.options, self.at.steps[WEIGHTS]
+        fraction = min(fraction + self.at.skipped, 1.0)
+        fall = 1.0 if fraction < HOLD else falling((fraction - HOLD) / (1 - HOLD))
+        rate = min(1.0, (step + 1) / 20) * fall
+        coarse = fraction < options.coarse
+        side = max(options.side // 2, 32) if coarse else options.side
+        for group in self.adam.param_groups:
+            group["lr"] = options.weight_rate * rate
+        self.adam.zero_grad(set_to_none=True)
+        self._step(side, options.code_rate / 5 * rate, options.identity_rate / 5 * rate, step)
+        if not coarse and options.upper and step % options.upper_every == 0:
+            frame = int(torch.randint(len(self.crops), (1,), generator=self.random))
+            with torch.no_grad():
+                anchor = self.scene.anchor(self._latent())
+            loss = self.upper.out_of_tune(self.scene, anchor, self.table.values[frame : frame + 1])
+            (options.upper * loss).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.tuned.values(), 1.0)
+        self.adam.step()
+        if options.decay:
+            self._decay(options.decay * options.weight_rate * rate)
+        if step and step % options.look_steps == 0:
+            self._look(side, fraction)
+
+    def _settled(self) -> Personalized:
+        """Round what is sent, and let the codes get used to it."""
+        psnr_before = self.psnr()
+        anchor = self._anchor()
+        codes = self.table.values[spread(len(self.crops), LOOKED)]
+        changes = differences(self.generator, self.base)
+        if not changes:  # a budget too small for a single step of the generator
+            name, parameter = next(iter(self.tuned.items()))
+            changes = {name: torch.zeros_like(parameter.detach(), device="cpu")}
+        exact = Scene(TunedPack(self.pack, generator=self.generator), self.device)
+        measured = measure(exact, anchor, codes, self.pack.digest, changes)
+        delta = fitted(measured, self.options.delta_bytes, self.options.delta_noise)
+        latent = self._latent().reshape(self.pivot.shape).detach().cpu().numpy().astype(np.float16)
+        rounded = apply_delta(self.base, delta)
+        self.scene = Scene(TunedPack(self.pack, generator=rounded), self.device, self.scene.dtype)
+        self.latent = RowAdam(torch.from_numpy(latent.astype(np.float32)).to(self.device).reshape(1, -1))
+        self._stage(SETTLE, lambda fraction: self._step(self.options.side, self._settling(fraction), 0.0))
+        psnr = self.psnr()
+        pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(self.table.values))
+        codes_found = FrameCodes(self.codes_given.w_id, pose, alpha)
+        return Personalized(latent, delta, codes_found, psnr_before, psnr, tuple(self.at.history), measured)
+
+    def _settling(self, fraction: float) -> float:
+        return self.options.code_rate / 10 * falling(fraction)
+
+    # --- one step ------------------------------------------------------------------------------------------
+
+    def _step(self, side: int, code_rate: float, identity_rate: float, step: int | None = None) -> None:
+        """A step of the codes and the latent; gradients of the generator are left to be used."""
+        rows = next(self.batches)
+        place = rows.to(self.device)
+        codes, latent = self.table.take(place), self.latent.take(place.new_zeros(1))
+        anchor = self.scene.anchor(latent.reshape(self.pivot.shape))
+        target, weight = self._pictures(rows, side), at_side(self.weight[rows], side).to(self.device, torch.float32)
+        loss = self.resemblance(self.scene.render(anchor, codes, side), target, weight)
+        loss = loss + self.options.hold_codes * (codes - self.start[place]).square().mean()
+        wander = (latent.reshape(self.pivot.shape) - self.pivot) / self.spread
+        loss = loss + self.options.hold_identity * wander.square().mean()
+        if step is not None and self.options.locality and step % self.options.locality_every == 0:
+            few = self.table.values[place[: max(len(place) // 2, 1)]]
+            loss = loss + self.options.locality * self.people.changed(self.scene, self._pivot_now(latent), few, side)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert codes.grad is not None
+        self.table.step(place, codes.grad * len(rows), code_rate)
+        self.scene.units.bound_(self.table.values)
+        if identity_rate and latent.grad is not None:
+            self.latent.step(place.new_zeros(1), latent.grad, identity_rate * self.spread)
+
+    def _pivot_now(self, latent: Tensor) -> Tensor:
+        return latent.detach().reshape(self.pivot.shape)
+
+    @torch.no_grad()
+    def _decay(self, share: float) -> None:
+        base = dict(tunable(self.base))
+        for name, parameter in self.tuned.items():
+            parameter.lerp_(base[name], share)
+
+    def _look(self, side: int, fraction: float) -> None:
+        """Judge the PSNR, and where it does not grow any more, let the step size begin to fall."""
+        rows = spread(len(self.crops), LOOKED)
+        self.at.psnr = float(self.psnr(rows, side).mean())
+        self.at.history.append({"step": self.at.steps[WEIGHTS], "side": side, "psnr": self.at.psnr})
+        looks = [entry["psnr"] for entry in self.at.history if entry["side"] == side]
+        recent = self.options.plateau_looks
+        if fraction >= HOLD or len(looks) <= recent:
+            return
+        if max(looks[-recent:]) < looks[-recent - 1] + self.options.plateau_db:
+            finer = self.options.coarse if fraction < self.options.coarse else HOLD
+            self.at.skipped += finer - fraction
+
+    # --- pictures --------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def psnr(self, rows: Sequence[int] | None = None, side: int | None = None) -> NDArray[np.float32]:
+        """PSNR in dB of the head for frames `rows` (all of them), at `side` pixels (those of the last steps)."""
+        side = self.options.side if side is None else side
+        chosen = torch.arange(len(self.crops)) if rows is None else torch.tensor(list(rows))
+        anchor, found = self._anchor(), []
+        for part in chosen.split(self.options.batch):
+            output = self.scene.render(anchor, self.table.values[part.to(self.device)], side)
+            head = at_side(self.head[part], side).to(self.device, torch.float32)
+            found.append(weighted_psnr(output, self._pictures(part, side), head).cpu())
+        return np.asarray(torch.cat(found).numpy(), np.float32)
+
+    def _pictures(self, rows: Tensor, side: int) -> Tensor:
+        """The crops of rows [n] as float32 [n, 3, side, side]."""
+        stacked = self.crops[rows].to(self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+        return at_side(stacked, side)
+
+    def _latent(self) -> Tensor:
+        return self.latent.values.reshape(self.pivot.shape)
+
+    @torch.no_grad()
+    def _anchor(self) -> Anchor:
+        return self.scene.anchor(self._latent())
+
+    @torch.no_grad()
+    def _maps(self) -> tuple[Tensor, Tensor]:
+        """Weights and head masks of all crops, float16 [n, 1, S, S]; at half size, which is enough for them."""
+        regions, weights, heads = Regions(self.pack, self.device), [], []
+        for start in range(0, len(self.crops), self.options.batch):
+            pictures = to_input([c.numpy() for c in self.crops[start : start + self.options.batch]], self.device)
+            weights.append(at_side(regions.weights(pictures), MAP_SIDE).half().cpu())
+            heads.append(at_side(regions.head(pictures), MAP_SIDE).half().cpu())
+        return torch.cat(weights), torch.cat(heads)
+
+    # --- budget and checkpoint ---------------------------------------------------------------------------------
+
+    def _stage(self, name: str, step: Callable[[float], None]) -> None:
+        """Steps until the stage's share of the budget is spent."""
+        self.at.stage = name
+        begun, before = time.monotonic(), self.at.seconds[name]
+        while (fraction := self._fraction(name)) + (self.at.skipped if name == WEIGHTS else 0.0) < 1:
+            step(fraction)
+            self.at.steps[name] += 1
+            self.at.seconds[name] = before + time.monotonic() - begun
+            self.tell(self.share, self.at.psnr)
+            if name != SETTLE and time.monotonic() - self._saved > SAVE_SECONDS:
+                self.save()
+        if name != SETTLE:
+            self.at.stage = STAGES[STAGES.index(name) + 1]
+
+    def _fraction(self, name: str) -> float:
+        """Share of a stage's budget that is spent."""
+        share, options = self._share_of(name), self.options
+        if not share:
+            return 1.0
+        if options.steps is not None:
+            return self.at.steps[name] / max(round(share * options.steps), 1)
+        return self.at.seconds[name] / (share * options.minutes * 60)
+
+    def _share_of(self, name: str) -> float:
+        options = self.options
+        shares = {CODES: options.codes_share, SETTLE: options.settle_share}
+        return shares.get(name, 1 - sum(shares.values()))
+
+    @property
+    def share(self) -> float:
+        """Share of the whole budget that is spent."""
+        return sum(self._share_of(name) * min(self._fraction(name), 1.0) for name in STAGES)
+
+    def _train(self, on: bool) -> None:
+        for parameter in self.tuned.values():
+            parameter.requires_grad_(on)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self._saved = time.monotonic()
+        tensors = {f"generator.{name}": p for name, p in self.tuned.items()}
+        for name, parameter in self.tuned.items():
+            for key, value in self.adam.state.get(parameter, {}).items():
+                tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
+        tensors |= {f"table.{key}": value for key, value in self.table.state().items()}
+        tensors |= {f"latent.{key}": value for key, value in self.latent.state().items()}
+        self.checkpoint.store(tensors, asdict(self.at))
+
+    def _resume(self) -> None:
+        found = self.checkpoint.load()
+        if found is None:
+            return
+        tensors, facts = found
+        self.at = Progress(**{name: facts[name] for name in asdict(self.at)})
+        with torch.no_grad():
+            for name, parameter in self.tuned.items():
+                parameter.copy_(tensors[f"generator.{name}"])
+                keys = {k for k in ("step", "exp_avg", "exp_avg_sq") if f"adam.{k}.{name}" in tensors}
+                if keys:
+                    self.adam.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(_place(k, parameter)) for k in keys}
+            for table, prefix in ((self.table, "table."), (self.latent, "latent.")):
+                table.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.random.manual_seed(self.options.seed + sum(self.at.steps.values()))
+        self.batches = iter(shuffled(len(self.crops), self.options.batch, self.random))
+
+
+def _place(key: str, parameter: Tensor) -> torch.device:
+    """Adam counts its steps on the CPU."""
+    return torch.device("cpu") if key == "step" else parameter.device
+
+
+@torch.no_grad()
+def _latent_spread(scene: Scene) -> float:
+    """How far w of different people lie apart, per element (root mean square around their mean)."""
+    w = random_people(scene.generator, 64, torch.Generator().manual_seed(0))
+    return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-3)
+
+
+def work_of(pack: ModelPack, crops: Sequence[Crop], latent: NDArray[np.float16], options: TuneOptions) -> str:
+    """What a checkpoint belongs to: the pack, the crops, the identity, and how it is tuned, but for the budget."""
+    manner: dict[str, Any] = asdict(options)
+    for name in ("minutes", "steps", "delta_bytes", "delta_noise", "settle_share"):
+        del manner[name]
+    digest = hashlib.sha256(pack.digest + latent.tobytes() + repr(sorted(manner.items())).encode())
+    for crop in crops:
+        digest.update(np.ascontiguousarray(crop))
+    return digest.hexdigest()
