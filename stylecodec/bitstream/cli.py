@@ -1,4 +1,4 @@
-"""Commands that need the bitstream alone: cut, concat, strip, repair, dump, undump. None loads torch, av or dlib."""
+"""Commands on the bitstream alone: cut, concat, strip, transcode, repair, dump, undump. None loads torch, av or dlib."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from . import edit
 from .chunks import Chunk, Prologue
 from .dump import Dumper, undump
 from .file import StreamFile
+from .header import Profile
+from .modelling import DEFAULT_QUALITY
 from .repair import Repair
 
 _BLOCK_BYTES = 1 << 16
@@ -30,6 +32,10 @@ CONCAT_EXAMPLES = """examples:
 
 STRIP_EXAMPLES = """examples:
   stylecodec strip talk.stc mute.stc --audio"""
+
+TRANSCODE_EXAMPLES = """examples:
+  stylecodec transcode raw.stc small.stc --profile compact
+  stylecodec transcode small.stc raw.stc --profile raw"""
 
 REPAIR_EXAMPLES = """examples:
   stylecodec repair cut-off.stc whole.stc
@@ -63,6 +69,18 @@ def register(commands: Any) -> None:
     strip.add_argument("--personalization", action="store_true", help="the personalised generator")
     strip.add_argument("--private", action="store_true", help="chunks of private and unknown types")
     strip.set_defaults(run=_strip)
+
+    transcode = add_command(commands, "transcode", "write a stream in another profile", TRANSCODE_EXAMPLES)
+    _paths(transcode)
+    transcode.add_argument("--profile", required=True, choices=[p.name.lower() for p in Profile])
+    transcode.add_argument(
+        "--quality",
+        type=float,
+        default=DEFAULT_QUALITY,
+        metavar="DB",
+        help="of the compact profile; a guess from the numbers alone, encode measures it (default: %(default)s)",
+    )
+    transcode.set_defaults(run=_transcode)
 
     repair = add_command(commands, "repair", "save what is whole of a damaged or cut-off stream", REPAIR_EXAMPLES)
     _paths(repair)
@@ -159,6 +177,21 @@ def _strip(arguments: argparse.Namespace) -> int:
     with opened(arguments.input) as stream:
         write(arguments.output, edit.strip(stream, **parts))
     return report(arguments, {"bytes_before": os.path.getsize(arguments.input)})
+
+
+def _transcode(arguments: argparse.Namespace) -> int:
+    if not 20 <= arguments.quality <= 90:
+        raise OptionError(f"the quality must be 20 to 90 dB, not {arguments.quality:g}")
+    check_output(arguments.output, arguments.input)
+    with opened(arguments.input) as stream:
+        profile = Profile[arguments.profile.upper()]
+        write(arguments.output, edit.transcode(stream, profile, arguments.quality))
+        before = stream.byte_account()["packets"] / stream.frame_count
+    with opened(arguments.output) as made:
+        after = made.byte_account()["packets"] / made.frame_count
+    if not arguments.json:
+        print(f"{before:.1f} bytes per frame became {after:.1f}, group heads included")
+    return report(arguments, {"packet_bytes_before": round(before, 3), "packet_bytes": round(after, 3)})
 
 
 def _repair(arguments: argparse.Namespace) -> int:

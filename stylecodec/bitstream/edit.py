@@ -20,12 +20,15 @@ from . import sound
 from .audio import AudioConfig
 from .file import StreamFile
 from .groups import FrameGroup
-from .header import StreamHeader
+from .header import Profile, StreamHeader
 from .identity import Identity
 from .layout import AUDIO_CLOCK, ChunkType
+from .modelling import DEFAULT_QUALITY, compact_header, plain_quantiser
 from .muxing import Row, mux, regroup
 from .reader import UnknownChunk
-from .writer import StreamWriter
+from .writer import StreamWriter, group_frames
+
+SAMPLED_FRAMES = 8192  # about as many are looked at to choose quantiser steps
 
 Extras = list[tuple[int, UnknownChunk]]
 """Chunks of types this version does not define, each with the number of the frame it precedes."""
@@ -93,6 +96,31 @@ def strip(
 
     kept = [(frame, chunk) for frame, chunk in stream.unknown_chunks() if not goes(chunk)]
     return _assemble([whole(stream)], kept, audio=not audio)
+
+
+def transcode(stream: StreamFile, profile: Profile, quality: float = DEFAULT_QUALITY) -> Iterator[bytes]:
+    """The stream in another profile.
+
+    To compact: quantised by statistics of the packets alone, `quality` standing for the dB that an encoder would aim
+    at by rendering; a stream that is compact already keeps its levels. To raw: what the levels stand for, rounded to
+    fp16. The identity keeps its numbers, so that its digest stays; in the raw profile it takes the raw form.
+    """
+    span = whole(stream)
+    header = replace(stream.header, live=False)
+    if profile == Profile.RAW:
+        header = replace(header, profile=profile, quantiser=None)
+    elif header.profile != profile:
+        header = compact_header(header, plain_quantiser(*_sample(stream), quality))
+    return _assemble([span], list(stream.unknown_chunks()), header=header)
+
+
+def _sample(stream: StreamFile) -> tuple[npt.NDArray[np.float32], int]:
+    """Packets [n, 35] to fit a quantiser to, in whole groups from all over the stream, and the frames of a group."""
+    step = group_frames(stream.header.rate)
+    stride = step * -(-stream.frame_count // SAMPLED_FRAMES)
+    starts = range(0, stream.frame_count, stride)
+    parts = [stream.packets(start, min(start + step, stream.frame_count)) for start in starts]
+    return np.concatenate(parts), step
 
 
 def first_identity(stream: StreamFile) -> Identity:
@@ -188,6 +216,8 @@ def _rows(
     for span, origin in zip(spans, origins, strict=False):
         for group, inside in span.stream.parts(span.start, span.stop):
             who = identity or span.stream.named_identity_for(group.first_frame)
+            if isinstance(who, Identity) and header.profile == Profile.RAW:
+                who = replace(who, step_code=None)
             times = None
             if header.variable_rate:
                 ticks = _ticks(span.stream.header, group, header.time_scale)[inside]

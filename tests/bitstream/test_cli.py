@@ -78,6 +78,20 @@ def test_strip(stc: Path, capsys: Run) -> None:
     assert frames_of("mute.stc") == frames_of("talk.stc")
 
 
+def test_transcode(stc: Path, capsys: Run) -> None:
+    run("transcode talk.stc small.stc --profile compact")
+    out = capsys.readouterr().out
+    assert out.startswith("71.4 bytes per frame became ")
+    run("transcode small.stc back.stc --profile raw --json")
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packet_bytes"] == 71.4
+    run("dump small.stc --json")
+    Path("small.jsonl").write_text(capsys.readouterr().out)
+    run("undump small.jsonl same.stc")
+    assert Path("same.stc").read_bytes() == Path("small.stc").read_bytes()
+    run("transcode talk.stc a.stc --profile compact --quality 500", 2)
+
+
 def test_puppet_between_streams(stc: Path) -> None:
     Path("who.stc").write_bytes(talk(5, identities=(7,)))
     run("puppet who.stc talk.stc doll.stc")
@@ -168,7 +182,7 @@ def test_failures_are_one_sentence(line: str, code: int, sentence: str, stc: Pat
 
 
 def test_help_has_examples(capsys: Run) -> None:
-    for command in ("cut", "concat", "strip", "repair", "dump", "undump"):
+    for command in ("cut", "concat", "strip", "transcode", "repair", "dump", "undump", "send", "receive"):
         run(f"{command} --help")
         assert f"stylecodec {command} " in capsys.readouterr().out.split("examples:")[1]
 
@@ -190,6 +204,7 @@ def test_no_command_needs_torch_av_or_dlib(stc: Path) -> None:
         "concat a.stc talk.stc b.stc",
         "puppet who.stc talk.stc c.stc",
         "strip talk.stc d.stc --audio",
+        "transcode talk.stc h.stc --profile compact",
         "repair cut.stc e.stc",
         "dump talk.stc f.jsonl --json",
         "undump f.jsonl g.stc",
