@@ -13,10 +13,15 @@ import hashlib
 import json
 import struct
 import sys
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import compact_coding as compact
 
 HERE = Path(__file__).parent / "vectors"
 
@@ -55,14 +60,16 @@ def header(
     indices: Pairs = INDICES,
     crop: tuple[int, int, float, float, float] | None = CROP,
     live: bool = False,
-    profile: int = 0,
+    profile: int | None = None,
     more_flags: int = 0,
+    quantiser: bytes = b"",
 ) -> bytes:
     flags = (crop is not None) | live << 1 | more_flags
+    profile = int(bool(quantiser)) if profile is None else profile
     data = struct.pack("<BBHHIII", profile, flags, *size, *rate, scale) + PACK_DIGEST
     data += b"".join(struct.pack("<BH", *pair) for pair in indices)
     data += bytes([len(name)]) + name
-    return data + (struct.pack("<IIddd", *crop) if crop is not None else b"")
+    return data + (struct.pack("<IIddd", *crop) if crop is not None else b"") + quantiser
 
 
 def latent(seed: int) -> bytes:
@@ -72,6 +79,14 @@ def latent(seed: int) -> bytes:
 
 def identity(data: bytes, slot: int = 0) -> bytes:
     return bytes([slot, 0]) + hashlib.sha256(data).digest() + data
+
+
+def small_identity(levels: list[list[int]], step: int, slot: int = 0, digest: bytes | None = None) -> bytes:
+    """An identity in the compact form; `digest` in place of the right one."""
+    coder = compact.coded(levels, [8] * 512, [0] * 512, [])
+    numbers = [level * compact.step(step) for row in levels for level in row]
+    digest = hashlib.sha256(struct.pack("<9216e", *numbers)).digest() if digest is None else digest
+    return bytes([slot, 1]) + digest + bytes([step]) + coder.close()
 
 
 def reference(data: bytes, slot: int = 0) -> bytes:
@@ -98,6 +113,38 @@ def group(
         steps = [b - a for a, b in pairwise(times)]
         data += struct.pack("<Q", times[0]) + b"".join(struct.pack("<I", step) for step in steps)
     return data
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """What a compact stream's header says, and its groups must know."""
+
+    steps: list[int]
+    spread: list[int]
+    rest: list[int]
+    terms: compact.Terms
+
+    def __bytes__(self) -> bytes:
+        return compact.quantiser(self.steps, self.spread, self.rest, self.terms)
+
+
+def compact_group(
+    first: int,
+    rows: compact.Rows,
+    quantiser: Quantiser,
+    slot: int = 0,
+    times: list[int] | None = None,
+) -> bytes:
+    data = struct.pack("<QHBB", first, len(rows), slot, 2 | (times is not None))
+    ticks = None if times is None else [b - a for a, b in pairwise(times)]
+    data += b"" if times is None else struct.pack("<Q", times[0])
+    data += compact.coded(rows, quantiser.spread, quantiser.rest, quantiser.terms, ticks).close()
+    CODED[data] = rows, [compact.step(code) for code in quantiser.steps], times
+    return data
+
+
+#: What each compact group was made of.
+CODED: dict[bytes, tuple[compact.Rows, list[float], list[int] | None]] = {}
 
 
 def audio_config(codec: int = 1, channels: int = 1, pre_skip: int = 312, rate: int = 48000) -> bytes:
@@ -156,9 +203,18 @@ def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[s
     references: dict[str, str] = {}
     for kind, payload in parts:
         if kind == IDENTITY:
-            identities[payload[0]] = hashlib.sha256(payload[34:]).hexdigest()
+            identities[payload[0]] = payload[2:34].hex()
         elif kind == REFERENCE:
             references[str(payload[0])] = payload[2:].hex()
+        elif kind == GROUP and payload in CODED:
+            rows, steps, times = CODED[payload]
+            values = [level * step for row in rows for level, step in zip(row, steps, strict=True)]
+            first, slot = struct.unpack_from("<QHB", payload)[::2]
+            packets = struct.pack(f"<{len(values)}f", *values).hex()
+            groups.append({"first_frame": first, "identity": slot, "packets32": packets, "sum": sum(values)})
+            groups[-1]["levels"] = rows
+            if times is not None:
+                groups[-1]["pts"] = times
         elif kind == GROUP:
             first, count, slot, timed = struct.unpack_from("<QHBB", payload)
             packets = payload[12 : 12 + 70 * count]
@@ -173,10 +229,8 @@ def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[s
             sound.append({"first_packet_pts": struct.unpack_from("<q", payload)[0], "bytes": len(payload)})
         elif kind > END:
             unknown.append({"type": kind, "payload": payload.hex()})
-    frames = sum(len(g["packets"]) // 140 for g in groups)
-    account = dict.fromkeys(
-        ("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0
-    )
+    frames = sum(len(g["packets"]) // 140 if "packets" in g else len(g["levels"]) for g in groups)
+    account = dict.fromkeys(("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0)
     names = {HEADER: "header", IDENTITY: "identity", GROUP: "packets", AUDIO_CONFIG: "audio", AUDIO: "audio"}
     names |= {DELTA: "personalization", REFERENCE: "identity"}
     for kind, payload in parts:
@@ -201,6 +255,65 @@ def example_parts() -> list[tuple[int, bytes]]:
     """The worked example: one frame, no crop geometry, the zero latent."""
     plain = header(crop=None, name=b"demo", indices=tuple((0, i) for i in range(32)))
     return [(HEADER, plain), (IDENTITY, identity(latent(0))), (GROUP, group(0, [[1.0, -2.0, 0.5] + [0.0] * 32]))]
+
+
+def levels_of(frame: int, scale: int = 1) -> list[int]:
+    """35 levels that move with each other, some more than others."""
+    drift = (frame * 7 + frame * frame) % 23 - 11
+    return [scale * ((drift * (k % 6) + frame * (k % 3) - (k * frame) % 5) // (1 + k % 4)) for k in range(35)]
+
+
+def some_quantiser() -> Quantiser:
+    terms = [(2, 0, 20), (2, 64, -8), (5, 4, 33), (5, 65, 9), (9, 64, -16), (30, 5, -128), (34, 33, 127), (34, 65, 1)]
+    return Quantiser([80 + k for k in range(35)], [k % 12 for k in range(35)], [3 * k - 50 for k in range(35)], terms)
+
+
+def widest_quantiser() -> Quantiser:
+    """The smallest and the largest steps, 140 terms, the longest rest levels."""
+    pairs = [(k, j) for k in range(35) for j in (*range(k), 64, 65)]
+    terms = [(k, j, (k * 37 + j * 11) % 255 - 127 or 5) for k, j in pairs[-140:]]
+    return Quantiser([0] * 34 + [255], [11] * 35, [32767, -32767] * 17 + [1], terms)
+
+
+def compact_parts() -> dict[str, list[tuple[int, bytes]]]:
+    """The valid streams in the compact profile."""
+    latents = [[((7 * r + 3 * j) % 19 - 9) * (1 - 2 * (j % 2)) // (1 + r % 3) for j in range(512)] for r in range(18)]
+    face = (IDENTITY, small_identity(latents, 93))
+    made = {}
+    plain = Quantiser(compact.EXAMPLE_STEPS, compact.EXAMPLE_SPREAD, compact.EXAMPLE_REST, list(compact.EXAMPLE_TERMS))
+    rows = compact.EXAMPLE_ROWS
+    made["compact_example"] = [(HEADER, header(quantiser=bytes(plain))), face, (GROUP, compact_group(0, rows, plain))]
+    usual = some_quantiser()
+    head = (HEADER, header(quantiser=bytes(usual)))
+    rows = [levels_of(t) for t in range(9)]
+    groups = [(GROUP, compact_group(0, rows[:5], usual)), (GROUP, compact_group(5, rows[5:], usual))]
+    made["compact"] = [head, face, *groups]
+    rest = [usual.rest, usual.rest]
+    made["compact_at_rest"] = [head, face, (GROUP, compact_group(0, rest, usual))]
+    far = [levels_of(t, scale) for t, scale in enumerate([1, 1, 40, 700, 1, 300, 0, 2])]
+    made["compact_jumps"] = [head, face, (GROUP, compact_group(0, far, usual))]
+    timed = (HEADER, header(scale=90000, rate=(30000, 1001), quantiser=bytes(usual)))
+    times = [[0, 3003, 6006, 9010], [2**33, 2**33 + 1, 2**33 + 2**32]]
+    made["compact_times"] = [
+        *[timed, face, (GROUP, compact_group(0, rows[:4], usual, times=times[0]))],
+        (GROUP, compact_group(4, rows[4:7], usual, times=times[1])),
+    ]
+    wide = widest_quantiser()
+    ends = [[32767, -32767] * 17 + [1], [-32767, 32767] * 17 + [-1], [0] * 35, [32767] * 34 + [0], [-32767] * 34 + [1]]
+    made["compact_extremes"] = [(HEADER, header(quantiser=bytes(wide))), face, (GROUP, compact_group(0, ends, wide))]
+    latents = [
+        [((7 * r + 3 * j) % 19 - 9 + j) * (1 - 2 * (j % 2)) // (1 + r % 3) for j in range(512)] for r in range(18)
+    ]
+    little = (IDENTITY, small_identity(latents, 93, 1))
+    large = (IDENTITY, identity(latent(7)))
+    edge = [[1023, -1023] * 256, [0] * 512, *[[(r + j) % 2 for j in range(512)] for r in range(16)]]
+    made["identity_compact"] = [
+        *[(HEADER, header()), large, little, (GROUP, group(0, [packet(0)], 1)), (GROUP, group(1, [packet(1)]))],
+        *[little, (IDENTITY, small_identity(edge, 170, 2)), (GROUP, group(2, [packet(2)], 2))],
+    ]
+    live = (HEADER, header(live=True, quantiser=bytes(usual)))
+    made["compact_live"] = [live, face, *((GROUP, compact_group(t, rows[t : t + 1], usual)) for t in range(3))]
+    return made
 
 
 def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
@@ -246,10 +359,26 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     lean = [head, cached, *small[2:]]
     must_know = stream(*lean, index=False)
     add("identity_reference_only", lean, must_know.replace(chunk(*cached), chunk(*cached, 1)))
+    for name, parts in compact_parts().items():
+        ends = stream(*parts, end=name != "compact_live")
+        add(name, parts, ends, fps="30000/1001" if name == "compact_times" else "25")
+    later = [head, (0x20, b"of version 1.1"), face, small[2], (0x7F, b""), small[3]]
+    add("newer_minor_chunks", later, later_version(later))
     edge = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 2.0**-14, 1 / 3] + [0.0] * 28
     widest = header((1000, 1), (1, 16384), name=("ä" * 32).encode(), crop=None, indices=(*INDICES[:31], (63, 8191)))
     add("edge_values", [(HEADER, widest), face, (GROUP, group(0, [edge]))], fps="1000", size=[1, 16384])
     return vectors
+
+
+def later_version(parts: list[tuple[int, bytes]]) -> bytes:
+    """The parts as a stream of version 1.1 that sets all chunk flags but the mandatory one and the reserved field."""
+    start = MAGIC + struct.pack("<BBH", 1, 1, 0xABCD)
+    data, entries = start + struct.pack("<I", crc32(start)), b""
+    frames = sum(struct.unpack_from("<H", payload, 8)[0] for kind, payload in parts if kind == GROUP)
+    for kind, payload in parts:
+        entries += entry(kind, payload, len(data))
+        data += chunk(kind, payload, 0xFE | (kind in MUST_KNOW))
+    return data + closing(len(data), entries, frames)
 
 
 # --- invalid -----------------------------------------------------------------------------------------------------
@@ -352,6 +481,12 @@ def invalid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     early = [chunk(GROUP, group(t, frames[:1], times=[9])) for t in range(2)]
     add("times_group_repeats", timed + b"".join(early), "CorruptChunk", at + len(early[0]) + 12, 1)
 
+    for name, (data, error, place, groups) in invalid_compact().items():
+        add(name, data, error, place, groups)
+    version = struct.pack("<BBH", 1, 1, 0)
+    newer = MAGIC + version + struct.pack("<I", crc32(MAGIC + version)) + start[16:]
+    add("newer_minor_mandatory", newer + chunk(0x20, b"of version 1.1", 1), "UnsupportedVersion", body)
+
     config = chunk(AUDIO_CONFIG, audio_config())
     sound_at = body + len(config) + 12
     add("audio_without_config", start + chunk(AUDIO, audio(0, [opus(0)])), "CorruptChunk", body)
@@ -383,6 +518,80 @@ def invalid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     live = stream((HEADER, header(live=True)), end=False)
     add("live_with_index", live + chunk(INDEX, entries), "CorruptChunk", body)
     return vectors
+
+
+def invalid_compact() -> dict[str, tuple[bytes, str, int, int]]:
+    """Faults of the compact profile: name -> bytes, error class, offset, groups before."""
+    made: dict[str, tuple[bytes, str, int, int]] = {}
+    usual = some_quantiser()
+    good, face = bytes(usual), (IDENTITY, small_identity([[0] * 512] * 18, 128))
+    base = 28 + len(header())  # where the quantiser begins
+    for name, quantiser, error, place in [
+        ("cut", good[:-1], "Truncated", len(good) - 1),
+        ("no_terms", good[: good.index(bytes([len(usual.terms), 2, 0]))], "Truncated", len(good) - 25),
+        ("too_long", good + b"\0", "CorruptChunk", len(good)),
+        ("class", patched(good, 35, b"\x0c"), "LimitExceeded", 0),
+        ("reserved", patched(good, 52, b"\x10"), "CorruptChunk", 52),
+        ("rest_padded", good[:53] + b"\x80\x00" + good[54:], "CorruptChunk", 53),
+        ("rest_too_high", good[:53] + compact.svarint(32768) + good[54:], "LimitExceeded", 0),
+        ("rest_too_far", b"\xff" + good[1:], "LimitExceeded", 0),
+        ("terms_too_many", patched(good, len(good) - 25, b"\x8d"), "LimitExceeded", len(good) - 25),
+        ("term_target", patched(good, len(good) - 3, b"\x23"), "CorruptChunk", len(good) - 24),
+        ("term_source", patched(good, len(good) - 5, b"\x22"), "CorruptChunk", len(good) - 24),
+        ("term_weight", patched(good, len(good) - 1, b"\0"), "CorruptChunk", len(good) - 24),
+        ("terms_unsorted", good[:-6] + good[-3:] + good[-6:-3], "CorruptChunk", 0),
+    ]:
+        data = stream((HEADER, header(profile=1, quantiser=quantiser)), end=False)
+        made["quantiser_" + name] = data, error, base + place, 0
+    start = stream((HEADER, header(quantiser=good)), face, end=False)
+    rows = [levels_of(t) for t in range(3)]
+    whole = compact_group(0, rows, usual)
+    taken = 12 + 4 + compact.coded(rows, usual.spread, usual.rest, usual.terms).shifts
+    coarse = Quantiser([160] * 35, [11] * 35, [0] * 35, [])
+    steep = stream((HEADER, header(quantiser=bytes(coarse))), face, end=False)
+    far = compact_group(0, [[4095, 4094] + [0] * 33], coarse)
+    long = compact.Arithmetic()
+    states = compact.first_states()
+    long.decide(states, "Z[2][3][0]", True)  # the first place, of class 0, in a first row
+    for i in range(1, 14):
+        long.decide(states, f"S[1][2][{min(i, 6)}]", True)
+    long.even(2**18 - 1, 18)
+    head = struct.pack("<QHBB", 0, 1, 0, 2)
+    for name, stem, payload, error, place in [
+        ("group_raw_in_compact", start, group(0, [packet(0)]), "CorruptChunk", 11),
+        ("group_flag_of_compact", start, patched(whole, 11, b"\x06"), "CorruptChunk", 11),
+        ("compact_zero_at_end", start, whole + b"\0", "CorruptChunk", len(whole)),
+        ("compact_bytes_left", start, whole + bytes(9) + b"\x01", "CorruptChunk", taken),
+        ("compact_level_too_high", start, compact_group(0, [[32768] + [0] * 34], usual), "CorruptChunk", 12),
+        ("compact_number_too_high", steep, far, "LimitExceeded", 12),
+        ("compact_number_too_long", start, head + long.close(), "CorruptChunk", 12),
+        ("compact_times_unexpected", start, compact_group(0, rows, usual, 0, [1, 2, 3]), "CorruptChunk", 11),
+    ]:
+        made[name] = stem + chunk(GROUP, payload), error, len(stem) + 12 + place, 0
+    timed = stream((HEADER, header(scale=1000, quantiser=good)), face, end=False)
+    on_time = compact_group(0, rows, usual, 0, [5, 6, 7])
+    for name, payload, error, place in [
+        ("compact_times_missing", whole, "CorruptChunk", 11),
+        ("compact_time_cut", on_time[:19], "Truncated", 19),
+        ("compact_time_too_high", patched(on_time, 12, struct.pack("<Q", 2**62)), "LimitExceeded", 12),
+        ("compact_time_repeated", compact_group(0, rows, usual, 0, [5, 6, 6]), "CorruptChunk", 20),
+    ]:
+        made[name] = timed + chunk(GROUP, payload), error, len(timed) + 12 + place, 0
+    raw = stream((HEADER, header()), face, end=False)
+    made["group_compact_in_raw"] = raw + chunk(GROUP, whole), "CorruptChunk", len(raw) + 12 + 11, 0
+    start = stream((HEADER, header()), end=False)
+    rows = [[(r * j) % 3 for j in range(512)] for r in range(18)]
+    fits = small_identity(rows, 100)
+    for name, payload, error, place in [
+        ("form_unknown", patched(fits, 1, b"\x02"), "UnsupportedVersion", 1),
+        ("compact_without_step", fits[:34], "Truncated", 34),
+        ("compact_digest", patched(fits, 2, bytes(4)), "ChecksumMismatch", 2),
+        ("compact_level", small_identity([[1024] + [0] * 511, *rows[1:]], 100), "CorruptChunk", 35),
+        ("compact_not_finite", small_identity([[20] * 512, *rows[1:]], 255, 0, bytes(32)), "CorruptChunk", 0),
+        ("compact_zero_at_end", fits + b"\0", "CorruptChunk", len(fits)),
+    ]:
+        made["identity_" + name] = start + chunk(IDENTITY, payload), error, len(start) + 12 + place, 0
+    return made
 
 
 # --- output ------------------------------------------------------------------------------------------------------

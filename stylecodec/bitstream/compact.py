@@ -1,4 +1,4 @@
-"""How the levels of a frame group become bytes in the compact profile (SPEC 6). All of it is integer arithmetic.
+"""How the levels of a frame group become bytes in the compact profile (SPEC 12). All of it is integer arithmetic.
 
 Coder and decoder run the same code: given the range coder it writes the numbers it is told, given the range decoder
 it returns those it reads.
@@ -20,7 +20,7 @@ from .tables import ACTIVITY_CLASSES, ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_C
 
 Coder = RangeEncoder | RangeDecoder
 
-# The layout of the states (SPEC 6.4): whether a residual is zero, how large it is, its sign.
+# The layout of the states (SPEC 12.4): whether a residual is zero, how large it is, its sign.
 _ZERO, _SIZE, _SIGN = 0, 8 * ACTIVITY_CLASSES, 20 * ACTIVITY_CLASSES
 
 _UNIT = 12  # activity is a mean magnitude in units of 1/4096

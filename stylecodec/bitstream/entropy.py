@@ -1,4 +1,4 @@
-"""A binary range coder with adaptive probabilities, in integers alone (SPEC 6.1).
+"""A binary range coder with adaptive probabilities, in integers alone (SPEC 12.1).
 
 Every decision is coded with a probability state: the chance of a 0 in units of 1/65536, which encoder and decoder
 adapt alike. The encoder resolves carries in the bytes already written and leaves zeros at the end out; the decoder
@@ -48,7 +48,7 @@ class RangeEncoder:
     def finish(self) -> bytes:
         """The shortest bytes that decode to what was coded."""
         top = self._low + self._range - 1
-        for zeros in (24, 16, 8, 0):
+        for zeros in range(32, -1, -1):
             value = top >> zeros << zeros
             if value >= self._low:
                 break

@@ -1,4 +1,4 @@
-"""Prediction of the levels of a group (SPEC 6.2): a sparse linear predictor in integers, sent in the stream header."""
+"""Prediction of the levels of a group (SPEC 12.2): a sparse linear predictor in integers, sent in the stream header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixed tables of the compact profile (SPEC 6.4).
+"""The fixed tables of the compact profile (SPEC 12.4).
 
 They were counted on five clips of talking people, quantised from coarse to fine. Any others would do in their place,
 at the price of some bytes; these never change, as streams depend on them.
