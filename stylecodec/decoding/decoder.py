@@ -2,12 +2,15 @@
 
 file  ──► StreamFile ──► packets, identity ──┐
 bytes ──► StreamReader ──► groups, identity ─┴─► PacketRenderer ──► uint8 [n, H, W, 3]
+
+Frames of an identity with a personalised generator are rendered by that one, unless avatars are asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Literal, Self, overload
 
@@ -17,18 +20,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..bitstream import (
+    ChunkType,
     FrameGroup,
     Identity,
     StreamFile,
     StreamHeader,
     StreamReader,
     StreamReport,
+    UnknownChunk,
 )
+from ..bitstream.attached import personalizations
+from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
-from ..errors import OptionError, PackMismatch
+from ..errors import FormatError, OptionError, PackMismatch
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
 from .latents import Anchor, LatentDecoder
+from .personal import TunedPack, resolve
 from .render import Precision, Renderer
 
 PoseMode = Literal["restore", "aligned"]
@@ -39,6 +47,7 @@ CUDA_BATCH = 16  # frames rendered at once
 CPU_BATCH_PIXELS = 4 * 256 * 256  # a CPU is quickest while a batch fits its caches: 4 frames of 256², 1 of 1024²
 CPU_BATCH = 8
 KEPT_ANCHORS = 8  # identities whose flow state is kept ready
+KEPT_GENERATORS = 2  # personalised generators that are kept ready
 
 
 def matching_pack(header: StreamHeader, pack: PackChoice = None) -> ModelPack:
@@ -56,7 +65,10 @@ def matching_pack(header: StreamHeader, pack: PackChoice = None) -> ModelPack:
 
 
 class PacketRenderer:
-    """An identity and packets to pictures, in batches on one device."""
+    """An identity and packets to pictures, in batches on one device.
+
+    personal: the personalised generators by the digest of their identity; may grow while pictures are rendered.
+    """
 
     def __init__(
         self,
@@ -66,20 +78,27 @@ class PacketRenderer:
         pose: PoseMode = "restore",
         batch: int | None = None,
         precision: Precision = "auto",
+        personal: Mapping[bytes, Personalization] | None = None,
     ) -> None:
         if pose not in ("restore", "aligned"):
             raise OptionError(f"pose must be restore or aligned, not {pose!r}")
         if batch is not None and batch < 1:
             raise OptionError(f"a batch has 1 frame or more, not {batch}")
         self.device = pick_device(device)
+        self.pack, self.size, self.precision = pack, size, precision
         self.renderer = Renderer(pack, self.device, size, precision)
         self.latents = LatentDecoder(pack, self.device)
         self.pose = pose
         self.batch = batch or self._usual_batch()
+        self.personal = {} if personal is None else personal
         self._anchors: dict[bytes, Anchor] = {}
+        self._tuned: dict[bytes, tuple[LatentDecoder, Renderer]] = {}
 
     def render(self, identity: Identity, packets: NDArray[np.floating]) -> Iterator[Tensor]:
-        """Pictures uint8 [<= batch, H, W, 3] of `packets` [n, 35], batch after batch."""
+        """Pictures uint8 [<= batch, H, W, 3] of `packets` [n, 35], batch after batch.
+
+        Raises DeltaNotFound or PackMismatch when the identity has a personalised generator that cannot be had.
+        """
         for start in range(0, len(packets), self.batch):
             yield self._render(identity, packets[start : start + self.batch])
 
@@ -88,12 +107,26 @@ class PacketRenderer:
             return CUDA_BATCH
         return min(max(CPU_BATCH_PIXELS // self.renderer.level**2, 1), CPU_BATCH)
 
-    @torch.inference_mode()
     def _render(self, identity: Identity, packets: NDArray[np.floating]) -> Tensor:
-        packed = torch.from_numpy(np.array(packets, np.float32))
-        values = packed.to(self.device, non_blocking=True)  # waits for no batch that is still being rendered
-        styles = self.latents.styles(self._anchor(identity), values[:, :2], values[:, 3:])
-        return self.renderer.render(styles, packed[:, 2] if self.pose == "restore" else None)
+        latents, renderer = self._networks(identity)
+        with torch.inference_mode():
+            packed = torch.from_numpy(np.array(packets, np.float32))
+            values = packed.to(self.device, non_blocking=True)  # waits for no batch that is still being rendered
+            styles = latents.styles(self._anchor(identity), values[:, :2], values[:, 3:])
+            return renderer.render(styles, packed[:, 2] if self.pose == "restore" else None)
+
+    def _networks(self, identity: Identity) -> tuple[LatentDecoder, Renderer]:
+        """What renders an identity: the pack's generator or its own."""
+        found = self.personal.get(identity.digest)
+        if found is None:
+            return self.latents, self.renderer
+        if found.digest not in self._tuned:
+            pack = TunedPack(self.pack, resolve(found))
+            if len(self._tuned) >= KEPT_GENERATORS:
+                del self._tuned[next(iter(self._tuned))]
+            networks = LatentDecoder(pack, self.device), Renderer(pack, self.device, self.size, self.precision)
+            self._tuned[found.digest] = networks
+        return self._tuned[found.digest]
 
     def _anchor(self, identity: Identity) -> Anchor:
         if identity.digest not in self._anchors:
@@ -130,19 +163,22 @@ class Decoder:
         as_numpy: bool = False,
         batch: int | None = None,
         precision: Precision = "auto",
+        avatar: bool = False,
     ) -> Self:
         """Open a stream.
 
         device: "auto", "cpu", "cuda", or a torch device. pack: a folder, a name or an opened pack; by default the
         one that the stream names. size: pixels per side, 16 to 1024 (the default). pose: "restore" gives the head
         the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once. precision: of
-        the feature maps, see `Renderer`.
-        Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read.
+        the feature maps, see `Renderer`. avatar: leave personalised generators aside.
+        Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read. Frames
+        raise DeltaNotFound where the stream only names a personalised generator and it is not known here.
         """
         stream = StreamFile.open(path)
         try:
             model = matching_pack(stream.header, pack)
-            return cls(stream, PacketRenderer(model, device, size, pose, batch, precision), as_numpy)
+            personal = {} if avatar else personalizations(stream)
+            return cls(stream, PacketRenderer(model, device, size, pose, batch, precision, personal), as_numpy)
         except BaseException:
             stream.close()
             raise
@@ -284,6 +320,7 @@ class LiveDecoder:
         self._reader = StreamReader(strict=False, recall=recall)
         self._pictures: PacketRenderer | None = None
         self._identities: dict[int, Identity] = {}
+        self._personal: dict[bytes, Personalization] = {}
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes; the frames [H, W, 3] of every group that they complete.
@@ -296,6 +333,10 @@ class LiveDecoder:
                 self._start(event)
             elif isinstance(event, Identity):
                 self._identities[event.slot] = event
+            elif isinstance(event, UnknownChunk) and event.type == ChunkType.GENERATOR_DELTA:
+                with suppress(FormatError):  # a damaged one leaves the avatar
+                    found = Personalization.parse(event.payload)
+                    self._personal[found.identity] = found
             elif isinstance(event, FrameGroup):
                 frames.extend(self._render(event))
         return frames
@@ -308,7 +349,7 @@ class LiveDecoder:
         if self._pictures is None:
             pack = matching_pack(header, self._pack)
             options = self._size, self._pose, self._batch, self._precision
-            self._pictures = PacketRenderer(pack, self.device, *options)
+            self._pictures = PacketRenderer(pack, self.device, *options, self._personal)
             self.header = header
 
     def _render(self, group: FrameGroup) -> Iterator[Frame]:

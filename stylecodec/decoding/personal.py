@@ -76,7 +76,8 @@ class TunedPack(ModelPack):
         key = (role, str(place))
         if key not in self._built:
             generator = self.base.generator(place)
-            self._built[key] = generator if self.delta is None else apply_delta(generator, self.delta)
+            with torch.inference_mode(False):  # as in ModelPack
+                self._built[key] = generator if self.delta is None else apply_delta(generator, self.delta)
         return self._built[key]
 
 

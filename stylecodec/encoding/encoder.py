@@ -1,10 +1,11 @@
 """The stages of encoding in their order, and nothing else.
 
-    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► hold, smooth ──┐
-                          └──► candidates ──► select ──► identity ──────────────────┴──► groups ──► bytes
+    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► refine ──► hold, smooth ──┐
+                          └──► candidates ──► select ──► identity ──► personalise ─────────────┴──► groups ──► bytes
 
 Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers and one time per
 frame (about 7 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
+To refine and to personalise, which `fast` does not do, the clip is read again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -24,14 +26,18 @@ from ..bitstream import (
     PARAMS_PER_FRAME,
     AudioChunk,
     AudioConfig,
+    ChunkType,
     CropGeometry,
     Identity,
     Profile,
     StreamHeader,
     StreamWriter,
     TimedGroup,
+    UnknownChunk,
     mux,
 )
+from ..bitstream.delta import GeneratorDelta, Personalization
+from ..decoding.personal import TunedPack
 from ..errors import FaceNotFound, MediaError
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
@@ -39,6 +45,7 @@ from ..packs.store import ModelPack
 from .compaction import compact_clip
 from .feedforward import Crop, FrameCodes, analyse, smooth
 from .options import EncodeOptions
+from .second_pass import TunedClip, personalize_clip, refine_clip
 from .select_id import CandidatePool, IdentityChoice, select
 
 CPU_BATCH = 8
@@ -67,11 +74,32 @@ class EncodedClip:
     held: int  # frames without a face, which repeat their neighbour
     choice: IdentityChoice
     crop: CropGeometry | None  # the mean square that the crops were taken from
+    pack: ModelPack  # that renders it, with a personalised generator where there is one
+    tuned: TunedClip | None = None  # when the generator was personalised to this very clip
+    card: IdentityCard | None = None  # when the identity was given
 
     @property
     def identity(self) -> Identity:
         """The identity to send."""
-        return Identity(self.choice.latent)
+        return Identity(self.choice.latent) if self.card is None else self.card.identity
+
+    @property
+    def delta(self) -> GeneratorDelta | None:
+        """What the personalised generator differs by from the pack's."""
+        return self.pack.delta if isinstance(self.pack, TunedPack) else None
+
+
+@dataclass(frozen=True)
+class IdentityCard:
+    """Somebody known: the latent, and the delta of the generator that was personalised to it, if one was."""
+
+    identity: Identity
+    delta: GeneratorDelta | None = None
+
+
+Stage = Callable[[str, float, float | None], None]
+"""Told the stage's name, what is done of it, and of how much: frames, or for personalising the share of the budget
+and the PSNR in dB so far, NaN before it is known."""
 
 
 def encode_frames(
@@ -81,11 +109,16 @@ def encode_frames(
     rate: Fraction,
     source_size: tuple[int, int] | None = None,
     progress: Callable[[int], None] | None = None,
+    card: IdentityCard | None = None,
+    tell: Stage | None = None,
 ) -> EncodedClip:
     """Encode a clip frame by frame.
 
-    rate: frames per second, for smoothing. source_size: width and height of the source in pixels. `progress` is
-    told the number of frames done. Raises MediaError for a clip without frames, FaceNotFound for one without a face.
+    frames: passed once in preset `fast`, else several times, from the beginning each time. rate: frames per second,
+    for smoothing. source_size: width and height of the source in pixels. `progress` is told the number of frames
+    done, `tell` of the stages after that. card: an identity to use in place of the clip's own.
+    Raises MediaError for a clip without frames, FaceNotFound for one without a face, PackMismatch for a card of
+    another pack.
     """
     device = pick_device(options.device)
     size = options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
@@ -103,12 +136,31 @@ def encode_frames(
     candidates = pool.candidates()
     if not candidates:
         raise FaceNotFound(f"no face was found in the {len(seconds):,} frames of the clip")
-    packets, held = hold(np.concatenate(rows))
+    packets = np.concatenate(rows)
+    if card is None:
+        choice = select(candidates, pack, device, options)
+    else:
+        choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
+        pack = pack if card.delta is None else TunedPack(pack, card.delta)
+    tuned = None
+    stage = tell or (lambda name, done, of: None)
+    if options.personalize:
+        told = partial(stage, "personalising")
+        tuned = personalize_clip(frames, packets, choice.latent, pack, device, options, told)
+        pack, choice = tuned.pack, replace(choice, latent=tuned.result.latent)
+    if options.refines or isinstance(pack, TunedPack):
+        total = float(len(packets))
+
+        def refined(done: int) -> None:
+            stage("refining", done, total)
+
+        packets = refine_clip(frames, packets, choice.latent, pack, device, options, tuned, refined)
+    packets, held = hold(packets)
     if options.alpha_smoothing > 0:
         sigma = options.alpha_smoothing * float(rate)
         packets[:, 3:] = smooth(packets[:, 3:].astype(np.float32), sigma).astype(np.float16)
-    choice = select(candidates, pack, device, options)
-    return EncodedClip(packets, np.array(seconds) - seconds[0], held, choice, squares.geometry(source_size))
+    times = np.array(seconds) - seconds[0]
+    return EncodedClip(packets, times, held, choice, squares.geometry(source_size), pack, tuned, card)
 
 
 def _packets(
@@ -158,8 +210,9 @@ def stream_bytes(
     identity, quantiser = clip.identity, None
     if options.profile == "compact":
         device = pick_device(options.device)
-        made = compact_clip(clip.packets, identity, pack, device, options.quality, step)
-        clip, identity, quantiser = replace(clip, packets=made.packets), made.identity, made.quantiser
+        made = compact_clip(clip.packets, identity, clip.pack, device, options.quality, step)
+        clip, quantiser = replace(clip, packets=made.packets), made.quantiser
+        identity = made.identity if clip.card is None else identity  # one that is known keeps its digest
     header = StreamHeader(
         rate=rate,
         width=pack.card.resolution,
@@ -172,7 +225,16 @@ def stream_bytes(
         time_scale=DEFAULT_TIME_SCALE if variable else 0,
         quantiser=quantiser,
     )
-    return mux(StreamWriter(header, audio), identity, _groups(clip, step, rate, variable), sound)
+    extras = _attached(clip, identity, options)
+    return mux(StreamWriter(header, audio), identity, _groups(clip, step, rate, variable), sound, extras)
+
+
+def _attached(clip: EncodedClip, identity: Identity, options: EncodeOptions) -> Iterator[tuple[int, UnknownChunk]]:
+    """The personalised generator, or its name where the receiver is to know it, before the first frame."""
+    if clip.delta is not None:
+        one = Personalization.carried(identity.digest, clip.delta)
+        carry = options.delta == "carry" or (options.delta == "auto" and clip.tuned is not None)
+        yield 0, UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(one if carry else one.named), 0)
 
 
 def group_frames(rate: Fraction, options: EncodeOptions) -> int:

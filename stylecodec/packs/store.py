@@ -151,7 +151,8 @@ class ModelPack:
         place = pick_device(device)
         key = (role, str(place))
         if key not in self._built:
-            self._built[key] = self._load(role).to(place).eval().requires_grad_(False)
+            with torch.inference_mode(False):  # what is kept must also serve calls that need gradients
+                self._built[key] = self._load(role).to(place).eval().requires_grad_(False)
         return self._built[key]
 
     def verify(self) -> None:

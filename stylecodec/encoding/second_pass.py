@@ -1,0 +1,134 @@
+"""What comes after the feed-forward pass: the generator is personalised, codes are refined. Both read the clip again.
+
+    packets (NaN where there is no face) ─┬─► some frames ─► personalise ─► latent, delta, codes of these frames
+                                          └─► the others, batch by batch, on the generator that is sent ─► refined
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..decoding.personal import TunedPack
+from ..packs.store import ModelPack
+from .codes import spread
+from .feedforward import Crop, FrameCodes
+from .options import EncodeOptions
+from .personalize import Personalized, Personalizer, work_of
+from .refine import Refiner
+from .resume import Checkpoint
+
+if TYPE_CHECKING:
+    from .encoder import AlignedFrame
+
+Packets = NDArray[np.float16]  # [n, 35] yaw, pitch, roll, α; NaN where there is no face
+POSE, ALPHA = slice(0, 2), slice(3, None)
+CHUNK = 16  # consecutive frames that are refined together
+
+
+@dataclass(frozen=True)
+class TunedClip:
+    """A personalised generator, and the packets of the frames that it was tuned on."""
+
+    pack: TunedPack
+    result: Personalized
+    rows: NDArray[np.intp]  # numbers of those frames
+
+
+def codes_of(packets: Packets) -> FrameCodes:
+    """The codes of packets [n, 35] without latents."""
+    values = packets.astype(np.float32)
+    return FrameCodes(np.zeros((len(packets), 0, 0), np.float16), values[:, POSE], values[:, ALPHA])
+
+
+def personalize_clip(
+    frames: Iterable[AlignedFrame],
+    packets: Packets,
+    latent: NDArray[np.float16],
+    pack: ModelPack,
+    device: torch.device,
+    options: EncodeOptions,
+    tell: Callable[[float, float], None] | None = None,
+) -> TunedClip:
+    """Tune the pack's generator to frames spread over the clip; `tell` as in encoding.personalize."""
+    there = np.flatnonzero(~np.isnan(packets[:, 0]))
+    rows = there[spread(len(there), options.tune.frames)]
+    crops = list(_crops(frames, set(rows.tolist())))
+    checkpoint = Checkpoint(options.checkpoint, work_of(pack, crops, latent, options.tune))
+    result = Personalizer(
+        pack, crops, codes_of(packets[rows]), latent, options.tune, device, checkpoint, tell
+    ).run()
+    return TunedClip(TunedPack(pack, result.delta), result, rows)
+
+
+def refine_clip(
+    frames: Iterable[AlignedFrame],
+    packets: Packets,
+    latent: NDArray[np.float16],
+    pack: ModelPack,
+    device: torch.device,
+    options: EncodeOptions,
+    tuned: TunedClip | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Packets:
+    """Refine pose and α of all frames with a face, but of those that were tuned on: these have their codes.
+
+    pack: with the generator that is sent. The frames pass in chunks; memory does not grow with the clip.
+    """
+    result = packets.copy()
+    known = set() if tuned is None else set(tuned.rows.tolist())
+    start = packets
+    if tuned is not None:
+        start = _corrected(packets, tuned)
+        write(result, tuned.rows, tuned.result.codes)
+    refiner = Refiner(pack, device, latent, options)
+    size = options.batch or CHUNK
+    rows: list[int] = []
+    crops: list[Crop] = []
+
+    def flush() -> None:
+        if rows:
+            write(result, np.array(rows), refiner(crops, codes_of(start[rows])))
+        rows.clear()
+        crops.clear()
+
+    for number, frame in enumerate(frames):
+        if number >= len(packets):
+            break
+        if frame.crop is not None and number not in known:
+            rows.append(number)
+            crops.append(frame.crop)
+        if len(rows) >= size:
+            flush()
+        if progress is not None:
+            progress(number + 1)
+    flush()
+    return result
+
+
+def write(packets: Packets, rows: NDArray[np.intp], codes: FrameCodes) -> None:
+    """Put codes into rows of packets; the roll stays."""
+    packets[rows, POSE] = codes.pose
+    packets[rows, ALPHA] = codes.alpha
+
+
+def _corrected(packets: Packets, tuned: TunedClip) -> Packets:
+    """Packets moved by what tuning changed in the tuned frames around them, interpolated in time."""
+    before = packets[tuned.rows].astype(np.float32)
+    after = before.copy()
+    after[:, POSE], after[:, ALPHA] = tuned.result.codes.pose, tuned.result.codes.alpha
+    numbers = np.arange(len(packets))
+    change = [np.interp(numbers, tuned.rows, column) for column in (after - before).T]
+    return (packets.astype(np.float32) + np.stack(change, axis=1)).astype(np.float16)
+
+
+def _crops(frames: Iterable[AlignedFrame], wanted: set[int]) -> Iterator[Crop]:
+    for number, frame in enumerate(frames):
+        if number in wanted:
+            assert frame.crop is not None
+            yield frame.crop

@@ -1,0 +1,127 @@
+"""Encoding that reads the clip again: refined, personalised, with a card."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from stylecodec.bitstream import Identity, StreamFile
+from stylecodec.bitstream.attached import personalizations
+from stylecodec.decoding.decoder import Decoder
+from stylecodec.decoding.personal import TunedPack
+from stylecodec.encoding.encoder import AlignedFrame, IdentityCard, encode_frames, stream_bytes
+from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
+from stylecodec.errors import PackMismatch
+from stylecodec.geometry import CropTransform
+from stylecodec.packs.store import ModelPack
+
+RATE = Fraction(25)
+REFINE = RefineOptions(steps=2, side=32)
+TUNE = TuneOptions(steps=12, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
+FAST = EncodeOptions(
+    device="cpu", identity_candidates=4, identity_average=1, profile="raw", refine=REFINE, tune=TUNE
+)
+
+
+class Clip:
+    """Twelve frames of coloured stripes, the face lost in the third; can be read again and again."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+
+    def __iter__(self) -> Iterator[AlignedFrame]:
+        self.readings += 1
+        x = np.linspace(0, 6, 256)
+        for k in range(12):
+            stripes = np.stack([127 + 90 * np.sin(x * (c + 1) + k / 3) for c in range(3)], axis=1)
+            crop = np.broadcast_to(stripes, (256, 256, 3)).astype(np.uint8)
+            square = CropTransform((300.0, 200.0), 250.0, roll_deg=k / 4)
+            yield AlignedFrame(k / 25, None if k == 2 else crop, None if k == 2 else square)
+
+
+@pytest.fixture(scope="module")
+def card(tiny_pack: ModelPack) -> IdentityCard:
+    clip = encode_frames(Clip(), tiny_pack, replace(FAST, personalize=True), RATE)
+    assert clip.delta is not None
+    return IdentityCard(clip.identity, clip.delta)
+
+
+def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
+    clip, again = Clip(), Clip()
+    fast = encode_frames(clip, tiny_pack, FAST, RATE)
+    told: list[tuple[str, float, float | None]] = []
+    balanced = encode_frames(
+        again, tiny_pack, replace(FAST, preset="balanced"), RATE, tell=lambda *what: told.append(what)
+    )
+    assert (clip.readings, again.readings) == (1, 2)
+    assert told[-1] == ("refining", 12, 12.0)
+    assert fast.packets.shape == balanced.packets.shape == (12, 35)
+    assert np.array_equal(fast.packets[:, 2], balanced.packets[:, 2])
+    assert not np.array_equal(fast.packets[:, 3:], balanced.packets[:, 3:])
+    assert np.array_equal(balanced.packets[2], balanced.packets[1])
+    assert balanced.held == 1
+    assert balanced.pack is tiny_pack
+
+
+def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> None:
+    told: list[tuple[str, float, float | None]] = []
+    options = replace(FAST, personalize=True)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, tell=lambda *what: told.append(what))
+    assert clip.tuned is not None
+    assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
+    assert 2 not in clip.tuned.rows
+    assert len(clip.tuned.rows) == 8
+    assert {name for name, *_ in told} == {"personalising", "refining"}
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        found = personalizations(stream)
+        assert list(found) == [stream.identity_for(0).digest]
+        assert found[stream.identity_for(0).digest].delta == clip.delta
+    with Decoder.open(io.BytesIO(data), device="cpu", pack=tiny_pack, size=32) as decoder:
+        assert len(list(decoder)) == 12
+
+
+def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    options = replace(FAST, personalize=True, profile="compact", quality=30.0)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE)
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert list(personalizations(stream)) == [stream.identity_for(0).digest]
+
+
+def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    clip = encode_frames(Clip(), tiny_pack, FAST, RATE, card=card)
+    assert isinstance(clip.pack, TunedPack)
+    assert clip.identity == card.identity
+    for delta, carried in (("auto", False), ("name", False), ("carry", True)):
+        data = b"".join(stream_bytes(clip, tiny_pack, replace(FAST, delta=delta), RATE))
+        with StreamFile.open(io.BytesIO(data)) as stream:
+            found = personalizations(stream)[card.identity.digest]
+        assert found.digest == card.delta.digest  # type: ignore[union-attr]
+        assert (found.delta is not None) == carried
+
+
+def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    options = replace(FAST, profile="compact", quality=30.0)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, card=card)
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert stream.identity_for(0).digest == card.identity.digest
+
+
+def test_a_card_without_a_generator(tiny_pack: ModelPack) -> None:
+    latent = np.random.default_rng(0).standard_normal((18, 512)).astype(np.float16)
+    clip = encode_frames(Clip(), tiny_pack, FAST, RATE, card=IdentityCard(Identity(latent)))
+    assert clip.pack is tiny_pack
+    assert clip.delta is None
+    assert np.array_equal(clip.identity.latent, latent)
+
+
+def test_a_card_of_another_pack(other_pack: ModelPack, card: IdentityCard) -> None:
+    with pytest.raises(PackMismatch):
+        encode_frames(Clip(), other_pack, FAST, RATE, card=card)
