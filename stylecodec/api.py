@@ -108,7 +108,7 @@ def encode(
     from .encoding.options import EncodeOptions
     from .media.audio import encode_opus
     from .media.video import VideoReader
-    from .packs.abilities import FAST_ROLES, MAKES_STREAMS
+    from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
     from .packs.store import open_pack
 
     begun = perf_counter()
@@ -116,7 +116,7 @@ def encode(
     check_output(output, source)
     reader = VideoReader(source)
     pack = open_pack(options.pack)
-    pack.require(FAST_ROLES, MAKES_STREAMS)
+    pack.require(ENCODE_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
     sound = None
     if options.audio and reader.has_audio:

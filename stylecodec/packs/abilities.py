@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from .card import STREAM_ROLES, PackCard
 
 STREAM_RESOLUTION = 1024  # a stream's identity has 18 rows, which a generator of this size takes
-MAKES_STREAMS = "encode --preset fast"
-FAST_ROLES = (*STREAM_ROLES, "feedforward")
+MAKES_STREAMS = "encode"
+ENCODE_ROLES = (*STREAM_ROLES, "feedforward")  # every preset begins with the feed-forward codes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Ability:
 
 _ABILITIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("decode and puppet streams made with this pack", STREAM_ROLES),
-    (MAKES_STREAMS, FAST_ROLES),
+    (MAKES_STREAMS, ENCODE_ROLES),
     ("invert pictures into W+", ("inversion",)),
     ("compare identities", ("identity",)),
     ("parse faces", ("parser",)),

@@ -322,7 +322,10 @@ def test_lpips_trunks_and_heads(tmp_path: Path) -> None:
         for leaf in ("weight", "bias")
     }
     torch.save(trunk | {"classifier.1.weight": torch.zeros(3, 3)}, tmp_path / "alex.pth")
-    heads = {f"lin{k}.model.1.weight": torch.full((1, len(h), 1, 1), 0.5) for k, h in enumerate(published_heads("alex"))}
+    heads = {
+        f"lin{k}.model.1.weight": torch.full((1, len(head), 1, 1), 0.5)
+        for k, head in enumerate(published_heads("alex"))
+    }
     torch.save(heads, tmp_path / "heads.pth", _use_new_zipfile_serialization=False)
     torch.save(write_lpips(trunk, heads), tmp_path / "lpips.pth")
     with pytest.raises(ImportRefused, match="without their trunk"):

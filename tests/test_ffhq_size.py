@@ -1,0 +1,59 @@
+"""A pack of FFHQ's size, weights drawn from a seed, through encode and decode at 1024²: the plumbing at full size."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stylecodec import api
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.media.video import VideoReader
+from stylecodec.nets.feedforward import HybridEncoder
+from stylecodec.packs.importer import import_files, verify_pack
+from stylecodec.packs.store import ModelPack
+from stylecodec.packs.writing import NetworkSource, StoredNetwork, put_networks
+
+from .nets import seeded_weights as seeded
+from .tiny import FEEDFORWARD_PARAMS, FixedFace, write_clip
+
+FRAMES = 3
+
+
+@pytest.fixture
+def ffhq_pack(tmp_path: Path) -> ModelPack:
+    """A generator of FFHQ's widths and a flow of StyleFlow's, imported; and a small feed-forward encoder."""
+    generator = seeded.state(seeded.port_generator_shapes(1024))
+    files = [tmp_path / "generator.pt", tmp_path / "flow.pt"]
+    torch.save({"g_ema": generator, "latent_avg": seeded.draw("latent_avg", (512,))}, files[0])
+    torch.save(seeded.state(seeded.flow_shapes()), files[1])
+    pack = import_files(files, "ffhq-1024", tmp_path / "packs").pack
+    for file in files:
+        file.unlink()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = HybridEncoder(**FEEDFORWARD_PARAMS)  # type: ignore[arg-type]
+    added = {"feedforward": StoredNetwork.of("feedforward", NetworkSource(encoder, FEEDFORWARD_PARAMS))}
+    return put_networks(pack.folder, added, pack.card)
+
+
+@pytest.mark.slow
+def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=FRAMES, rate=Fraction(25), sound=False)
+    # One candidate and the raw profile: choosing an identity and compact coding render some hundred pictures more.
+    few = {"identity_candidates": 1, "identity_average": 1, "profile": "raw"}
+    options = EncodeOptions(pack=ffhq_pack.folder, device="cpu", audio=False, **few)  # type: ignore[arg-type]
+    encoded = api.encode(clip, tmp_path / "clip.stc", options, front_end=FixedFace())
+    assert encoded.frames == FRAMES
+    assert encoded.pack["name"] == "ffhq-1024"
+    decoded = api.decode(tmp_path / "clip.stc", tmp_path / "out.mp4", device="cpu", pack=ffhq_pack.folder)
+    assert (decoded.frames, decoded.size) == (FRAMES, 1024)
+    pictures = [frame for _, frame in VideoReader(tmp_path / "out.mp4").frames()]
+    assert [picture.shape for picture in pictures] == [(1024, 1024, 3)] * FRAMES
+    assert min(float(np.std(picture)) for picture in pictures) > 5
+    assert ffhq_pack.generator("cpu").layout.size == 9088
+    assert ffhq_pack.flow("cpu").attributes == 17
+    assert verify_pack(ffhq_pack) == []
