@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..bitstream import Identity, Quantiser, nearest_code
 from ..decoding.latents import LatentDecoder
 from ..decoding.render import Renderer
+from ..errors import LimitExceeded
 from ..packs.store import ModelPack
 from .rate import compact_packets
 from .sensitivity import PROBE_SIZE, picture_metric, pictures, probed_frames
@@ -57,7 +58,10 @@ def compact_identity(
     rms = float(np.sqrt(np.mean(identity.latent.astype(np.float64) ** 2)))
     code, stride, best = nearest_code(max(IDENTITY_STEP * rms, 1e-4)), 8, None
     for _ in range(LOOKS):  # steps of an octave until the border is passed, then halves of it
-        tried = Identity(identity.latent, step_code=code)
+        try:
+            tried = Identity(identity.latent, step_code=code)
+        except LimitExceeded:  # more levels than the form has
+            break
         error = float((pictures(latents, renderer, tried, shown).clamp(-1, 1) - wanted).square().mean())
         if error <= allowed:
             best = tried
