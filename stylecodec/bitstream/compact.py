@@ -100,7 +100,7 @@ def magnitude_bits(spread: int) -> npt.NDArray[np.float64]:
     for size in range(1, 40):
         more = larger[min(size, _SIZES) - 1]
         bits.append(so_far - np.log2(1 - more) if size < _UNARY else so_far + 2 * np.log2(size - _UNARY + 1) + 1)
-        so_far -= np.log2(more) if size < _UNARY - 1 else 0
+        so_far -= np.log2(more) if size < _UNARY else 0
     return np.array(bits)
 
 
