@@ -28,8 +28,10 @@ HERE = Path(__file__).parent / "vectors"
 MAGIC = bytes.fromhex("8d 53 54 43 0d 0a 1a 0a")
 SYNC = bytes.fromhex("fd 7e fc 7f")
 HEADER, IDENTITY, GROUP, AUDIO_CONFIG, AUDIO, INDEX, END, DELTA, REFERENCE = 1, 2, 3, 4, 5, 6, 7, 0x10, 0x11
+BACKGROUND = 0x12
 MUST_KNOW = {HEADER, IDENTITY, GROUP}  # written with the mandatory flag
 
+PARTS = ("header", "identity", "packets", "audio", "index", "personalization", "background", "other")
 PACK_DIGEST = hashlib.sha256(b"pack of the test vectors").digest()
 INDICES = tuple((i % 26, 3 * i) for i in range(32))
 CROP = (1280, 720, 640.5, 352.25, 410.0)
@@ -230,9 +232,9 @@ def describe(data: bytes, parts: list[tuple[int, bytes]], **more: Any) -> dict[s
         elif kind > END:
             unknown.append({"type": kind, "payload": payload.hex()})
     frames = sum(len(g["packets"]) // 140 if "packets" in g else len(g["levels"]) for g in groups)
-    account = dict.fromkeys(("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0)
+    account = dict.fromkeys(("total", *PARTS), 0)
     names = {HEADER: "header", IDENTITY: "identity", GROUP: "packets", AUDIO_CONFIG: "audio", AUDIO: "audio"}
-    names |= {DELTA: "personalization", REFERENCE: "identity"}
+    names |= {DELTA: "personalization", REFERENCE: "identity", BACKGROUND: "background"}
     for kind, payload in parts:
         account[names.get(kind, "other")] += 16 + len(payload)
     account["header"] += 16
@@ -350,7 +352,7 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
         [timed, face, (GROUP, group(0, frames[:3], times=times[0])), (GROUP, group(3, frames[3:], times=times[1]))],
         fps="30000/1001",
     )
-    extras = [(0x80, b"private"), (DELTA, b"of a later version"), (0xFF, b"")]
+    extras = [(0x80, b"private"), (0x21, b"of a later version"), (0xFF, b"")]
     add("unknown_skippable", [head, extras[0], face, extras[1], small[2], extras[2]])
     live = [(HEADER, header(live=True)), face, small[2]]
     add("live", live, stream(*live, end=False))
@@ -364,6 +366,8 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
         add(name, parts, ends, fps="30000/1001" if name == "compact_times" else "25")
     later = [head, (0x20, b"of version 1.1"), face, small[2], (0x7F, b""), small[3]]
     add("newer_minor_chunks", later, later_version(later))
+    for name, parts in attached_parts().items():
+        add(name, [head, face, *parts, *small[2:]])
     edge = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 2.0**-14, 1 / 3] + [0.0] * 28
     widest = header((1000, 1), (1, 16384), name=("ä" * 32).encode(), crop=None, indices=(*INDICES[:31], (63, 8191)))
     add("edge_values", [(HEADER, widest), face, (GROUP, group(0, [edge]))], fps="1000", size=[1, 16384])
@@ -436,7 +440,7 @@ def invalid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     add("chunk_too_long", start + chunk(GROUP, b"", length=75_809), "LimitExceeded", body + 6)
     add("chunk_unknown_too_long", start + chunk(0x80, b"", length=2**24 + 1), "LimitExceeded", body + 6)
     add("chunk_unknown_mandatory", start + chunk(0x81, b"new", 1), "UnsupportedVersion", body)
-    add("chunk_delta_mandatory", start + chunk(DELTA, b"delta", 1), "UnsupportedVersion", body)
+    add("chunk_reserved_mandatory", start + chunk(0x21, b"new", 1), "UnsupportedVersion", body)
 
     add("identity_too_short", start + chunk(IDENTITY, zero[1][:-2]), "Truncated", body + 12 + 18464)
     add("identity_too_long", start + chunk(IDENTITY, zero[1] + b"\0\0"), "LimitExceeded", body + 6)
@@ -594,13 +598,123 @@ def invalid_compact() -> dict[str, tuple[bytes, str, int, int]]:
     return made
 
 
+# --- what only a renderer needs ----------------------------------------------------------------------------------
+
+
+def zstd(raw: bytes, states_size: bool = True) -> bytes:
+    """A zstd frame (RFC 8878) that keeps up to 255 bytes as they are in one block."""
+    head = bytes([0x20, len(raw)]) if states_size else bytes([0x00, 0x00])  # single segment, or a window of 1 KiB
+    return bytes.fromhex("28 b5 2f fd") + head + (len(raw) << 3 | 1).to_bytes(3, "little") + raw
+
+
+def delta_entry(name: bytes, shape: tuple[int, ...], coding: int = 1, rank: int | None = None) -> bytes:
+    """One line of a delta's directory."""
+    data = bytes([len(name)]) + name + bytes([coding, len(shape)]) + struct.pack(f"<{len(shape)}H", *shape)
+    return data if rank is None else data + struct.pack("<H", rank)
+
+
+def delta_of(raw: bytes, count: int) -> bytes:
+    return PACK_DIGEST + struct.pack("<H", count) + zstd(raw)
+
+
+def good_delta() -> bytes:
+    """Two tensors: rows of levels, and a product of rank 1."""
+    lines = delta_entry(b"blocks.0.to_rgb.bias", (3,)) + delta_entry(b"a.affine.weight", (2, 4), 2, 1)
+    steps = struct.pack("<ee", 0.5, 0.25)
+    levels = struct.pack("3b", 1, -2, 127) + struct.pack("2b", 1, -1) + struct.pack("4b", 4, 0, -4, 127)
+    return delta_of(lines + steps + levels, 2)
+
+
+def personal(data: bytes, form: int = 1, named: bytes | None = None, reserved: int = 0) -> bytes:
+    """A GENERATOR_DELTA payload for the identity latent(7)."""
+    who = hashlib.sha256(latent(7)).digest()
+    return bytes([form, reserved]) + who + (named or hashlib.sha256(data).digest()) + (data if form == 1 else b"")
+
+
+def background(
+    mode: int = 1,
+    how: int = 1,
+    colour: tuple[int, int, int] = (0, 0, 0),
+    size: tuple[int, int] = (320, 180),
+    square: tuple[float, float, float] = (160.0, 90.0, 120.0),
+    picture: bytes = b"a JPEG file",
+    reserved: int = 0,
+) -> bytes:
+    return struct.pack("<BB3BBHHfff", mode, how, *colour, reserved, *size, *square) + picture
+
+
+def plain_background(mode: int, colour: tuple[int, int, int] = (0, 0, 0)) -> bytes:
+    return background(mode, 0, colour, (0, 0), (0.0, 0.0, 0.0), b"")
+
+
+def attached_parts() -> dict[str, list[tuple[int, bytes]]]:
+    """Chunks of valid streams, to stand before the groups."""
+    delta = good_delta()
+    return {
+        "delta_carried": [(DELTA, personal(delta)), (DELTA, personal(delta))],
+        "delta_named": [(DELTA, personal(delta, 0))],
+        "background_plate": [(BACKGROUND, background())],
+        "background_key": [(BACKGROUND, plain_background(3, (0, 177, 64)))],
+        "background_blur": [(BACKGROUND, plain_background(2))],
+    }
+
+
+def invalid_attached() -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """Faults in the payloads of GENERATOR_DELTA and BACKGROUND, for readers that look into them."""
+    start = stream((HEADER, header()), end=False)
+    good, line = good_delta(), delta_entry(b"w", (2,))
+    one = struct.pack("<e", 1.0)
+    inner = {
+        "cut": (PACK_DIGEST, "Truncated"),
+        "no_tensors": (delta_of(b"", 0), "LimitExceeded"),
+        "zstd_damaged": (good[:34] + b"\0" + good[35:], "CorruptChunk"),
+        "zstd_more_bytes": (good + b"\0", "CorruptChunk"),
+        "zstd_no_size": (PACK_DIGEST + b"\1\0" + zstd(line + one + b"\1\2", False), "CorruptChunk"),
+        "directory_cut": (delta_of(line[:-1], 1), "Truncated"),
+        "coding_unknown": (delta_of(delta_entry(b"w", (2,), 3) + one + b"\1\2", 1), "CorruptChunk"),
+        "dimensions": (delta_of(delta_entry(b"w", (1,) * 5) + one + b"\1", 1), "LimitExceeded"),
+        "side_zero": (delta_of(delta_entry(b"w", (0,)) + one, 1), "LimitExceeded"),
+        "too_many_elements": (delta_of(delta_entry(b"w", (8192, 8192)), 1), "LimitExceeded"),
+        "rank_zero": (delta_of(delta_entry(b"w", (2, 2), 2, 0), 1), "LimitExceeded"),
+        "rank_too_high": (delta_of(delta_entry(b"w", (2, 2), 2, 3) + bytes(18), 1), "LimitExceeded"),
+        "name_wrong": (delta_of(delta_entry(b"w/w", (2,)) + one + b"\1\2", 1), "CorruptChunk"),
+        "name_twice": (delta_of(line + line + one + one + b"\1\2\1\2", 2), "CorruptChunk"),
+        "levels_missing": (delta_of(line + one + b"\1", 1), "CorruptChunk"),
+        "step_not_finite": (delta_of(line + struct.pack("<e", float("inf")) + b"\1\2", 1), "CorruptChunk"),
+        "step_negative": (delta_of(line + struct.pack("<e", -1.0) + b"\1\2", 1), "CorruptChunk"),
+        "level_lowest": (delta_of(line + one + b"\x80\2", 1), "CorruptChunk"),
+    }
+    faults = {f"delta_{name}": (DELTA, personal(data), error, 66) for name, (data, error) in inner.items()}
+    faults |= {
+        "delta_chunk_cut": (DELTA, personal(good)[:60], "Truncated", 60),
+        "delta_form_unknown": (DELTA, personal(good, 2), "CorruptChunk", 0),
+        "delta_reserved": (DELTA, personal(good, reserved=1), "CorruptChunk", 1),
+        "delta_digest": (DELTA, personal(good, named=bytes(32)), "ChecksumMismatch", 34),
+        "delta_named_with_bytes": (DELTA, personal(good, 0) + b"\0", "CorruptChunk", 66),
+        "background_cut": (BACKGROUND, background()[:21], "Truncated", 21),
+        "background_mode": (BACKGROUND, background(4), "CorruptChunk", 0),
+        "background_format": (BACKGROUND, background(how=3), "CorruptChunk", 1),
+        "background_reserved": (BACKGROUND, background(reserved=1), "CorruptChunk", 5),
+        "background_no_picture": (BACKGROUND, background(picture=b""), "CorruptChunk", 0),
+        "background_odd": (BACKGROUND, background(size=(321, 180)), "LimitExceeded", 0),
+        "background_square": (BACKGROUND, background(square=(float("nan"), 0.0, 9.0)), "CorruptChunk", 0),
+        "background_side": (BACKGROUND, background(square=(1.0, 1.0, 0.0)), "LimitExceeded", 0),
+        "background_blur_colour": (BACKGROUND, plain_background(2, (1, 0, 0)), "CorruptChunk", 0),
+    }
+    place = len(start) + 12
+    return {
+        name: (start + chunk(kind, payload), {"error": error, "offset": place + at, "groups_before": 0})
+        for name, (kind, payload, error, at) in faults.items()
+    }
+
+
 # --- output ------------------------------------------------------------------------------------------------------
 
 
 def files() -> dict[str, bytes]:
     """Every vector file by its path below vectors/."""
     made: dict[str, bytes] = {}
-    for folder, vectors in (("valid", valid()), ("invalid", invalid())):
+    for folder, vectors in (("valid", valid()), ("invalid", invalid()), ("invalid_attached", invalid_attached())):
         for name, (data, expected) in vectors.items():
             made[f"{folder}/{name}.stc"] = data
             made[f"{folder}/{name}.json"] = (json.dumps(expected, indent=1) + "\n").encode()
@@ -638,7 +752,7 @@ def main() -> None:
     if "--example" in sys.argv[1:]:
         print(example())
         return
-    for folder in ("valid", "invalid"):
+    for folder in ("valid", "invalid", "invalid_attached"):
         (HERE / folder).mkdir(parents=True, exist_ok=True)
     made = files()
     for path, data in made.items():

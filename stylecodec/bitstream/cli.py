@@ -66,7 +66,8 @@ def register(commands: Any) -> None:
     strip = add_command(commands, "strip", "take parts out of a stream", STRIP_EXAMPLES)
     _paths(strip)
     strip.add_argument("--audio", action="store_true", help="the sound")
-    strip.add_argument("--personalization", action="store_true", help="the personalised generator")
+    strip.add_argument("--personalization", action="store_true", help="personalised generators")
+    strip.add_argument("--background", action="store_true", help="what is behind the head")
     strip.add_argument("--private", action="store_true", help="chunks of private and unknown types")
     strip.set_defaults(run=_strip)
 
@@ -170,9 +171,9 @@ def _concat(arguments: argparse.Namespace) -> int:
 
 
 def _strip(arguments: argparse.Namespace) -> int:
-    parts = {name: getattr(arguments, name) for name in ("audio", "personalization", "private")}
+    parts = {name: getattr(arguments, name) for name in ("audio", "personalization", "background", "private")}
     if not any(parts.values()):
-        raise OptionError("say what to take out: --audio, --personalization, --private")
+        raise OptionError("say what to take out: --audio, --personalization, --background, --private")
     check_output(arguments.output, arguments.input)
     with opened(arguments.input) as stream:
         write(arguments.output, edit.strip(stream, **parts))

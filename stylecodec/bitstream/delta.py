@@ -1,4 +1,4 @@
-"""The personalised generator: what its tensors differ by from the pack's, as small integers (SPEC 11).
+"""The personalised generator: what its tensors differ by from the pack's, as small integers (SPEC 13).
 
     tensor ──► levels i8 × a step per row ───────────────┐
            └─► or levels of two factors × a step each ───┴─► directory, steps, levels ─► zstd ─► delta, named by SHA-256

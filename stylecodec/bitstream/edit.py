@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from ..errors import FormatError, PackMismatch, StreamMismatch, Truncated
 from . import sound
+from .attached import background, personalizations
 from .audio import AudioConfig
+from .delta import Personalization
 from .file import StreamFile
 from .groups import FrameGroup
 from .header import Profile, StreamHeader
@@ -58,41 +60,70 @@ class Span:
 def cut(stream: StreamFile, start: int, stop: int) -> Iterator[bytes]:
     """Frames start..stop-1 as a stream of their own that begins at time 0, with the sound of that time.
 
-    Chunks this version does not know are left out, as they may name times; a personalised generator stays.
+    Chunks this version does not know are left out, as they may name times; personalised generators and the background
+    stay.
     """
     if not 0 <= start < stop <= stream.frame_count:
         raise IndexError(f"frames {start} to {stop} are not inside 0..{stream.frame_count}")
-    return _assemble([Span(stream, start, stop)], _personalization([stream]))
+    return _assemble([Span(stream, start, stop)], _attached([stream]))
 
 
 def concat(streams: Sequence[StreamFile]) -> Iterator[bytes]:
     """All frames of all streams, one stream after the other, with their sound.
 
     They must share pack, profile, picture size and sound channels, else PackMismatch or StreamMismatch; identities
-    may differ. Where rates differ, the result has presentation times. Unknown chunks are left out, as in `cut`.
+    may differ, and each keeps its personalised generator. Where rates differ, the result has presentation times.
+    Unknown chunks are left out, as in `cut`, and backgrounds that differ.
     """
     if not streams:
         raise StreamMismatch("there is no stream to join")
-    return _assemble([whole(stream) for stream in streams], _personalization(streams))
+    return _assemble([whole(stream) for stream in streams], _attached(streams))
 
 
-def puppet(identity: Identity, driving: StreamFile) -> Iterator[bytes]:
+def puppet(
+    identity: Identity,
+    driving: StreamFile,
+    personal: Personalization | None = None,
+    shift: npt.NDArray[np.float32] | None = None,
+) -> Iterator[bytes]:
     """`driving` with `identity` in place of its own, and without the personalised generator of the person before.
 
-    The packets are absolute (angles, and offsets from the posed identity), so they apply to any identity of the same
-    pack as they are.
+    personal: the generator of the new identity. The packets are absolute (angles, and offsets from the posed
+    identity), so they apply to any identity of the same pack as they are; shift [35] is added to each, for motion
+    relative to another face at rest (see `neutral`).
     """
     kept = [(frame, c) for frame, c in driving.unknown_chunks() if c.type != ChunkType.GENERATOR_DELTA]
-    return _assemble([whole(driving)], kept, identity=identity)
+    if personal is not None:
+        kept.insert(0, (0, UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(personal), 0)))
+    return _assemble([whole(driving)], kept, identity=identity, shift=shift)
+
+
+def neutral(stream: StreamFile) -> npt.NDArray[np.float32]:
+    """The packet [35] of the frame that comes nearest to the face at rest: frontal, everything else as it mostly is.
+
+    Near is meant in units of each parameter's deviation over (at most 8,192 frames of) the clip.
+    """
+    packets = _sample(stream)[0]
+    rest = np.median(packets, axis=0)
+    rest[:2] = 0.0  # yaw and pitch
+    unit = np.maximum(packets.std(axis=0), 1e-3)
+    found: npt.NDArray[np.float32] = packets[int(np.square((packets - rest) / unit).sum(axis=1).argmin())]
+    return found
 
 
 def strip(
-    stream: StreamFile, *, audio: bool = False, personalization: bool = False, private: bool = False
+    stream: StreamFile,
+    *,
+    audio: bool = False,
+    personalization: bool = False,
+    background: bool = False,
+    private: bool = False,
 ) -> Iterator[bytes]:
-    """The stream without its sound, its personalised generator, its chunks of unknown and private types."""
+    """The stream without its sound, personalised generators, background, chunks of unknown and private types."""
 
     def goes(chunk: UnknownChunk) -> bool:
-        return personalization if chunk.type == ChunkType.GENERATOR_DELTA else private
+        attached: dict[int, bool] = {ChunkType.GENERATOR_DELTA: personalization, ChunkType.BACKGROUND: background}
+        return attached.get(chunk.type, private)
 
     kept = [(frame, chunk) for frame, chunk in stream.unknown_chunks() if not goes(chunk)]
     return _assemble([whole(stream)], kept, audio=not audio)
@@ -173,14 +204,18 @@ def _assemble(
     identity: Identity | None = None,
     audio: bool = True,
     header: StreamHeader | None = None,
+    shift: npt.NDArray[np.float32] | None = None,
 ) -> Iterator[bytes]:
-    """The spans one after the other. identity: in place of theirs; header: in place of the one they share."""
+    """The spans one after the other. identity: in place of theirs; header: in place of the one they share; shift
+    [35]: added to every packet."""
     header = header or _common_header(spans)
     origins = [Fraction(0)]
     for span in spans:
         origins.append(origins[-1] + span.end - span.begin)
     config, packets = _sound(spans, origins) if audio else (None, iter(()))
     rows = _rows(spans, origins, header, identity)
+    if shift is not None:
+        rows = (replace(row, packets=row.packets.astype(np.float32) + shift) for row in rows)
     return mux(StreamWriter(header, config), None, regroup(rows, header), sound.in_chunks(packets), extras)
 
 
@@ -247,14 +282,20 @@ def _sound(
     return sound.with_config(sound.joined(parts()), used[0] if used else None)
 
 
-def _personalization(streams: Sequence[StreamFile]) -> Extras:
-    """The personalised generator the streams share, to stand before the first frame."""
-    found = [
-        [(0, c) for _, c in stream.unknown_chunks() if c.type == ChunkType.GENERATOR_DELTA] for stream in streams
-    ]
-    if any([c.payload for _, c in one] != [c.payload for _, c in found[0]] for one in found):
-        raise StreamMismatch("the streams were made with different personalised generators")
-    return found[0]
+def _attached(streams: Sequence[StreamFile]) -> Extras:
+    """The personalised generators of all streams, and the background if they share it, before the first frame."""
+    found: dict[bytes, Personalization] = {}
+    for stream in streams:
+        for identity, one in personalizations(stream).items():
+            known = found.setdefault(identity, one)
+            if known.digest != one.digest:
+                raise StreamMismatch("the streams have different personalised generators for one identity")
+            found[identity] = known if known.delta is not None else one
+    scenes = [background(stream) for stream in streams]
+    payloads = [(ChunkType.GENERATOR_DELTA, bytes(one)) for one in found.values()]
+    if scenes[0] is not None and all(scene == scenes[0] for scene in scenes):
+        payloads.append((ChunkType.BACKGROUND, bytes(scenes[0])))
+    return [(0, UnknownChunk(kind, payload, 0)) for kind, payload in payloads]
 
 
 def _seconds(stream: StreamFile, frame: int) -> Fraction:

@@ -40,6 +40,7 @@ _ACCOUNT = {
     ChunkType.INDEX: "index",
     ChunkType.END: "index",
     ChunkType.GENERATOR_DELTA: "personalization",
+    ChunkType.BACKGROUND: "background",
 }
 
 
@@ -186,7 +187,7 @@ class StreamFile:
         incomplete chunks: 0 in a whole stream of this version without private chunks.
         """
         account = dict.fromkeys(
-            ("total", "header", "identity", "packets", "audio", "index", "personalization", "other"), 0
+            ("total", "header", "identity", "packets", "audio", "index", "personalization", "background", "other"), 0
         )
         account["total"] = self.size
         account["header"] = layout.PROLOGUE_BYTES

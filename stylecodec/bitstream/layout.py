@@ -56,12 +56,15 @@ class ChunkType(IntEnum):
     AUDIO = 0x05
     INDEX = 0x06
     END = 0x07
-    GENERATOR_DELTA = 0x10  # reserved: a personalised generator; not defined in version 1.0
+    GENERATOR_DELTA = 0x10  # what the generator of an identity differs by from the pack's, or its name
     IDENTITY_REFERENCE = 0x11  # an identity the receiver may already hold, by digest
+    BACKGROUND = 0x12  # what to put behind the head
 
 
 #: The types this version defines; any other is unknown to it.
 DEFINED_TYPES = frozenset({*range(ChunkType.HEADER, ChunkType.END + 1), ChunkType.IDENTITY_REFERENCE})
+#: Types that only a renderer needs: checked by readers, and copied whole by everything else, as unknown ones are.
+ATTACHED_TYPES = frozenset({ChunkType.GENERATOR_DELTA, ChunkType.BACKGROUND})
 
 
 class ChunkFlag(IntFlag):

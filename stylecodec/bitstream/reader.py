@@ -8,6 +8,7 @@ from zlib import crc32
 
 from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
 from . import layout
+from .attached import parse_attached
 from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Damage, Deframer
 from .groups import FrameGroup
@@ -19,7 +20,8 @@ from .layout import ChunkType
 
 @dataclass(frozen=True)
 class UnknownChunk:
-    """A chunk of a type this version does not define, skipped by rule. offset: absolute, of the chunk."""
+    """A chunk that is copied as it is: of a type this version does not define, or one that only a renderer needs
+    (attached.py), which has been checked. offset: absolute, of the chunk."""
 
     type: int
     payload: bytes
@@ -214,11 +216,13 @@ class StreamReader:
             raise CorruptChunk("bytes follow the END chunk", chunk.offset)
         if self._index_offset and chunk.type != ChunkType.END:
             raise CorruptChunk("only the END chunk may follow the index", chunk.offset)
+        if chunk.type in layout.ATTACHED_TYPES:
+            parse_attached(chunk.type, chunk.payload, chunk.payload_offset)
+        elif chunk.type not in layout.DEFINED_TYPES and chunk.mandatory:
+            raise UnsupportedVersion(
+                f"the stream needs a reader that knows chunk type 0x{chunk.type:02x}", chunk.offset
+            )
         if chunk.type not in layout.DEFINED_TYPES:
-            if chunk.mandatory:
-                raise UnsupportedVersion(
-                    f"the stream needs a reader that knows chunk type 0x{chunk.type:02x}", chunk.offset
-                )
             return UnknownChunk(chunk.type, chunk.payload, chunk.offset), 0, 0
         if self.header is None and chunk.type != ChunkType.HEADER and self._strict:
             raise CorruptChunk(f"the {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)

@@ -82,7 +82,7 @@ def load_table(source: ChunkFile) -> ChunkTable:
     if chunk.offset + chunk.size != end_at:
         raise CorruptChunk("the index does not reach to the END chunk", chunk.offset)
     entries = Index.parse(chunk.payload, chunk.payload_offset).entries
-    for entry in entries[~np.isin(entries["type"], list(layout.DEFINED_TYPES))]:
+    for entry in entries[~np.isin(entries["type"], list(layout.DEFINED_TYPES | layout.ATTACHED_TYPES))]:
         head = parse_head(source.read(int(entry["offset"]), layout.CHUNK_HEAD_BYTES), int(entry["offset"]))
         if head.mandatory:
             raise UnsupportedVersion("the stream needs a reader of a later version", head.offset)

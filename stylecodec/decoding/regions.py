@@ -104,9 +104,8 @@ class Regions:
         assert self.parser is not None
         size = pictures.shape[-1]
         if size != SIDE:
-            how = {"mode": "area"} if size > SIDE else {"mode": "bilinear", "align_corners": False}
-            pictures = F.interpolate(pictures, size=SIDE, **how)  # type: ignore[arg-type]
-        shares = self.parser(pictures.clamp(-1, 1)).softmax(1)
+            pictures = F.interpolate(pictures, size=SIDE, mode="area" if size > SIDE else "bilinear")
+        shares: Tensor = self.parser(pictures.clamp(-1, 1)).softmax(1)
         if size == SIDE:
             return shares
         return F.interpolate(shares, size=size, mode="area" if size < SIDE else "bilinear")

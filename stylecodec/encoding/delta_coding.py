@@ -181,7 +181,7 @@ def noise(measured: Measured, tensors: Sequence[DeltaTensor]) -> float:
         wanted = change
         if name.endswith(AFFINE) and name in measured.bases:
             basis = measured.bases[name].vectors
-            wanted = change @ basis.T @ basis
+            wanted = np.asarray(change @ basis.T @ basis, np.float32)
         error = wanted - (given[name].values if name in given else 0.0)
         squares = np.square(error, dtype=np.float64)
         effect = measured.effect[name]

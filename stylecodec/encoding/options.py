@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]  # as in decoding.render, which needs torch
 PRESETS = ("fast", "balanced")
 BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
@@ -28,7 +30,7 @@ class RefineOptions:
     features: float = 0.1  # weight of the face parser's features beside pixels
     hold: float = 0.02  # weight of the squared distance from the feed-forward codes
     smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
-    precision: str = "auto"  # of the feature maps, see decoding.render.Renderer
+    precision: Precision = "auto"  # of the feature maps, see decoding.render.Renderer
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 10_000:
@@ -67,7 +69,7 @@ class TuneOptions:
     plateau_db: float = 0.05  # gain of PSNR over `plateau_looks` looks below which the step size begins to fall
     plateau_looks: int = 5
     look_steps: int = 40  # steps between two looks at the PSNR
-    precision: str = "bfloat16"  # of the feature maps while tuning
+    precision: Precision = "bfloat16"  # of the feature maps while tuning
     delta_bytes: int = 1_400_000  # what the delta may take
     delta_noise: float = 42.0  # dB: how far below the picture the delta's rounding lies, if its bytes allow that
     seed: int = 0

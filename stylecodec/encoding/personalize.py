@@ -240,7 +240,7 @@ class Personalizer:
         side = self.options.side if side is None else side
         chosen = torch.arange(len(self.crops)) if rows is None else torch.tensor(list(rows))
         anchor, found = self._anchor(), []
-        for part in chosen.split(self.options.batch):
+        for part in torch.split(chosen, self.options.batch):
             output = self.scene.render(anchor, self.table.values[part.to(self.device)], side)
             head = at_side(self.head[part], side).to(self.device, torch.float32)
             found.append(weighted_psnr(output, self._pictures(part, side), head).cpu())
@@ -310,7 +310,7 @@ class Personalizer:
     def save(self) -> None:
         """Write the checkpoint."""
         self._saved = time.monotonic()
-        tensors = {f"generator.{name}": p for name, p in self.tuned.items()}
+        tensors: dict[str, Tensor] = {f"generator.{name}": p for name, p in self.tuned.items()}
         for name, parameter in self.tuned.items():
             for key, value in self.adam.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
@@ -355,5 +355,5 @@ def work_of(pack: ModelPack, crops: Sequence[Crop], latent: NDArray[np.float16],
         del manner[name]
     digest = hashlib.sha256(pack.digest + latent.tobytes() + repr(sorted(manner.items())).encode())
     for crop in crops:
-        digest.update(np.ascontiguousarray(crop))
+        digest.update(np.ascontiguousarray(crop).tobytes())
     return digest.hexdigest()

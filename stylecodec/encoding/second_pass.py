@@ -124,7 +124,7 @@ def _corrected(packets: Packets, tuned: TunedClip) -> Packets:
     after[:, POSE], after[:, ALPHA] = tuned.result.codes.pose, tuned.result.codes.alpha
     numbers = np.arange(len(packets))
     change = [np.interp(numbers, tuned.rows, column) for column in (after - before).T]
-    return (packets.astype(np.float32) + np.stack(change, axis=1)).astype(np.float16)
+    return np.asarray(packets.astype(np.float32) + np.stack(change, axis=1), np.float16)
 
 
 def _crops(frames: Iterable[AlignedFrame], wanted: set[int]) -> Iterator[Crop]:

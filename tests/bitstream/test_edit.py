@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from fractions import Fraction
@@ -23,6 +24,7 @@ from stylecodec.bitstream import (
     StreamReader,
     StreamWriter,
     TimedGroup,
+    UnknownChunk,
     check,
     compact_header,
     edit,
@@ -32,6 +34,9 @@ from stylecodec.bitstream import (
     plain_quantiser,
     sound,
 )
+from stylecodec.bitstream.attached import personalizations
+from stylecodec.bitstream.background import Background, Mode
+from stylecodec.bitstream.delta import Personalization
 from stylecodec.bitstream.sound import TimedPacket, timed_packets
 from stylecodec.errors import CorruptChunk, FormatError, PackMismatch, StreamMismatch, Truncated, UnsupportedVersion
 
@@ -299,10 +304,15 @@ def test_no_identity_to_lend() -> None:
         edit.first_identity(opened(writer.start() + writer.finish()))
 
 
+def tuned(name: bytes = b"tuned", who: Identity | None = None) -> Personalization:
+    """A generator of make_identity() that is named only."""
+    return Personalization((who or make_identity()).digest, hashlib.sha256(name).digest())
+
+
 def private_stream() -> bytes:
     writer = StreamWriter(make_header(), AudioConfig())
     data = writer.start() + writer.identity(make_identity())
-    data += writer._chunk(layout.ChunkType.GENERATOR_DELTA, b"a tuned generator")
+    data += writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(tuned()), 0))
     data += writer.group(make_packets(25)) + writer.extra(0x90, b"caption") + writer.group(make_packets(25))
     return data + writer.audio(AudioChunk(0, (opus(0),))) + writer.extra(0x91, b"") + writer.finish()
 
@@ -325,8 +335,46 @@ def test_what_is_stripped_and_what_stays() -> None:
     assert contents(opened(edit.puppet(make_identity(2), source))) == everything[1:]
     assert contents(opened(edit.cut(source, 10, 40))) == everything[:1]
     assert contents(opened(edit.concat([source, source]))) == everything[:1]
+    assert contents(opened(edit.concat([source, opened(talk(5))]))) == everything[:1]
+
+
+def test_each_identity_keeps_its_generator() -> None:
+    source = opened(private_stream())
+    other = tuned(b"other", make_identity(2))
+    puppet = opened(edit.puppet(make_identity(2), source, other))
+    assert personalizations(puppet) == {make_identity(2).digest: other}
+    both = opened(edit.concat([source, puppet]))
+    assert personalizations(both) == {make_identity().digest: tuned(), make_identity(2).digest: other}
+    again = opened(edit.puppet(make_identity(), source, tuned(b"another")))
     with pytest.raises(StreamMismatch, match="personalised"):
-        edit.concat([source, opened(talk(5))])
+        edit.concat([source, again])
+
+
+def scene(colour: int) -> bytes:
+    writer = StreamWriter(make_header())
+    chunk = UnknownChunk(layout.ChunkType.BACKGROUND, bytes(Background(Mode.KEY, (colour, 0, 0))), 0)
+    data = writer.start() + writer.identity(make_identity()) + writer.copy(chunk)
+    return data + writer.group(make_packets(25)) + writer.finish()
+
+
+def test_a_background_stays_where_it_is_shared() -> None:
+    green, red = opened(scene(1)), opened(scene(2))
+    kind = layout.ChunkType.BACKGROUND
+    assert contents(opened(edit.cut(green, 5, 9))) == [(0, kind)]
+    assert contents(opened(edit.concat([green, green]))) == [(0, kind)]
+    assert contents(opened(edit.concat([green, red]))) == []
+    assert contents(opened(edit.strip(green, private=True))) == [(0, kind)]
+    assert contents(opened(edit.strip(green, background=True))) == []
+    assert green.byte_account()["background"] == 16 + 22
+
+
+def test_motion_relative_to_a_face_at_rest() -> None:
+    source = opened(talk(30))
+    rest = edit.neutral(source)
+    packets = source.packets(0, 30)
+    assert any(np.array_equal(rest, packet) for packet in packets)
+    moved = opened(edit.puppet(make_identity(2), source, shift=-rest))
+    np.testing.assert_allclose(moved.packets(0, 30), packets - rest, atol=0.05)
 
 
 def test_a_chunk_that_must_be_known_stops_every_edit() -> None:
