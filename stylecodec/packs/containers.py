@@ -37,6 +37,8 @@ FORMS: dict[Form, str] = {
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a torch stream
 STREAM_VERSION = 1001
 LOAD_FROM_BYTES = Name("torch.storage", "_load_from_bytes")  # a stream file within a pickle
+SPARE_BYTES = 1 << 24
+BYTES_AS_TEXT = 6  # protocol 2 spells bytes as text: what one byte of such a file may take until it is bytes again
 MAX_ENTRIES = 100_000  # storages of a file; the largest published one has some 3,000
 
 
@@ -71,7 +73,7 @@ def open_container(path: str | os.PathLike[str]) -> Container:
     elif form == "dlib":
         content = data
     else:
-        form, content = _load_pickle(data, Budget())
+        form, content = _load_pickle(data, Budget(copied=SPARE_BYTES + BYTES_AS_TEXT * size))
     return Container(file, form, content, size)
 
 
