@@ -219,7 +219,6 @@ def tensorflow_variables(nvidia: State) -> tuple[list[tuple[str, Any]], list[tup
     synthesis: list[tuple[str, Any]] = [("lod", np.float32(0))]
     mapping: list[tuple[str, Any]] = []
     leaves = {"affine.weight": "mod_weight", "affine.bias": "mod_bias"}
-    noise = 0
     for name, tensor in nvidia.items():
         part, _, rest = name.partition(".")
         array = tensor.numpy()
@@ -238,7 +237,6 @@ def tensorflow_variables(nvidia: State) -> tuple[list[tuple[str, Any]], list[tup
         elif leaf == "noise_const":
             number = 0 if size == 4 else 2 * size.bit_length() - 7 + int(layer[-1])
             synthesis.append((f"noise{number}", array[None, None]))
-            noise += 1
         elif leaf:
             if leaf == "weight":
                 array = array.transpose(2, 3, 1, 0)
