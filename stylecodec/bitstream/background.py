@@ -56,9 +56,9 @@ class Background:
             raise CorruptChunk("a plate needs a picture, and no colour")
         if len(self.picture) > MAX_PICTURE_BYTES:
             raise LimitExceeded(f"a plate of {len(self.picture):,} bytes; the limit is {MAX_PICTURE_BYTES:,}")
-        for side in (self.width, self.height):
-            if not MIN_SIDE <= side <= MAX_SIDE or side % 2:
-                raise LimitExceeded(f"a plate's sides are even, {MIN_SIDE} to {MAX_SIDE} pixels, not {side}")
+        for pixels in (self.width, self.height):
+            if not MIN_SIDE <= pixels <= MAX_SIDE or pixels % 2:
+                raise LimitExceeded(f"a plate's sides are even, {MIN_SIDE} to {MAX_SIDE} pixels, not {pixels}")
         if not all(map(math.isfinite, self.square)):
             raise CorruptChunk("a plate's square is not finite")
         x, y, side = self.square

@@ -29,17 +29,22 @@ from ..bitstream import (
     StreamReport,
     UnknownChunk,
 )
+from ..bitstream.attached import background as background_of
 from ..bitstream.attached import personalizations
+from ..bitstream.background import Background, Mode
 from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
 from ..errors import FormatError, OptionError, PackMismatch
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
+from .backdrop import KEY_GREEN, Backdrop
 from .latents import Anchor, LatentDecoder
 from .personal import TunedPack, resolve
 from .render import Precision, Renderer
 
 PoseMode = Literal["restore", "aligned"]
+BackgroundChoice = Literal["stream", "render", "blur", "key"]
+BACKGROUND_CHOICES: tuple[BackgroundChoice, ...] = ("stream", "render", "blur", "key")
 PackChoice = ModelPack | str | os.PathLike[str] | None
 Frame = Tensor | NDArray[np.uint8]  # uint8 [H, W, 3] RGB
 
@@ -64,10 +69,20 @@ def matching_pack(header: StreamHeader, pack: PackChoice = None) -> ModelPack:
     return found
 
 
+def scene_of(stream: StreamFile, choice: BackgroundChoice = "stream") -> Background | None:
+    """What is to be put behind the head; OptionError for a choice that is not known."""
+    if choice not in BACKGROUND_CHOICES:
+        raise OptionError(f"the background must be one of {', '.join(BACKGROUND_CHOICES)}, not {choice!r}")
+    if choice == "stream":
+        return background_of(stream)
+    return {"render": None, "blur": Background(Mode.BLUR), "key": Background(Mode.KEY, KEY_GREEN)}[choice]
+
+
 class PacketRenderer:
     """An identity and packets to pictures, in batches on one device.
 
     personal: the personalised generators by the digest of their identity; may grow while pictures are rendered.
+    scene: what to put behind the head.
     """
 
     def __init__(
@@ -79,6 +94,7 @@ class PacketRenderer:
         batch: int | None = None,
         precision: Precision = "auto",
         personal: Mapping[bytes, Personalization] | None = None,
+        scene: Background | None = None,
     ) -> None:
         if pose not in ("restore", "aligned"):
             raise OptionError(f"pose must be restore or aligned, not {pose!r}")
@@ -91,6 +107,7 @@ class PacketRenderer:
         self.pose = pose
         self.batch = batch or self._usual_batch()
         self.personal = {} if personal is None else personal
+        self.backdrop = None if scene is None else Backdrop(pack, self.device, scene)
         self._anchors: dict[bytes, Anchor] = {}
         self._tuned: dict[bytes, tuple[LatentDecoder, Renderer]] = {}
 
@@ -101,6 +118,12 @@ class PacketRenderer:
         """
         for start in range(0, len(packets), self.batch):
             yield self._render(identity, packets[start : start + self.batch])
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        square = self.renderer.size
+        return (square, square) if self.backdrop is None else self.backdrop.size(square)
 
     def _usual_batch(self) -> int:
         if self.device.type == "cuda":
@@ -113,7 +136,10 @@ class PacketRenderer:
             packed = torch.from_numpy(np.array(packets, np.float32))
             values = packed.to(self.device, non_blocking=True)  # waits for no batch that is still being rendered
             styles = latents.styles(self._anchor(identity), values[:, :2], values[:, 3:])
-            return renderer.render(styles, packed[:, 2] if self.pose == "restore" else None)
+            roll = packed[:, 2] if self.pose == "restore" else None
+            if self.backdrop is not None:
+                return self.backdrop.compose(renderer.pictures(styles), roll)
+            return renderer.render(styles, roll)
 
     def _networks(self, identity: Identity) -> tuple[LatentDecoder, Renderer]:
         """What renders an identity: the pack's generator or its own."""
@@ -164,6 +190,7 @@ class Decoder:
         batch: int | None = None,
         precision: Precision = "auto",
         avatar: bool = False,
+        background: BackgroundChoice = "stream",
     ) -> Self:
         """Open a stream.
 
@@ -171,6 +198,7 @@ class Decoder:
         one that the stream names. size: pixels per side, 16 to 1024 (the default). pose: "restore" gives the head
         the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once. precision: of
         the feature maps, see `Renderer`. avatar: leave personalised generators aside.
+        background: "stream" as the stream says, "render" what the generator makes of it, "blur" or "key" (green).
         Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read. Frames
         raise DeltaNotFound where the stream only names a personalised generator and it is not known here.
         """
@@ -178,7 +206,9 @@ class Decoder:
         try:
             model = matching_pack(stream.header, pack)
             personal = {} if avatar else personalizations(stream)
-            return cls(stream, PacketRenderer(model, device, size, pose, batch, precision, personal), as_numpy)
+            scene = scene_of(stream, background)
+            pictures = PacketRenderer(model, device, size, pose, batch, precision, personal, scene)
+            return cls(stream, pictures, as_numpy)
         except BaseException:
             stream.close()
             raise
@@ -213,8 +243,13 @@ class Decoder:
 
     @property
     def size(self) -> int:
-        """Pixels per side of the frames."""
+        """Pixels per side of the rendered square."""
         return self.pictures.renderer.size
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of the frames: both `size`, or those of the scene that the stream brings."""
+        return self.pictures.frame_size
 
     @property
     def device(self) -> torch.device:
@@ -287,7 +322,8 @@ class Decoder:
             pictures = list(self.batches(numbers.start, max(numbers.start, numbers.stop)))
         else:
             pictures = [batch for number in numbers for batch in self.batches(number, number + 1)]
-        empty = torch.empty(0, self.size, self.size, 3, dtype=torch.uint8, device=self.device)
+        width, height = self.frame_size
+        empty = torch.empty(0, height, width, 3, dtype=torch.uint8, device=self.device)
         stacked = torch.cat([empty, *pictures])
         return stacked.cpu().numpy() if self.as_numpy else stacked
 

@@ -36,6 +36,7 @@ from ..bitstream import (
     UnknownChunk,
     mux,
 )
+from ..bitstream.background import Background
 from ..bitstream.delta import GeneratorDelta, Personalization
 from ..decoding.personal import TunedPack
 from ..errors import FaceNotFound, MediaError
@@ -77,6 +78,7 @@ class EncodedClip:
     pack: ModelPack  # that renders it, with a personalised generator where there is one
     tuned: TunedClip | None = None  # when the generator was personalised to this very clip
     card: IdentityCard | None = None  # when the identity was given
+    scene: Background | None = None  # what is to be put behind the head
 
     @property
     def identity(self) -> Identity:
@@ -235,6 +237,8 @@ def _attached(clip: EncodedClip, identity: Identity, options: EncodeOptions) -> 
         one = Personalization.carried(identity.digest, clip.delta)
         carry = options.delta == "carry" or (options.delta == "auto" and clip.tuned is not None)
         yield 0, UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(one if carry else one.named), 0)
+    if clip.scene is not None:
+        yield 0, UnknownChunk(ChunkType.BACKGROUND, bytes(clip.scene), 0)
 
 
 def group_frames(rate: Fraction, options: EncodeOptions) -> int:

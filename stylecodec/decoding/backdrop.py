@@ -1,0 +1,119 @@
+"""The rendered head before something else: a still of the scene, its own surroundings blurred, one colour (SPEC 14).
+
+    rendered square ──► parser ──► head mask, its edge softened ──┐
+                    └─────────────────────────────► turned by roll ┴─► blended into the scene at the head's place
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..bitstream.background import Background, Mode, PictureFormat
+from ..errors import CorruptChunk, MissingDependency
+from ..packs.store import ModelPack
+from .regions import Regions
+from .render import restore_roll, to_uint8
+
+SOFT = 1 / 64  # of the square: radius of the mask's edge
+RIM = 1 / 12  # of the square: where the mask falls to 0 towards its border, so that hair is not cut by a line
+BLUR_SIDE = 24  # pixels to which surroundings are averaged down
+KEY_GREEN = (0, 177, 64)
+
+
+class Backdrop:
+    """Composes rendered squares with what a BACKGROUND chunk asks for, on one device."""
+
+    def __init__(self, pack: ModelPack, device: torch.device, scene: Background) -> None:
+        self.scene, self.device = scene, device
+        self.regions = Regions(pack, device)
+        self.plate = decode_plate(scene).to(device) if scene.mode == Mode.PLATE else None
+
+    def size(self, square: int) -> tuple[int, int]:
+        """Width and height of the pictures composed from squares of `square` pixels."""
+        return (self.scene.width, self.scene.height) if self.plate is not None else (square, square)
+
+    def compose(self, images: Tensor, roll: Tensor | None = None) -> Tensor:
+        """Squares [N, 3, S, S] in [-1, 1], turned by `roll` [N] degrees where given -> uint8 [N, H, W, 3]."""
+        mask = soft_mask(self.regions.head(images.clamp(-1, 1)))
+        both = torch.cat([images, mask], dim=1)
+        if roll is not None:
+            both = restore_roll(both, roll)
+        pictures, mask = both[:, :3], both[:, 3:]
+        if self.plate is not None:
+            return to_uint8(self._on_plate(pictures, mask))
+        behind = surroundings(pictures, mask) if self.scene.mode == Mode.BLUR else self._colour()
+        return to_uint8(pictures * mask + behind * (1 - mask))
+
+    def _colour(self) -> Tensor:
+        """[1, 3, 1, 1]."""
+        return torch.tensor(self.scene.colour, device=self.device).view(1, 3, 1, 1) / 127.5 - 1
+
+    def _on_plate(self, pictures: Tensor, mask: Tensor) -> Tensor:
+        """The plate [N, 3, H, W] with the head in its place."""
+        assert self.plate is not None
+        x, y, side = self.scene.square
+        both = torch.cat([pictures, mask], dim=1)
+        while both.shape[-1] >= 2 * side and both.shape[-1] > 2:
+            both = F.avg_pool2d(both, 2)
+        columns, across = _places(x, side, self.scene.width, self.device)
+        rows, down = _places(y, side, self.scene.height, self.device)
+        result = self.plate.expand(len(pictures), -1, -1, -1).clone()
+        if columns.start >= columns.stop or rows.start >= rows.stop:
+            return result
+        grid = torch.stack(torch.meshgrid(down, across, indexing="ij")[::-1], dim=-1)
+        placed = F.grid_sample(both, grid.expand(len(both), -1, -1, -1), align_corners=False)
+        share = placed[:, 3:]
+        region = result[..., rows, columns]
+        result[..., rows, columns] = region * (1 - share) + placed[:, :3] * share
+        return result
+
+
+def _places(centre: float, side: float, count: int, device: torch.device) -> tuple[slice, Tensor]:
+    """Along one axis: the scene's pixels that the square covers, and where they lie in it, -1 to 1."""
+    first, last = max(int(np.floor(centre - side / 2)), 0), min(int(np.ceil(centre + side / 2)), count)
+    pixels = torch.arange(first, max(last, first), device=device, dtype=torch.float32) + 0.5
+    return slice(first, max(last, first)), (pixels - centre) / (side / 2)
+
+
+def soft_mask(head: Tensor) -> Tensor:
+    """A head mask [N, 1, S, S] with a soft edge, falling to 0 at the square's border."""
+    size = head.shape[-1]
+    reach = max(round(SOFT * size), 1)
+    blurred = F.avg_pool2d(head, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    edge = ((torch.arange(size, device=head.device) + 0.5) / size / RIM).clamp(max=1)
+    edge = torch.minimum(edge, edge.flip(0))
+    return blurred * edge[None, :] * edge[:, None]
+
+
+def surroundings(pictures: Tensor, mask: Tensor) -> Tensor:
+    """The pictures [N, 3, S, S] without what the mask covers, blurred."""
+    size, kept = pictures.shape[-1], 1 - mask
+    colour = F.interpolate(pictures * kept, size=BLUR_SIDE, mode="area")
+    share = F.interpolate(kept, size=BLUR_SIDE, mode="area")
+    for _ in range(3):  # carry colour in from where there is some
+        colour, share = (F.avg_pool2d(x, 5, 1, 2, count_include_pad=False) for x in (colour, share))
+    return F.interpolate(colour / share.clamp_min(1e-3), size=size, mode="bilinear", align_corners=False).clamp(-1, 1)
+
+
+def decode_plate(scene: Background) -> Tensor:
+    """The still as [1, 3, H, W] in [-1, 1]; CorruptChunk where the file is not what the chunk says."""
+    from PIL import Image, UnidentifiedImageError, features
+
+    wanted = scene.picture_format.name
+    if scene.picture_format == PictureFormat.AVIF and not features.check("avif"):
+        raise MissingDependency("the background is an AVIF picture; it needs Pillow 11.3 or later")
+    try:
+        with Image.open(io.BytesIO(scene.picture), formats=[wanted]) as image:
+            if image.size != (scene.width, scene.height):  # said by the file's head, before pixels are made
+                raise CorruptChunk(f"the background is said to have {scene.width}x{scene.height} pixels and has not")
+            pixels = np.array(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        if isinstance(error, CorruptChunk):
+            raise
+        raise CorruptChunk(f"the background is not a {wanted} picture that can be read") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)
