@@ -16,6 +16,7 @@ const AUDIO = 5;
 const INDEX = 6;
 const END = 7;
 const REFERENCE = 0x11;
+const ATTACHED = new Set([0x10, 0x12]); // of sections 13 and 14: this reader does not render, and skips them
 const LIMITS = new Map([
   [HEADER, 822],
   [IDENTITY, 18466],
@@ -261,7 +262,7 @@ class Assembly {
     if (this.indexAt && chunk.type !== END) fail('CorruptChunk', chunk.at, 'only END may follow INDEX');
     const fields = new Fields(this.bytes, chunk.start, chunk.end);
     if (!LIMITS.has(chunk.type)) {
-      if (chunk.mandatory) fail('UnsupportedVersion', chunk.at, `chunk type ${chunk.type} is mandatory`);
+      if (chunk.mandatory && !ATTACHED.has(chunk.type)) fail('UnsupportedVersion', chunk.at, `chunk type ${chunk.type} is mandatory`);
       this.unknown.push({ type: chunk.type, payload: hex(this.bytes.subarray(chunk.start, chunk.end)) });
       this.entries.push([chunk.at, chunk.type, 0, 0]);
       return;
