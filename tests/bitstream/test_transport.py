@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from stylecodec.bitstream.chunks import pack_chunk, parse_chunk
 from stylecodec.bitstream.transport import (
     FRAGMENT_HEAD,
     HEADER_BYTES,
+    UDP_IPV4_BYTES,
     Depacketizer,
     JitterBuffer,
     Packetizer,
@@ -246,3 +249,22 @@ def test_any_order_with_any_loss_comes_out_in_order(seed: int, count: int, loss:
         given_out += [(p.sequence - 65_000) % 65_536 for p in buffer.pop(now)]
     given_out += [(p.sequence - 65_000) % 65_536 for p in buffer.flush()]
     assert given_out == sorted(k for _, k in arrivals)
+
+
+def test_the_example_of_the_specification() -> None:
+    """SPEC section 11: the END chunk of the worked example in a packet."""
+    spec = Path(__file__).parents[2] / "format_spec"
+    example = re.search(r"\*Example\*:.*?\n\n", (spec / "SPEC.md").read_text(), re.DOTALL)
+    assert example is not None
+    printed = bytes.fromhex("".join(re.findall(r"`([0-9a-f\s]+)`", example[0])))
+    chunk = (spec / "vectors/valid/example.stc").read_bytes()[-40:]
+    assert Packetizer(7).packets([chunk], 0.04) == [printed]
+    assert Depacketizer().feed(RtpPacket.parse(printed).payload) == chunk
+
+
+def test_header_rates_of_the_specification() -> None:
+    text = (Path(__file__).parents[2] / "format_spec/SPEC.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| [\d.]+ m?s \| ([\d.]+) \|$", text, re.MULTILINE)
+    assert len(rows) == 4
+    for group, kbps in rows:
+        assert float(kbps) == round(25 / int(group) * (HEADER_BYTES + UDP_IPV4_BYTES + 1) * 8 / 1000, 1)
