@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stylecodec.bitstream import AUDIO_CLOCK, AudioChunk, StreamFile, StreamWriter, TimedGroup, group_frames, mux
+from stylecodec.bitstream import AUDIO_CLOCK, AudioChunk, StreamFile, StreamWriter, TimedGroup, mux
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, encode_opus
 
 SOUND_BITRATE = 64_000  # of a looped clip's own sound, before any codec of ours
@@ -45,7 +45,7 @@ def looped_clip(source: Path, target: Path, seconds: float) -> int:
 
 
 def looped_stream(source: StreamFile, seconds: float) -> bytes:
-    """A stream of so many seconds that repeats another one's packets and sound, written as the encoder does.
+    """A stream of so many seconds that repeats another one's packets and sound, in groups of the same length.
 
     The rate is taken as constant, the first identity serves throughout.
     """
@@ -54,7 +54,7 @@ def looped_stream(source: StreamFile, seconds: float) -> bytes:
     total = round(seconds * header.rate)
     sound = _looped_sound(source, seconds) if source.audio_config else iter(())
     writer = StreamWriter(header, source.audio_config)
-    step = group_frames(header.rate)
+    step = len(source.group(0))
     groups = (
         TimedGroup(start / float(header.rate), _cyclic(packets, start, min(start + step, total)))
         for start in range(0, total, step)

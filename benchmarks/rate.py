@@ -3,34 +3,28 @@
     python -m benchmarks.rate clips/*.mp4 --pack avatar-1024
     python -m benchmarks.rate streams/*.stc
 
-Videos are encoded first, with sound. Each stream's bytes are listed by part; then its packets and sound are repeated
-to 10, 60 and 600 s in real streams, since the identity is paid once. Last, general compressors on the packets hint at
-what an entropy-coded profile has to gain without loss: the codec has no such profile yet. Writes results/rate.json.
+Videos are encoded first, with default options and sound. Each stream's bytes are listed by part; then its packets and
+sound are repeated to 10, 60 and 600 s in real streams, since the identity is paid once. How the compact profile spends
+its bytes, and what it costs in quality, `compact.py` tells. Writes results/rate.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import lzma
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zstandard
-from numpy.typing import NDArray
-
 from benchmarks.looping import account, looped_stream
 from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec import api
-from stylecodec.bitstream import StreamFile, group_frames
+from stylecodec.bitstream import StreamFile
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 
 PARTS = ("header", "identity", "packets", "audio", "index", "other")
 LENGTHS = (10.0, 60.0, 600.0)
-ZSTD_LEVEL = 19
 
 
 def streams(paths: Sequence[Path], pack: str, device: str, work: Path) -> Iterator[tuple[str, Path]]:
@@ -73,39 +67,6 @@ def length_rows(name: str, stream: StreamFile, lengths: Sequence[float]) -> list
     return rows
 
 
-def planes(packets: NDArray[np.float16]) -> bytes:
-    """Packets [n, 35] parameter by parameter, differences in time of the 16-bit patterns, high bytes before low.
-
-    The patterns are read as signed magnitudes, which keep the order of the numbers; the differences wrap around. So
-    nothing is lost but the sign of zero.
-    """
-    bits = np.ascontiguousarray(packets.T, "<f2").view("<u2").astype(np.int32)
-    ordered = np.where(bits & 0x8000, 0x8000 - bits, bits)
-    steps = np.diff(ordered, axis=1, prepend=0).astype("<i2")
-    folded = ((steps.astype(np.int32) << 1) ^ (steps.astype(np.int32) >> 15)).astype("<u2")
-    return (folded >> 8).astype(np.uint8).tobytes() + (folded & 0xFF).astype(np.uint8).tobytes()
-
-
-def compressed(packets: NDArray[np.float16], step: int) -> dict[str, float]:
-    """Bytes per frame of packets [n, 35]: as they are, and through general compressors.
-
-    "by group" compresses each `step` frames on their own, as a stream must whose groups stand alone.
-    """
-    raw = packets.astype("<f2")
-    groups = [raw[start : start + step] for start in range(0, len(raw), step)]
-    zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
-    sizes = {
-        "raw": raw.nbytes,
-        "zstd": len(zstd(raw.tobytes())),
-        "zstd by group": sum(len(zstd(group.tobytes())) for group in groups),
-        "xz": len(lzma.compress(raw.tobytes(), preset=9)),
-        "planes zstd": len(zstd(planes(raw))),
-        "planes zstd by group": sum(len(zstd(planes(group))) for group in groups),
-        "planes xz": len(lzma.compress(planes(raw), preset=9)),
-    }
-    return {name: size / len(packets) for name, size in sizes.items()}
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -117,20 +78,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     parts: list[dict[str, Any]] = []
     lengths: list[dict[str, Any]] = []
-    coded: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, path in streams(arguments.inputs, arguments.pack, arguments.device, Path(folder)):
             with StreamFile.open(path) as stream:
                 frames = stream.frame_count
                 parts.append(bytes_row(name, stream.byte_account(), stream.duration_seconds, frames))
                 lengths += length_rows(name, stream, LENGTHS)
-                packets = stream.packets(0, frames).astype(np.float16)
-                coded.append({"clip": name, **compressed(packets, group_frames(stream.header.rate))})
     print(f"bytes by part\n{table(parts)}")
     print(f"\nkbit/s of streams of this length (packets and sound repeated)\n{table(lengths)}")
-    print(f"\nbytes per frame of the packets, without loss (a hint, not a feature)\n{table(coded)}")
-    content = {"machine": machine(), "bytes": parts, "kbps": lengths, "packet_bytes_per_frame": coded}
-    save(arguments.out, content)
+    save(arguments.out, {"machine": machine(), "bytes": parts, "kbps": lengths})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import (
+    compact,
     face_tracks,
     flicker,
     follow,
@@ -28,7 +28,8 @@ from benchmarks import (
     video_codecs,
 )
 from benchmarks.ceiling import block_rows, flops, threads
-from stylecodec.bitstream import StreamFile, check
+from stylecodec.bitstream import Quantiser, StreamFile, check
+from stylecodec.bitstream.compact import encode_levels
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack
@@ -199,30 +200,33 @@ def test_a_looped_clip_has_its_length(clip: Path, tmp_path: Path) -> None:
     assert reader.duration == pytest.approx(2.0)
 
 
-def from_planes(data: bytes, count: int) -> NDArray[np.float16]:
-    """Undo rate.planes."""
-    high, low = np.frombuffer(data, np.uint8).reshape(2, 35, count).astype(np.int32)
-    folded = high << 8 | low
-    ordered = np.cumsum((folded >> 1) ^ -(folded & 1), axis=1).astype(np.int16).astype(np.int32)
-    bits = np.where(ordered < 0, 0x8000 - ordered, ordered).astype("<u2")
-    return bits.view("<f2").T
+def test_the_entropy_bound_of_columns() -> None:
+    column = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    still = np.zeros(8, int)
+    assert compact.entropy(np.stack([column, still], axis=1)) == pytest.approx(2 / 8)
 
 
-def test_planes_lose_nothing() -> None:
+def test_the_places_of_compact_bytes_add_up() -> None:
     rng = np.random.default_rng(0)
-    packets = (rng.normal(0, 1, (50, 35)) * 10.0 ** rng.integers(-6, 5, (50, 35))).astype(np.float16)
-    assert np.array_equal(from_planes(rate.planes(packets), 50), packets)
+    levels = np.rint(np.cumsum(rng.normal(0, 1, (60, 35)), axis=0)).astype(np.int32)
+    quantiser = Quantiser((128,) * 35)
+    places = compact.where(levels, quantiser, 20)
+    coded = sum(len(encode_levels(levels[k : k + 20], quantiser)) for k in range(0, 60, 20))
+    assert places.pop("framing") == pytest.approx(28 / 20)
+    assert sum(places.values()) == pytest.approx(coded / 60, rel=0.02)
 
 
-def test_calm_packets_compress_and_noise_does_not() -> None:
+def test_calm_packets_compress_and_noise_does_not(tiny_pack: ModelPack) -> None:
+    header, identity = streams.header(tiny_pack), streams.identity(0)
     rng = np.random.default_rng(0)
-    still = np.tile(rng.normal(0, 1, 35), (100, 1)).astype(np.float16)
-    sizes = rate.compressed(still, 25)
-    assert sizes["raw"] == 70
-    assert sizes["planes zstd"] < sizes["zstd by group"] < 7
-    noise = rng.integers(0, 0x7C00, (100, 35)).astype(np.uint16).view(np.float16)
-    assert rate.compressed(noise, 25)["xz"] > 60
-    assert len(lzma.decompress(lzma.compress(rate.planes(still)))) == still.nbytes
+    still = np.tile(rng.normal(0, 1, 35), (100, 1)).astype(np.float32)
+    noise = rng.integers(0, 0x7C00, (100, 35)).astype(np.uint16).view(np.float16).astype(np.float32)
+    for packets, least, most in ((still, 0, 7), (noise, 60, 72)):
+        sizes = compact.compressors(compact.Clip("a", header, identity, packets), np.zeros((100, 35), np.int32))
+        assert sizes["raw"] == 70
+        assert least <= sizes["raw zstd"] <= most
+        assert least <= sizes["raw xz"] <= most
+        assert sizes["levels order 0"] == sizes["delta order 0"] == 0
 
 
 # --- real clips -------------------------------------------------------------------------------------------
