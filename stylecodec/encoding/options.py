@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from ..bitstream.modelling import DEFAULT_QUALITY
 from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
 
@@ -107,7 +108,7 @@ class EncodeOptions:
     landmarks: str = "auto"  # see LANDMARKS, or a .dat file; "auto": the pack's net, its predictor, or dlib5
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
-    quality: float = 52.0  # of the compact profile: PSNR in dB to aim at, between its pictures and those of raw
+    quality: float = DEFAULT_QUALITY  # of the compact profile: PSNR in dB against pictures of raw packets
     group_seconds: float | None = None  # a group is the unit of seeking and of loss; None: 1 raw, 2 compact
 
     # Identity selection (Eq. 1 of 2203.14512), see select_id.

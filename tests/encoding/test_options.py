@@ -14,6 +14,7 @@ def test_the_defaults_are_valid() -> None:
     assert options.pack == "avatar-1024"
     assert options.audio_bitrate == 12_000
     assert options.alpha_smoothing == 0.0
+    assert (options.profile, options.quality, options.group_seconds) == ("compact", 52.0, None)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,9 @@ def test_the_defaults_are_valid() -> None:
         ("alpha_smoothing", -0.1, "alpha_smoothing"),
         ("background", "beach", "background must be render, plate, blur, key"),
         ("delta", "send", "delta must be"),
+        ("profile", "tiny", "profile must be compact or raw"),
+        ("quality", 29.0, "30 to 70"),
+        ("quality", float("nan"), "30 to 70"),
     ],
 )
 def test_values_out_of_range(name: str, value: object, message: str) -> None:
