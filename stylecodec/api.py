@@ -7,6 +7,7 @@ The layers are imported when they are needed: `probe`, `verify` and puppeteering
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
+from .bitstream.attached import background as background_of
+from .bitstream.attached import personalizations
 from .errors import FormatError, OptionError, Truncated
 from .files import PathLike, check_output, reading, whole_file
 
@@ -22,9 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .decoding.decoder import Decoder, PackChoice, PoseMode
+    from .decoding.decoder import BackgroundChoice, Decoder, PackChoice, PoseMode
     from .decoding.render import Precision
-    from .encoding.encoder import AlignedFrame
     from .encoding.options import EncodeOptions
     from .face.align import AlignedTrack
     from .geometry import CropTransform
@@ -34,8 +36,14 @@ if TYPE_CHECKING:
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
 
-Progress = Callable[[str, int, int | None], None]
-"""Told the stage's name, the frames done, and their number where it is known."""
+class Progress(Protocol):
+    """Told how far a stage is."""
+
+    def __call__(self, stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
+        """The stage's name, the units done, and their number where it is known; note: how it goes."""
+        ...
+
+
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 AUDIO_CHUNK_PACKETS = 50  # a second of 20 ms packets
@@ -67,6 +75,7 @@ class EncodeReport:
     kbps: dict[str, float]
     identity: dict[str, Any]  # frame, similarity, averaged, candidates: see encoding.select_id
     pack: dict[str, str]
+    personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
     seconds_taken: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,7 +90,9 @@ class DecodeReport:
     output: str
     frames: int
     held: int  # frames missing from a damaged file, which repeat the one before
-    size: int
+    size: int  # pixels per side of the rendered square
+    width: int
+    height: int
     fps: float
     duration_seconds: float
     audio: bool
@@ -104,8 +115,11 @@ def encode(
 
     Raises MediaError (missing, no video), FaceNotFound, PackError, OptionError, OutputError.
     """
+    from .encoding.cards import read_card
+    from .encoding.clip import AlignedClip
     from .encoding.encoder import encode_frames, stream_bytes
     from .encoding.options import EncodeOptions
+    from .encoding.plate import scene_behind
     from .media.audio import encode_opus
     from .media.video import VideoReader
     from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
@@ -118,20 +132,25 @@ def encode(
     pack = open_pack(options.pack)
     pack.require(ENCODE_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
+    card = None if options.identity is None else read_card(options.identity, pack)
     sound = None
     if options.audio and reader.has_audio:
         sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
     total = _frames_between(reader, options)
     tell = progress or _silent
     track = front_end.track(_counted(reader, options, lambda done: tell("finding the face", done, total)))
+    aligned = AlignedClip(lambda: reader.frames(options.start, options.duration), track)
     clip = encode_frames(
-        _aligned(reader, options, track),
+        aligned,
         pack,
         options,
         reader.rate,
         (reader.width, reader.height),
         lambda done: tell("encoding", done, total),
+        card,
+        functools.partial(_tell_stage, tell),
     )
+    clip = dataclasses.replace(clip, scene=scene_behind(aligned, pack, options))
     config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
     with whole_file(output) as file:
         for portion in stream_bytes(clip, pack, options, reader.rate, config, _audio_chunks(sound)):
@@ -153,6 +172,7 @@ def encode(
             "candidates": clip.choice.candidates,
         },
         pack=facts["pack"],
+        personalization=None if clip.tuned is None else clip.tuned.report(),
         seconds_taken=round(perf_counter() - begun, 3),
     )
 
@@ -168,15 +188,19 @@ def decode(
     partial: bool = False,
     progress: Progress | None = None,
     precision: Precision = "auto",
+    avatar: bool = False,
+    background: BackgroundChoice = "stream",
 ) -> DecodeReport:
     """Render an .stc file into a video (.mp4, .mkv or .webm) with its sound.
 
     size: even number of pixels per side, 16 to 1024 (the default). partial: of a damaged or incomplete file, decode
     what is whole and hold the picture where frames are missing; without it such a file is an error. precision: of
-    the generator's feature maps, see decoding.render.Renderer.
+    the generator's feature maps, see decoding.render.Renderer. avatar: leave personalised generators aside.
+    background: see Decoder.open. Personalised generators that the file carries are kept for files that name them.
     Raises FormatError, PackError, OptionError, MediaError (missing file), OutputError.
     """
     from .decoding.decoder import Decoder
+    from .decoding.personal import KnownDeltas
     from .media.writer import VideoWriter
 
     begun = perf_counter()
@@ -186,14 +210,18 @@ def decode(
     tell = progress or _silent
     with (
         reading(source),
-        Decoder.open(source, device, pack, size, pose, as_numpy=True, precision=precision) as decoder,
+        Decoder.open(source, device, pack, size, pose, True, None, precision, avatar, background) as decoder,
     ):
         stream = decoder.stream
         _require_whole(stream, partial)
+        for one in decoder.pictures.personal.values():
+            if one.delta is not None:
+                KnownDeltas().add(one.delta)
+        width, height = decoder.frame_size
         sound = _opus_track(stream) if audio else None
         header, count, held = stream.header, 0, 0
         rate = None if header.variable_rate else header.rate
-        with VideoWriter(output, decoder.size, decoder.size, rate, sound) as writer:
+        with VideoWriter(output, width, height, rate, sound) as writer:
             for number, picture, repeated in _pictures(decoder, partial):
                 seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
                 writer.write(picture, seconds)
@@ -204,6 +232,8 @@ def decode(
             frames=count,
             held=held,
             size=decoder.size,
+            width=width,
+            height=height,
             fps=decoder.fps,
             duration_seconds=stream.duration_seconds,
             audio=sound is not None,
@@ -219,26 +249,31 @@ def puppet(
     pack: PackChoice = None,
     device: str = "auto",
     front_end: FrontEnd | None = None,
+    relative: bool = False,
 ) -> dict[str, Any]:
-    """Give a stream another identity: that of another .stc file, or of a picture of a face; returns `probe(output)`.
+    """Give a stream another identity: that of another .stc file or card, or of a picture of a face; returns
+    `probe(output)`.
 
-    Motion, times and sound are those of `driving`. pack: for a picture, the pack to encode it with; by default the
-    one that the driving stream names.
+    Motion, times and sound are those of `driving`, the personalised generator is that of `source`. pack: for a picture,
+    the pack to encode it with; by default the one that the driving stream names. relative: the motion is what differs
+    from the driving clip's neutral frame, added to the source's (a picture's and a card's is the face at rest).
     """
     check_output(output, source, driving)
-    given = None
+    given, personal, rest = None, None, edit.AT_REST
     if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
         with reading(source), StreamFile.open(os.fspath(source)) as stream:
-            given = stream.header, edit.first_identity(stream)
+            identity = edit.first_identity(stream)
+            given, personal = stream.header, personalizations(stream).get(identity.digest)
+            rest = edit.neutral(stream) if relative and stream.frame_count else rest
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         _require_whole(motion, partial=False)
         if given is None:
             identity = _picture_identity(source, motion.header, pack, device, front_end)
         else:
-            header, identity = given
-            edit.check_same_pack(header, motion.header)
+            edit.check_same_pack(given, motion.header)
+        shift = rest - edit.neutral(motion) if relative else None
         with whole_file(output) as file:
-            for portion in edit.puppet(identity, motion):
+            for portion in edit.puppet(identity, motion, personal, shift):
                 file.write(portion)
     return probe(output)
 
@@ -250,6 +285,7 @@ def probe(path: PathLike) -> dict[str, Any]:
         report = stream.report
         config = stream.audio_config
         crop = header.crop
+        tuned, scene = personalizations(stream), background_of(stream)
         return {
             "file": os.fspath(path),
             "frames": stream.frame_count,
@@ -262,6 +298,11 @@ def probe(path: PathLike) -> dict[str, Any]:
             "profile": header.profile.name.lower(),
             "pack": {"name": header.pack_name, "digest": header.pack_digest.hex()},
             "identities": len({i.digest for i in stream.identities}),
+            "personalized": [
+                {"identity": who.hex(), "delta": one.digest.hex(), "carried": one.delta is not None}
+                for who, one in tuned.items()
+            ],
+            "background": "render" if scene is None else scene.mode.name.lower(),
             "groups": stream.group_count,
             "live": header.live,
             "complete": stream.complete,
@@ -285,8 +326,16 @@ def verify(path: PathLike) -> StreamReport:
 # --- encoding ---------------------------------------------------------------------------------------------
 
 
-def _silent(stage: str, done: int, total: int | None) -> None:
+def _silent(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
     """Tell nobody."""
+
+
+def _tell_stage(tell: Progress, stage: str, done: float, of: float | None) -> None:
+    """Pass on what encode_frames tells of the stages after the first."""
+    if stage == "personalising":
+        tell(stage, round(100 * done), 100, note=f"{of:.1f} dB" if of == of else "", unit="%")
+    else:
+        tell(stage, int(done), None if of is None else int(of))
 
 
 def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
@@ -312,21 +361,6 @@ def _counted(reader: VideoReader, options: EncodeOptions, tell: Callable[[int], 
     for done, (_, frame) in enumerate(reader.frames(options.start, options.duration), 1):
         yield frame
         tell(done)
-
-
-def _aligned(reader: VideoReader, options: EncodeOptions, track: AlignedTrack) -> Iterator[AlignedFrame]:
-    """The second pass over the clip: the crops of the frames that show a face."""
-    from .encoding.encoder import AlignedFrame
-    from .encoding.feedforward import CROP_SIZE
-    from .face.warp import warp
-
-    timed = reader.frames(options.start, options.duration)
-    for number, (seconds, frame) in zip(range(len(track)), timed, strict=False):
-        if track.found[number]:
-            transform = track[number]
-            yield AlignedFrame(seconds, warp(frame, transform, CROP_SIZE), transform)
-        else:
-            yield AlignedFrame(seconds, None)
 
 
 def _audio_chunks(sound: OpusTrack | None) -> Iterator[AudioChunk]:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from . import __version__, api
 from .bitstream import cli as bitstream_cli
 from .bitstream import live_cli
+from .encoding import cli as encoding_cli
 from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions
 from .errors import OptionError, StylecodecError
 from .progress import ProgressDisplay
@@ -44,16 +45,19 @@ ENCODE_EXAMPLES = """examples:
   stylecodec encode talk.mp4 talk.stc --start 10 --duration 30 --audio-bitrate 16000
   stylecodec encode talk.mp4 small.stc --quality 44
   stylecodec encode talk.mp4 exact.stc --profile raw
+  stylecodec encode talk.mp4 me.stc --personalize --minutes 20 --checkpoint me.safetensors --background plate
+  stylecodec encode later.mp4 later.stc --identity me.stc
   stylecodec encode talk.mp4 talk.stc --pack ./my-pack --device cuda --json"""
 
 DECODE_EXAMPLES = """examples:
   stylecodec decode talk.stc talk.mp4
   stylecodec decode talk.stc small.mp4 --size 256 --no-audio
-  stylecodec decode cut-off.stc rest.mp4 --partial"""
+  stylecodec decode cut-off.stc rest.mp4 --partial
+  stylecodec decode me.stc avatar.mp4 --avatar --background blur"""
 
 PUPPET_EXAMPLES = """examples:
   stylecodec puppet portrait.jpg talk.stc puppet.stc
-  stylecodec puppet other.stc talk.stc puppet.stc"""
+  stylecodec puppet other.stc talk.stc puppet.stc --relative"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("input", metavar="IN.stc")
     verify.add_argument("--json", action="store_true", help="as JSON")
     verify.set_defaults(run=_verify)
+    encoding_cli.register(commands)
     bitstream_cli.register(commands)
     live_cli.register(commands)
     commands.add_parser("models", help="import published networks, verify packs (see models --help)", add_help=False)
@@ -206,6 +211,7 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DB",
         help="of the compact profile, 30 to 70: PSNR against the pictures of raw packets (default: %(default)s)",
     )
+    encoding_cli.person_arguments(parser, usual)
     _common(parser)
     parser.set_defaults(run=_encode)
 
@@ -229,15 +235,26 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pack", metavar="NAME|DIR", help="the model pack (default: the one the stream names)")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="leave the sound out")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged or cut-off file")
+    parser.add_argument("--avatar", action="store_true", help="leave personalised generators aside")
+    parser.add_argument(
+        "--background",
+        choices=("stream", "render", "blur", "key"),
+        default="stream",
+        help="behind the head: as the stream says, what the generator makes of it, a blur, a key colour "
+        "(default: %(default)s)",
+    )
     _common(parser)
     parser.set_defaults(run=_decode)
 
 
 def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="who is seen: a picture of a face, or an .stc file")
+    parser.add_argument("source", metavar="SOURCE", help="who is seen: a picture of a face, an .stc file or a card")
     parser.add_argument("driving", metavar="DRIVING.stc", help="what they do and say")
     parser.add_argument("output", metavar="OUT.stc")
     parser.add_argument("--pack", metavar="NAME|DIR", help="the model pack (default: the one the stream names)")
+    parser.add_argument(
+        "--relative", action="store_true", help="add the motion to SOURCE's own face at rest; else it is taken as it is"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
     parser.set_defaults(run=_puppet)
@@ -247,7 +264,7 @@ def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
     more = ("identity_average", "alpha_smoothing", "profile", "quality")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
-    options = EncodeOptions(**values)
+    options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)
     if arguments.json:
@@ -258,11 +275,16 @@ def _encode(arguments: argparse.Namespace) -> int:
     )
     if report.held:
         print(f"{report.held:,} frames show no face and repeat the one before")
+    if (tuned := report.personalization) is not None:
+        print(
+            f"personalised in {tuned['minutes']} minutes, {tuned['steps']:,} steps: {tuned['psnr']:.1f} dB of the "
+            f"head, worst frame {tuned['psnr_worst']:.1f}; {tuned['delta_bytes']:,} bytes"
+        )
     return DONE
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    names = ("size", "device", "pose", "pack", "audio", "partial", "precision")
+    names = ("size", "device", "pose", "pack", "audio", "partial", "precision", "avatar", "background")
     values = {name: getattr(arguments, name) for name in names}
     with ProgressDisplay(arguments.progress) as progress:
         report = api.decode(arguments.input, arguments.output, progress=progress, **values)
@@ -270,7 +292,7 @@ def _decode(arguments: argparse.Namespace) -> int:
         return _print_json(report.as_dict())
     sound = "with sound" if report.audio else "without sound"
     print(
-        f"{report.output}: {report.frames:,} frames of {report.size}x{report.size}, {sound}; "
+        f"{report.output}: {report.frames:,} frames of {report.width}x{report.height}, {sound}; "
         f"{_rate(report.frames, report.seconds_taken)}"
     )
     if report.held:
@@ -287,7 +309,14 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _puppet(arguments: argparse.Namespace) -> int:
-    facts = api.puppet(arguments.source, arguments.driving, arguments.output, arguments.pack, arguments.device)
+    facts = api.puppet(
+        arguments.source,
+        arguments.driving,
+        arguments.output,
+        arguments.pack,
+        arguments.device,
+        relative=arguments.relative,
+    )
     if arguments.json:
         return _print_json(facts)
     print(f"{arguments.output}: {facts['frames']:,} frames, {facts['bytes']['total']:,} bytes")
@@ -330,6 +359,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
         ("picture", f"{facts['width']}x{facts['height']}"),
         ("pack", f"{facts['pack']['name']} {facts['pack']['digest'][:16]}"),
         ("profile", facts["profile"]),
+        ("background", facts["background"]),
+        *(("personalised", _personal_words(one)) for one in facts["personalized"]),
         ("sound", f"Opus, {sound['channels']} channel(s)" if sound else "none"),
     ]
     if not facts["complete"]:
@@ -343,6 +374,11 @@ def _print_facts(facts: dict[str, Any]) -> None:
             rate = f"{facts['kbps'][part]:8.2f} kbps" if part in facts["kbps"] else ""
             print(f"    {part:<16}{count:>10,}  {rate}".rstrip())
     print(f"  {'in all':<16}{facts['kbps']['total']:.2f} kbps")
+
+
+def _personal_words(one: dict[str, Any]) -> str:
+    where = "in the file" if one["carried"] else "named only, not in the file"
+    return f"identity {one['identity'][:16]} by generator {one['delta'][:16]}, {where}"
 
 
 def _rate(frames: int, seconds: float) -> str:

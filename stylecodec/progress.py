@@ -40,29 +40,30 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, stage: str, done: int, total: int | None) -> None:
-        """`done` frames of `total` of this stage."""
+    def __call__(self, stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
+        """`done` units of `total` of this stage; note: how it goes."""
         now = monotonic()
         if stage != self._stage:
             self._stage, self._stage_begun, self._stage_first, self._task = stage, now, done, None
         if not self._shown or now - self._begun < QUIET_SECONDS:
             return
         if self._terminal:
-            self._draw(stage, done, total)
+            self._draw(stage, done, total, f"{stage} ({note})" if note else stage)
         elif now >= self._next_line:
             self._next_line = now + LINE_SECONDS
             of = "" if total is None else f" of {total}"
             rate = (done - self._stage_first) / max(now - self._stage_begun, 1e-3)
-            print(f"{stage}: {done}{of} frames, {rate:.1f} per second", file=sys.stderr, flush=True)
+            how = note if unit != "frames" else f"{rate:.1f} per second"
+            print(f"{stage}: {done}{of} {unit}{how and ', '}{how}", file=sys.stderr, flush=True)
 
-    def _draw(self, stage: str, done: int, total: int | None) -> None:
+    def _draw(self, stage: str, done: int, total: int | None, words: str) -> None:
         if self._bar is None:
             self._bar = _bar()
             self._bar.start()
         if self._task is None:
             # The stage may have begun unseen; start its clock at its first visible frame.
             self._task = self._bar.add_task(stage, total=total, completed=done)
-        self._bar.update(self._task, completed=done, total=total)
+        self._bar.update(self._task, completed=done, total=total, description=words)
 
 
 def _bar() -> Progress:

@@ -24,13 +24,16 @@ from .file import StreamFile
 from .groups import FrameGroup
 from .header import Profile, StreamHeader
 from .identity import Identity
-from .layout import AUDIO_CLOCK, ChunkType
+from .layout import AUDIO_CLOCK, PARAMS_PER_FRAME, ChunkType
 from .modelling import DEFAULT_QUALITY, compact_header, plain_quantiser
 from .muxing import Row, mux, regroup
 from .reader import UnknownChunk
 from .writer import StreamWriter, group_frames
 
 SAMPLED_FRAMES = 8192  # about as many are looked at to choose quantiser steps
+
+AT_REST: npt.NDArray[np.float32] = np.zeros(PARAMS_PER_FRAME, np.float32)
+"""The packet of a face at rest, seen from the front."""
 
 Extras = list[tuple[int, UnknownChunk]]
 """Chunks of types this version does not define, each with the number of the frame it precedes."""

@@ -60,6 +60,8 @@ class Personalized:
     psnr_before: NDArray[np.float32]  # by the generator before its delta was rounded
     psnr: NDArray[np.float32]  # by the rounded one, codes settled
     history: tuple[dict[str, float], ...]
+    steps: int
+    seconds: float  # of the stages, those before a resumption included
     measured: Measured  # of the generator before rounding, for other ways of coding it
 
 
@@ -182,7 +184,9 @@ class Personalizer:
         psnr = self.psnr()
         pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(self.table.values))
         codes_found = FrameCodes(self.codes_given.w_id, pose, alpha)
-        return Personalized(latent, delta, codes_found, psnr_before, psnr, tuple(self.at.history), measured)
+        steps, seconds = sum(self.at.steps.values()), sum(self.at.seconds.values())
+        history = tuple(self.at.history)
+        return Personalized(latent, delta, codes_found, psnr_before, psnr, history, steps, seconds, measured)
 
     def _settling(self, fraction: float) -> float:
         return self.options.code_rate / 10 * falling(fraction)

@@ -17,8 +17,11 @@ from ..decoding.regions import Regions
 from ..errors import MediaError
 from ..face.warp import Frame, warp
 from ..geometry import CropTransform
+from ..packs.registry import pick_device
 from ..packs.store import ModelPack
+from .clip import AlignedClip
 from .feedforward import CROP_SIZE, to_input
+from .options import EncodeOptions
 
 PLATE_FRAMES = 15  # of the clip that are looked at
 PLATE_SIDE = 1280  # pixels of the longer side, at most
@@ -26,11 +29,12 @@ PLATE_QUALITY = 55  # of the picture file
 GROWN = 9  # pixels of 256 by which the head is taken larger than it is
 
 
-def background(name: str) -> Background | None:
-    """The chunk of a mode that needs no picture; None for "render" and "plate"."""
-    if name == "blur":
-        return Background(Mode.BLUR)
-    return Background(Mode.KEY, KEY_GREEN) if name == "key" else None
+def scene_behind(clip: AlignedClip, pack: ModelPack, options: EncodeOptions) -> Background | None:
+    """What the options ask to be put behind the head; None for what the generator makes of it."""
+    if options.background == "plate":
+        return make_plate(clip.spread(PLATE_FRAMES), clip.track.mean, pack, pick_device(options.device))
+    plain = {"blur": Background(Mode.BLUR), "key": Background(Mode.KEY, KEY_GREEN)}
+    return plain.get(options.background)
 
 
 def make_plate(

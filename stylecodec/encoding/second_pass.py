@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,20 @@ class TunedClip:
     pack: TunedPack
     result: Personalized
     rows: NDArray[np.intp]  # numbers of those frames
+
+    def report(self) -> dict[str, Any]:
+        """What is worth telling; PSNR in dB of the head at the size that was tuned at."""
+        result = self.result
+        return {
+            "frames": len(self.rows),
+            "steps": result.steps,
+            "minutes": round(result.seconds / 60, 2),
+            "psnr": round(float(result.psnr.mean()), 2),
+            "psnr_worst": round(float(result.psnr.min()), 2),
+            "psnr_before_rounding": round(float(result.psnr_before.mean()), 2),
+            "delta_bytes": len(result.delta),
+            "delta": result.delta.digest.hex(),
+        }
 
 
 def codes_of(packets: Packets) -> FrameCodes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +13,11 @@ from stylecodec.bitstream import ChunkType, StreamWriter, UnknownChunk
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.decoding.backdrop import Backdrop, decode_plate, soft_mask, surroundings
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.plate import background, make_plate
+from stylecodec.encoding.clip import AlignedClip
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.plate import make_plate, scene_behind
 from stylecodec.errors import CorruptChunk, MediaError, OptionError
+from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
@@ -126,8 +128,8 @@ def test_the_plate_is_what_the_head_does_not_cover(tiny_pack: ModelPack) -> None
         make_plate([], CropTransform((64.0, 48.0), 36.0), tiny_pack, CPU)
 
 
-def test_modes_without_a_picture() -> None:
-    assert background("render") is None
-    assert background("plate") is None
-    assert background("blur") == Background(Mode.BLUR)
-    assert background("key") == replace(Background(Mode.KEY, (0, 177, 64)))
+def test_modes_without_a_picture(tiny_pack: ModelPack) -> None:
+    report = AlignReport(0, 0, 0, 1, 0, 0)
+    clip = AlignedClip(lambda: (), AlignedTrack(np.zeros((0, 4)), np.zeros(0, bool), report))
+    made = {name: scene_behind(clip, tiny_pack, EncodeOptions(background=name)) for name in ("render", "blur", "key")}
+    assert made == {"render": None, "blur": Background(Mode.BLUR), "key": Background(Mode.KEY, (0, 177, 64))}

@@ -1,0 +1,40 @@
+"""A clip whose face has been found, to be read as often as the stages want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from ..face.align import AlignedTrack
+from ..face.warp import Frame, warp
+from ..geometry import CropTransform
+from .codes import spread
+from .encoder import AlignedFrame
+from .feedforward import CROP_SIZE
+
+Read = Callable[[], Iterable[tuple[float, Frame]]]
+"""Begins a new reading: (seconds, frame) from the first to the last."""
+
+
+class AlignedClip:
+    """The aligned crops of a clip, from the beginning at each iteration."""
+
+    def __init__(self, read: Read, track: AlignedTrack) -> None:
+        self.read, self.track = read, track
+
+    def __iter__(self) -> Iterator[AlignedFrame]:
+        for number, (seconds, frame) in zip(range(len(self.track)), self.read(), strict=False):
+            if self.track.found[number]:
+                transform = self.track[number]
+                yield AlignedFrame(seconds, warp(frame, transform, CROP_SIZE), transform)
+            else:
+                yield AlignedFrame(seconds, None)
+
+    def spread(self, count: int) -> Iterator[tuple[Frame, CropTransform]]:
+        """About `count` whole frames that show the face, spread over the clip, with their squares."""
+        there = np.flatnonzero(self.track.found)
+        wanted = {int(there[k]) for k in spread(len(there), count)}
+        for number, (_, frame) in zip(range(len(self.track)), self.read(), strict=False):
+            if number in wanted:
+                yield frame, self.track[number]

@@ -1,0 +1,146 @@
+"""From file to file: personalised, with a card, before a plate, as a puppet; by the api and by the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from stylecodec import api
+from stylecodec.bitstream import StreamFile
+from stylecodec.bitstream.attached import personalizations
+from stylecodec.cli import main
+from stylecodec.decoding.personal import IDENTITIES_VARIABLE, KnownDeltas
+from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
+from stylecodec.errors import DeltaNotFound, PackMismatch
+from stylecodec.packs.store import ModelPack
+
+from .tiny import FixedFace
+
+Made = tuple[Path, api.EncodeReport]
+REFINE = RefineOptions(steps=1, side=32)
+TUNE = TuneOptions(steps=10, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(IDENTITIES_VARIABLE, str(tmp_path / "identities"))
+
+
+def options(pack: ModelPack, **changes: object) -> EncodeOptions:
+    plain = {"pack": pack.folder, "device": "cpu", "duration": 0.4, "identity_candidates": 2, "identity_average": 1}
+    return EncodeOptions(**(plain | {"refine": REFINE, "tune": TUNE} | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def personal(clip: Path, tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    path = tmp_path_factory.mktemp("personal") / "me.stc"
+    told: list[tuple[str, str]] = []
+
+    def progress(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
+        told.append((stage, unit))
+
+    chosen = options(tiny_pack, personalize=True, background="plate")
+    report = api.encode(clip, path, chosen, progress, FixedFace(lost=[3]))
+    assert ("personalising", "%") in told
+    assert ("refining", "frames") in told
+    return path, report
+
+
+def size_of(path: Path) -> tuple[int, int, int]:
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return frames[0].shape[1], frames[0].shape[0], len(frames)
+
+
+def test_every_byte_is_counted(personal: Made) -> None:
+    path, report = personal
+    parts = report.bytes
+    assert parts["total"] == path.stat().st_size == sum(n for part, n in parts.items() if part != "total")
+    assert report.personalization is not None
+    assert parts["personalization"] == report.personalization["delta_bytes"] + 66 + 16
+    assert parts["background"] > 300
+    facts = api.probe(path)
+    assert facts["background"] == "plate"
+    assert facts["personalized"][0]["carried"]
+    assert facts["personalized"][0]["delta"] == report.personalization["delta"]
+    assert json.dumps(report.as_dict())
+
+
+def test_decoded_in_the_sources_framing(personal: Made, tiny_pack: ModelPack, tmp_path: Path) -> None:
+    scene = api.decode(personal[0], tmp_path / "scene.mp4", 32, "cpu", pack=tiny_pack)
+    assert (scene.width, scene.height, scene.frames) == size_of(tmp_path / "scene.mp4") == (96, 96, 10)
+    assert len(KnownDeltas().digests()) == 1  # kept for streams that only name it
+    square = api.decode(personal[0], tmp_path / "b.mp4", 32, "cpu", pack=tiny_pack, background="blur", avatar=True)
+    assert (square.width, square.height) == (32, 32)
+
+
+def test_a_card_and_a_second_call(
+    personal: Made,
+    clip: Path,
+    tiny_pack: ModelPack,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    card, second = tmp_path / "me.stid", tmp_path / "second.stc"
+    assert main(["identity", "export", str(personal[0]), str(card), "--json"]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert exported["delta"] == personal[1].personalization["delta"]  # type: ignore[index]
+    with StreamFile.open(card) as stream:
+        assert stream.complete
+        assert stream.frame_count == 0
+    report = api.encode(clip, second, options(tiny_pack, identity=card), None, FixedFace())
+    assert report.bytes["personalization"] == 66 + 16
+    assert report.personalization is None
+    assert not api.probe(second)["personalized"][0]["carried"]
+    with pytest.raises(DeltaNotFound, match="identity import"):
+        api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack)
+    assert main(["identity", "import", str(card)]) == 0
+    assert "kept the personalised generator" in capsys.readouterr().out
+    assert main(["identity", "list"]) == 0
+    assert exported["delta"] in capsys.readouterr().out
+    assert api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
+    with StreamFile.open(personal[0]) as one, StreamFile.open(second) as two:
+        assert one.identity_for(0).digest == two.identity_for(0).digest
+
+
+def test_a_card_of_another_pack(
+    personal: Made, clip: Path, other_pack: ModelPack, tmp_path: Path
+) -> None:
+    with pytest.raises(PackMismatch, match=r"me\.stc was made with pack"):
+        api.encode(clip, tmp_path / "out.stc", options(other_pack, identity=personal[0]), None, FixedFace())
+
+
+def test_puppets_both_ways(
+    personal: Made, clip: Path, tiny_pack: ModelPack, tmp_path: Path
+) -> None:
+    avatar = tmp_path / "avatar.stc"
+    api.encode(clip, avatar, options(tiny_pack), None, FixedFace())
+    driven = api.puppet(personal[0], avatar, tmp_path / "driven.stc")
+    assert driven["personalized"][0]["carried"]
+    assert driven["background"] == "render"
+    given = api.puppet(avatar, personal[0], tmp_path / "given.stc")
+    assert given["personalized"] == []
+    assert given["background"] == "plate"
+    moved = tmp_path / "moved.stc"
+    api.puppet(personal[0], avatar, moved, relative=True)
+    with StreamFile.open(moved) as after, StreamFile.open(avatar) as before, StreamFile.open(personal[0]) as own:
+        packets, driving = after.packets(0, 10), before.packets(0, 10)
+        step = np.median(packets - driving, axis=0)
+        assert np.abs(packets - driving - step).max() < 0.1  # one shift for all frames
+        assert not np.allclose(step, 0, atol=1e-3)
+        assert personalizations(after).keys() == personalizations(own).keys()
+    assert main(["puppet", str(avatar), str(personal[0]), str(tmp_path / "cli.stc"), "--relative"]) == 0
+
+
+def test_the_command_line_knows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("encode", "decode", "puppet", "identity"):
+        assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    for word in ("--personalize", "--minutes", "--steps", "--background", "--identity", "--avatar", "--relative"):
+        assert word in text
+    assert main(["encode", "a.mp4", "b.stc", "--personalize", "--minutes", "0"]) == 2
+    assert "more than 0 minutes" in capsys.readouterr().err
