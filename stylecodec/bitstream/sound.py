@@ -1,7 +1,8 @@
 """The sound on a time line: cut to a stretch, joined to what came before, laid into chunks (SPEC 5.5).
 
-An Opus decoder needs about 80 ms until its output is right (RFC 7845 section 4.2), so a cut keeps packets from before
-its beginning. Their times are negative, and the pre-skip keeps them from being heard.
+An Opus decoder needs some packets until its output is right, so a cut keeps packets from before its beginning. Their
+times are negative, and the pre-skip keeps them from being heard. RFC 7845 section 4.2 asks for 80 ms; on speech at 12
+kbit/s the first frame after a cut still erred by up to 17 % of the sound's RMS then, and by 1 % after 200 ms.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import chain
 from ..errors import FormatError
 from .audio import AudioChunk, AudioConfig, opus_samples
 
-PRE_ROLL = 3840  # samples at 48 kHz, 80 ms: RFC 7845 section 4.2
+PRE_ROLL = 9600  # samples at 48 kHz: 200 ms
 CHUNK_PACKETS = 50  # a second of 20 ms packets
 LAST_PACKETS = 40  # left for the last chunk before a joint, since what follows must begin after it began
 
@@ -44,7 +45,7 @@ def timed_packets(chunks: Iterable[AudioChunk]) -> Iterator[TimedPacket]:
 
 
 def stretch(chunks: Iterable[AudioChunk], begin: int | None, end: int | None, shift: int = 0) -> Iterator[TimedPacket]:
-    """The packets heard from `begin` to before `end`, with 80 ms of pre-roll before them; times get `shift` added.
+    """The packets heard from `begin` to before `end`, with 200 ms of pre-roll before them; times get `shift` added.
 
     begin None: from the first packet on. end None: to the last.
     """
