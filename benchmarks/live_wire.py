@@ -20,7 +20,7 @@ from stylecodec.bitstream import ChunkType, StreamFile
 from stylecodec.bitstream.chunks import pack_chunk
 from stylecodec.bitstream.layout import ChunkFlag
 from stylecodec.bitstream.live import LATENT_SECONDS, REPEAT_SECONDS, bursts
-from stylecodec.bitstream.transport import HEADER_BYTES, UDP_IPV4_BYTES, Packetizer, wire_bytes
+from stylecodec.bitstream.transport import HEADER_BYTES, UDP_IPV4_BYTES, Packetizer, bare_chunk, wire_bytes
 from stylecodec.errors import StylecodecError
 
 from .measuring import RESULTS, machine, save, table
@@ -37,7 +37,7 @@ def wire(stream: StreamFile, group: int) -> dict[str, Any]:
     for burst in bursts(stream, group, send_latent=False):
         datagrams += len(packetizer.packets(burst.chunks, burst.seconds))
         for chunk in burst.chunks:
-            kinds[PARTS.get(ChunkType(chunk[4]), "joining")] += len(chunk) - 9
+            kinds[PARTS.get(ChunkType(chunk[4]), "joining")] += len(bare_chunk(chunk))
     seconds = stream.duration_seconds
     kinds["headers"] = datagrams * (HEADER_BYTES + UDP_IPV4_BYTES + 1)
     row: dict[str, Any] = {"N": group, "delay ms": float(1000 * group / stream.header.rate)}

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from benchmarks import live_wire
 from stylecodec.bitstream import (
     AudioChunk,
     Event,
@@ -25,7 +26,7 @@ from stylecodec.bitstream import (
 from stylecodec.bitstream.live import Burst, IdentityCache, LiveReceiver, LiveSender, Playout, Shown, bursts
 from stylecodec.bitstream.repair import Repair
 from stylecodec.bitstream.sound import timed_packets
-from stylecodec.bitstream.transport import Packetizer, goodbye
+from stylecodec.bitstream.transport import Packetizer, goodbye, wire_bytes
 from stylecodec.errors import OptionError
 
 from .conftest import make_header, make_identity, make_packets
@@ -280,3 +281,21 @@ def test_memory_of_the_playout_is_bounded() -> None:
     for k in range(20):
         playout.push(FrameGroup(1024 * k, make_packets(1024)), 0.0)
     assert len(playout._frames) <= 4096
+
+
+# --- benchmarks/live_wire.py ----------------------------------------------------------------------------------------
+
+
+def test_the_wire_cost_adds_up() -> None:
+    stream = opened(talk(100))
+    one, five = live_wire.wire(stream, 1), live_wire.wire(stream, 5)
+    for row in (one, five):
+        parts = row["frames"] + row["sound"] + row["joining"] + row["headers"]
+        assert row["latent held"] == pytest.approx(parts)
+        assert row["latent sent"] == pytest.approx(parts + row["latent"])
+        # What the parts say is what a sender would send.
+        sent = datagrams(bursts(stream, row["N"], send_latent=False))
+        assert parts == pytest.approx(8 * wire_bytes([d for _, d in sent]) / 4.0 / 1000)
+    assert (one["delay ms"], five["delay ms"]) == (40.0, 200.0)
+    assert one["frames"] == pytest.approx((70 + 12 + 7) * 25 * 8 / 1000)
+    assert five["headers"] < one["headers"] / 4
