@@ -1,4 +1,4 @@
-"""Commands on the bitstream alone: cut, concat, strip, transcode, repair, dump, undump. None loads torch, av or dlib."""
+"""Commands on the bitstream alone: cut, concat, strip, transcode, repair, dump, undump. None loads torch or av."""
 
 from __future__ import annotations
 
