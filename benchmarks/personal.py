@@ -1,0 +1,354 @@
+"""Real people on a personalised generator: how good, at what cost, against ordinary codecs.
+
+    python -m benchmarks.personal clips/*.mp4 --work personal/ --minutes 15
+    python -m benchmarks.personal clips/d18.mp4 --work personal/ --minutes 15      # one clip; again: what is missing
+    python -m benchmarks.personal --work personal/ --report                        # tables of what is there
+
+Each clip has a folder in --work, and each part of the work a JSON file in it; what is there is not done again, and
+tuning that was interrupted goes on from its checkpoint. Parts:
+
+    whole      tuned on all frames (at most 600): PSNR and SSIM of the head on the 256² crops, landmark tracks, identity
+               distance, locality, the delta's cost, bytes; the fast and the balanced avatar beside it
+    deltas     bytes against PSNR for ways of coding the same tuned generator
+    held_out   tuned on the first 60 % of the frames; the rest encoded with the frozen generator by its card
+    rates      kbit/s of calls of 10 s, 1 min, 10 min; x264, x265 and SVT-AV1 at the same bytes and at the same PSNR
+
+The head is what the pack's face parser sees in the input. The pictures compared are the decoder's, from the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import personal_figures as figures
+from benchmarks import video_codecs
+from benchmarks.face_tracks import compare, face_tracks
+from benchmarks.follow import Yardstick, plot, words
+from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.personal_figures import SIDE, Frame
+from benchmarks.real_clips import Recorded, sheet
+from stylecodec import api
+from stylecodec.bitstream import StreamFile
+from stylecodec.bitstream.delta import GeneratorDelta
+from stylecodec.decoding.decoder import Decoder
+from stylecodec.decoding.personal import TunedPack
+from stylecodec.encoding.cards import card_bytes, read_card
+from stylecodec.encoding.clip import AlignedClip
+from stylecodec.encoding.codes import spread
+from stylecodec.encoding.encoder import EncodedClip, encode_frames, stream_bytes
+from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
+from stylecodec.face.align import AlignedTrack, crops
+from stylecodec.files import whole_file
+from stylecodec.media.video import VideoReader
+from stylecodec.packs.store import ModelPack, open_pack
+
+TUNED_SHARE = 0.6
+LENGTHS = (10.0, 60.0, 600.0)
+SCORED = 32  # frames on which ways of coding a delta are compared
+TRACKS = ("mouth_open", "eyes_open", "yaw", "pitch", "brows")
+BARS = {
+    "psnr": 30.0,
+    "psnr_worst": 25.0,
+    "ssim": 0.90,
+    "held_out_loss": 2.5,
+    "delta_loss": 0.5,
+    "locality": 30.0,
+    "mouth_open": 0.95,
+    "eyes_open": 0.9,
+    "yaw": 0.9,
+    "identity": 0.35,
+}
+HIGHEST = ("held_out_loss", "delta_loss", "identity")  # bars that a figure must not exceed
+
+
+@dataclass
+class Work:
+    """One clip and its folder."""
+
+    clip: Path
+    folder: Path
+    pack: ModelPack
+    options: EncodeOptions
+
+    def done(self, part: str) -> dict[str, Any] | None:
+        """The figures of a part that was finished."""
+        path = self.folder / f"{part}.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def write(self, part: str, content: dict[str, Any]) -> dict[str, Any]:
+        """Note the figures of a part."""
+        with whole_file(self.folder / f"{part}.json") as file:
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+        return content
+
+
+# --- encoding and decoding ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Seen:
+    """A stream's input and output: aligned squares of 256² of the frames that show a face."""
+
+    inputs: list[Frame]
+    outputs: list[Frame]
+
+
+def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedClip, AlignedTrack]:
+    """As api.encode without sound, but what was found on the way is kept."""
+    reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
+
+    def read() -> Any:
+        return reader.frames(options.start, options.duration)
+
+    track = front_end.track(frame for _, frame in read())
+    card = None if options.identity is None else read_card(options.identity, work.pack)
+    begun, told = time.monotonic(), [0.0]
+
+    def tell(stage: str, done: float, of: float | None) -> None:
+        if time.monotonic() - told[0] > 20:
+            told[0] = time.monotonic()
+            print(f"  {told[0] - begun:5.0f} s  {stage} {done:.2f} {of if of is None else round(of, 2)}", flush=True)
+
+    size = reader.width, reader.height
+    clip = encode_frames(AlignedClip(read, track), work.pack, options, reader.rate, size, None, card, tell)
+    with whole_file(stream) as file:
+        for portion in stream_bytes(clip, work.pack, options, reader.rate):
+            file.write(portion)
+    return clip, track
+
+
+def seen(work: Work, stream: Path, track: AlignedTrack, options: EncodeOptions, avatar: bool = False) -> Seen:
+    """What the decoder makes of a stream, beside the crops that it was made from."""
+    reader = VideoReader(work.clip)
+    frames = (frame for _, frame in reader.frames(options.start, options.duration))
+    inputs = list(crops(frames, track, SIDE))
+    with Decoder.open(
+        stream, "cpu", work.pack, SIDE, "aligned", True, avatar=avatar, background="render"
+    ) as decoder:
+        outputs = [np.asarray(frame, np.uint8) for frame in decoder]
+    there = np.flatnonzero(track.found)
+    return Seen([inputs[k] for k in there], [outputs[k] for k in there])
+
+
+# --- the parts ------------------------------------------------------------------------------------------------
+
+
+def whole(work: Work, yardstick: Yardstick) -> dict[str, Any]:
+    """Tuned on the whole clip."""
+    stream = work.folder / "whole.stc"
+    options = replace(work.options, personalize=True, checkpoint=work.folder / "whole.safetensors")
+    clip, track = encode(work, stream, options)
+    assert clip.tuned is not None
+    assert isinstance(clip.pack, TunedPack)
+    ours = seen(work, stream, track, options)
+    masks = figures.head_masks(ours.inputs, work.pack)
+    result: dict[str, Any] = {"tuned": clip.tuned.report(), "head": figures.likeness(ours.inputs, ours.outputs, masks)}
+    for preset in ("fast", "balanced"):
+        plain = replace(work.options, preset=preset)
+        encode(work, work.folder / f"{preset}.stc", plain)
+        avatar = seen(work, work.folder / f"{preset}.stc", track, plain)
+        result[preset] = figures.likeness(avatar.inputs, avatar.outputs, masks)
+        if preset == "fast":
+            rows = [ours.inputs, ours.outputs, avatar.outputs]
+    unlike = seen(work, stream, track, options, avatar=True)
+    Image.fromarray(sheet([*rows, unlike.outputs], 9, 224)).save(work.folder / "sheet.png")
+    large_sheet(work, stream, track)
+    points = {name: yardstick(frames) for name, frames in (("input", ours.inputs), ("output", ours.outputs))}
+    tracks = {name: face_tracks(found) for name, found in points.items() if found is not None}
+    if len(tracks) == 2:
+        result["tracks"] = compare(tracks["input"], tracks["output"])
+        plot(work.clip.stem, tracks, float(VideoReader(work.clip).rate), work.folder / "tracks.png")
+    result["identity"] = figures.identity_distance(ours.inputs, ours.outputs)
+    result["locality"] = figures.locality(work.pack, clip.pack)
+    result["delta_loss"] = float(clip.tuned.result.psnr_before.mean() - clip.tuned.result.psnr.mean())
+    result["history"] = list(clip.tuned.result.history)
+    if work.done("deltas") is None:
+        deltas(work, clip, track, ours)
+    return work.write("whole", result | {"bytes": api.probe(stream)["bytes"]})
+
+
+def large_sheet(work: Work, stream: Path, track: AlignedTrack) -> None:
+    """Some frames at 1024² beside their enlarged 256² pictures, to be looked at."""
+    rows: list[Frame] = []
+    with Decoder.open(stream, "cpu", work.pack, None, "aligned", True, background="render") as decoder:
+        numbers = [int(np.flatnonzero(track.found)[k]) for k in spread(int(track.found.sum()), 3)]
+        for number in numbers:
+            rows.append(np.asarray(decoder[number], np.uint8)[192:832, 192:832])
+    Image.fromarray(np.hstack(rows)).save(work.folder / "sheet_1024.png")
+
+
+def deltas(work: Work, clip: EncodedClip, track: AlignedTrack, ours: Seen) -> dict[str, Any]:
+    """Bytes against PSNR of the same tuned generator; codes as they were settled on the usual delta."""
+    assert clip.tuned is not None
+    result, rows = clip.tuned.result, spread(len(clip.tuned.rows), SCORED)
+    place = {int(frame): n for n, frame in enumerate(np.flatnonzero(track.found))}
+    inputs = [ours.inputs[place[int(clip.tuned.rows[k])]] for k in rows]
+    masks = figures.head_masks(inputs, work.pack)
+
+    def score(delta: GeneratorDelta) -> float:
+        pictures = figures.rendered(TunedPack(work.pack, delta), result.latent, result.codes, rows)
+        outputs = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        return figures.likeness(inputs, list(outputs), masks)["psnr"]
+
+    found = figures.delta_rows(result.measured, score)
+    chosen = {"bytes": len(result.delta), "psnr": score(result.delta)}
+    return work.write("deltas", {"rows": found, "chosen": chosen})
+
+
+def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
+    """Tuned on the first part of the clip; the rest with the frozen generator."""
+    reader = VideoReader(work.clip)
+    seconds = work.options.duration or float(reader.timing.seconds[-1] + 1 / reader.rate)
+    cut = TUNED_SHARE * seconds
+    first = replace(
+        work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors"
+    )
+    card, streams = work.folder / "first.stid", {name: work.folder / f"{name}.stc" for name in ("first", "rest")}
+    _, track = encode(work, streams["first"], first)
+    with StreamFile.open(streams["first"]) as stream, whole_file(card) as file:
+        for portion in card_bytes(stream):
+            file.write(portion)
+    rest = replace(work.options, start=cut, duration=seconds - cut, identity=card, delta="carry")
+    begun = time.monotonic()
+    _, later = encode(work, streams["rest"], rest)
+    result: dict[str, Any] = {"rest_seconds": time.monotonic() - begun}
+    for name, options, squares in (("first", first, track), ("rest", rest, later)):
+        pictures = seen(work, streams[name], squares, options)
+        masks = figures.head_masks(pictures.inputs, work.pack)
+        result[name] = figures.likeness(pictures.inputs, pictures.outputs, masks)
+        points = [yardstick(frames) for frames in (pictures.inputs, pictures.outputs)]
+        if points[0] is not None and points[1] is not None:
+            result[f"{name}_tracks"] = compare(face_tracks(points[0]), face_tracks(points[1]))
+        Image.fromarray(sheet([pictures.inputs, pictures.outputs], 9, 224)).save(work.folder / f"{name}.png")
+    result["loss"] = result["first"]["psnr"] - result["rest"]["psnr"]
+    return work.write("held_out", result)
+
+
+def rates(work: Work, _: Yardstick) -> dict[str, Any]:
+    """Calls of several lengths, with sound; ordinary codecs on the aligned squares in the same run."""
+    stream = work.folder / "whole.stc"
+    reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
+    duration = work.options.duration
+    track = front_end.track(frame for _, frame in reader.frames(0.0, duration))
+    pictures = seen(work, stream, track, work.options)
+    masks = figures.head_masks(pictures.inputs, work.pack)
+    ours = figures.likeness(pictures.inputs, pictures.outputs, masks)
+    facts = api.probe(stream)
+    parts, seconds = dict(facts["bytes"]), float(facts["duration_seconds"])
+    parts["audio"] = round(work.options.audio_bitrate / 8 * seconds)  # the stream was made without its sound
+    lengths = figures.call_rates(parts, seconds, LENGTHS)
+    codecs: list[dict[str, Any]] = []
+    for codec in video_codecs.available():
+        same = figures.codec_at(codec, pictures.inputs, masks, reader.rate, most=None, psnr=ours["psnr"])
+        codecs.append({"call": "same PSNR", **same})
+        if same["kbps"] is not None:
+            codecs[-1]["break_even_seconds"] = figures.break_even(parts, seconds, same["kbps"])
+        for row in lengths:
+            budget = int((row["total"] - row["audio"]) * 1000 / 8 * seconds)
+            found = figures.codec_at(codec, pictures.inputs, masks, reader.rate, most=budget, psnr=None)
+            codecs.append({"call": f"same bytes, {row['seconds']:g} s", **found})
+    return work.write("rates", {"ours": ours, "calls": lengths, "codecs": codecs, "seconds": seconds})
+
+
+PARTS: dict[str, Callable[[Work, Yardstick], dict[str, Any]]] = {"whole": whole, "held_out": held_out, "rates": rates}
+
+
+# --- the report -----------------------------------------------------------------------------------------------
+
+
+def summary(parts: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The figures that have a bar, of one clip; NaN for what was not measured."""
+    nan = float("nan")
+    one, held = parts.get("whole", {}), parts.get("held_out", {})
+    tracks = one.get("tracks", {})
+    head = one.get("head", {})
+    return {
+        **{name: head.get(name, nan) for name in ("psnr", "psnr_worst", "ssim")},
+        "held_out_loss": held.get("loss", nan),
+        "delta_loss": one.get("delta_loss", nan),
+        "locality": one.get("locality", {}).get("psnr", nan),
+        **{name: tracks.get(name, {}).get("correlation", nan) for name in ("mouth_open", "eyes_open", "yaw")},
+        "identity": one.get("identity", {}).get("mean", nan),
+    }
+
+
+def verdicts(rows: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    """Per figure: the mean over clips (the worst frame: the worst of all), the bar, and whether it is reached."""
+    found = []
+    for name, bar in BARS.items():
+        values = [row[name] for row in rows.values() if row[name] == row[name]]
+        if not values:
+            continue
+        value = min(values) if name == "psnr_worst" else float(np.mean(values))
+        reached = value <= bar if name in HIGHEST else value >= bar
+        answer = "yes" if reached else "NO"
+        found.append({"figure": name, "value": value, "bar": bar, "reached": answer, "clips": len(values)})
+    return found
+
+
+def report(folder: Path, out: Path, pack: ModelPack) -> None:
+    """Print and save what is there."""
+    clips: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        clips.setdefault(path.parent.name, {})[path.stem] = json.loads(path.read_text())
+    rows = {name: summary(parts) for name, parts in clips.items()}
+    print(table([{"clip": name, **row} for name, row in rows.items()]))
+    print("\n" + table(verdicts(rows)))
+    for name, parts in clips.items():
+        if "tracks" in parts.get("whole", {}):
+            print(f"\n{name}: " + ", ".join(f"{t} {words(parts['whole']['tracks'][t])}" for t in TRACKS))
+        if "deltas" in parts:
+            print(f"\n{name}: bytes of the delta against PSNR\n{table(parts['deltas']['rows'])}")
+        if "rates" in parts:
+            print(f"\n{name}: kbit/s\n{table(parts['rates']['calls'])}\n{table(parts['rates']['codecs'])}")
+    content = {"machine": machine(), "pack": {"name": pack.name, "digest": pack.digest.hex()}}
+    save(out, content | {"bars": verdicts(rows), "clips": clips})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.personal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    usual = TuneOptions()
+    parser.add_argument("clips", type=Path, nargs="*")
+    parser.add_argument("--work", type=Path, required=True, help="folder of streams, checkpoints, figures and sheets")
+    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
+    parser.add_argument("--minutes", type=float, default=usual.minutes, help="for each tuning (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="for each tuning, in place of minutes")
+    parser.add_argument("--side", type=int, default=usual.side, help="pixels per side at most (default: %(default)s)")
+    parser.add_argument("--only", choices=tuple(PARTS), help="one part of the work")
+    parser.add_argument("--report", action="store_true", help="only the tables of what is there")
+    parser.add_argument("--results", type=Path, default=RESULTS / "personal.json")
+    arguments = parser.parse_args(argv)
+    pack = open_pack(arguments.pack)
+    tune = replace(usual, minutes=arguments.minutes, steps=arguments.steps, side=arguments.side)
+    refine = replace(RefineOptions(), side=arguments.side)
+    options = EncodeOptions(
+        pack=pack.folder, device="cpu", audio=False, duration=arguments.seconds, tune=tune, refine=refine
+    )
+    yardstick = Yardstick()
+    for clip in [] if arguments.report else arguments.clips:
+        work = Work(clip, arguments.work / clip.stem, pack, options)
+        work.folder.mkdir(parents=True, exist_ok=True)
+        for name, part in PARTS.items():
+            if work.done(name) is None and arguments.only in (None, name):
+                print(f"{clip.name}: {name}", flush=True)
+                part(work, yardstick)
+    report(arguments.work, arguments.results, pack)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,221 @@
+"""What benchmarks.personal measures: heads by the parser's mask, other people, deltas, ordinary codecs beside them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from benchmarks import video_codecs
+from benchmarks.video_codecs import VideoCodec
+from stylecodec.bitstream.delta import GeneratorDelta
+from stylecodec.decoding.personal import TunedPack
+from stylecodec.decoding.regions import Regions
+from stylecodec.encoding.delta_coding import Manner, Measured, fitted
+from stylecodec.encoding.feedforward import FrameCodes
+from stylecodec.encoding.people import random_people
+from stylecodec.encoding.refine import Scene
+from stylecodec.errors import FaceNotFound
+from stylecodec.face.recognition import FaceDescriptor
+from stylecodec.packs.store import ModelPack
+
+Frame = NDArray[np.uint8]  # [H, W, 3] RGB
+Floats = NDArray[np.float64]
+
+CPU = torch.device("cpu")
+SIDE = 256
+BATCH = 8
+PEOPLE = 48  # others on whom locality is measured
+DESCRIBED = 20  # frames whose identity is compared
+CRF = {"libx264": (0, 51), "libx265": (0, 51), "libsvtav1": (1, 63)}
+MANNERS: dict[str, Manner] = {
+    "usual": Manner(),
+    "affine weights in rows": Manner(affine="rows"),
+    "no affine weights": Manner(affine="none"),
+    "one step for all": Manner(uniform=True),
+    "dead zone": Manner(rounding=0.38),
+    "convolutions of rank 16": Manner(rank=16),
+    "convolutions of rank 48": Manner(rank=48),
+}
+LIMITS = (100_000, 200_000, 400_000, 700_000, 1_000_000, 1_400_000, 2_000_000, 3_000_000)
+
+
+def to_tensor(frames: Sequence[Frame]) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [n, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+@torch.no_grad()
+def head_masks(frames: Sequence[Frame], pack: ModelPack) -> Floats:
+    """[n, 256, 256] of aligned crops: where the pack's parser sees the head."""
+    regions = Regions(pack, CPU)
+    parts = [regions.head(to_tensor(frames[k : k + BATCH]))[:, 0] for k in range(0, len(frames), BATCH)]
+    found: Floats = torch.cat(parts).double().numpy()
+    return found
+
+
+def masked_psnr(a: Frame, b: Frame, mask: Floats) -> float:
+    """dB where the mask [H, W] weighs."""
+    error = np.square(a.astype(np.float64) - b).mean(axis=2)
+    mean = float((error * mask).sum() / max(float(mask.sum()), 1e-6))
+    return 10 * float(np.log10(255**2 / max(mean, 1e-6)))
+
+
+def masked_ssim(a: Frame, b: Frame, mask: Floats) -> float:
+    """SSIM (Gaussian window, sigma 1.5) where the mask weighs."""
+    manner = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "full": True}
+    _, found = structural_similarity(a, b, use_sample_covariance=False, **manner)  # type: ignore[no-untyped-call]
+    return float((found.mean(axis=2) * mask).sum() / max(float(mask.sum()), 1e-6))
+
+
+def likeness(inputs: Sequence[Frame], outputs: Sequence[Frame], masks: Floats) -> dict[str, float]:
+    """PSNR and SSIM of the head: mean and worst frame; PSNR of the whole square beside them."""
+    rows = list(zip(inputs, outputs, masks, strict=True))
+    psnr = [masked_psnr(a, b, m) for a, b, m in rows]
+    ssim = [masked_ssim(a, b, m) for a, b, m in rows]
+    whole = [masked_psnr(a, b, np.ones_like(m)) for a, b, m in rows]
+    return {
+        "psnr": float(np.mean(psnr)),
+        "psnr_worst": float(np.min(psnr)),
+        "ssim": float(np.mean(ssim)),
+        "psnr_square": float(np.mean(whole)),
+        "frames": len(rows),
+    }
+
+
+def identity_distance(inputs: Sequence[Frame], outputs: Sequence[Frame]) -> dict[str, float]:
+    """dlib's face-recognition distance between input and output frames, on pictures doubled in size."""
+    describe = FaceDescriptor()
+    found = []
+    for k in np.unique(np.linspace(0, len(inputs) - 1, DESCRIBED).astype(int)):
+        try:
+            pair = [describe(frames[k].repeat(2, 0).repeat(2, 1)) for frames in (inputs, outputs)]
+        except FaceNotFound:
+            continue
+        found.append(describe.distance(*pair))
+    nan = float("nan")
+    mean, worst = (float(np.mean(found)), float(np.max(found))) if found else (nan, nan)
+    return {"mean": mean, "worst": worst, "frames": len(found)}
+
+
+@torch.no_grad()
+def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, float]:
+    """PSNR in dB of other people's pictures by the tuned generator against those by the pack's own."""
+    random = torch.Generator().manual_seed(seed)
+    before, after = Scene(pack, CPU), Scene(tuned, CPU)
+    w = random_people(before.generator, PEOPLE, random)[:, None].expand(-1, before.generator.rows, -1)
+    codes = 0.5 * torch.randn(PEOPLE, 34, generator=random)
+    values = []
+    for k in range(0, PEOPLE, BATCH):
+        anchor, part = before.anchor(w[k : k + BATCH]), codes[k : k + BATCH]
+        a, b = (scene.render(anchor, part, SIDE).clamp(-1, 1) for scene in (before, after))
+        values.append(-10 * torch.log10(((a - b) / 2).square().mean((1, 2, 3)).clamp_min(1e-10)))
+    found = torch.cat(values)
+    return {"psnr": float(found.mean()), "psnr_worst": float(found.min()), "people": PEOPLE}
+
+
+# --- the delta ------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, rows: Sequence[int]) -> torch.Tensor:
+    """The pictures [n, 3, 256, 256] of some of the codes."""
+    scene = Scene(pack, CPU)
+    anchor = scene.anchor(torch.from_numpy(latent.astype(np.float32)))
+    units = scene.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
+    return torch.cat([scene.render(anchor, part, SIDE) for part in units.split(BATCH)]).clamp(-1, 1)
+
+
+def delta_rows(
+    measured: Measured, score: Callable[[GeneratorDelta], float], manners: dict[str, Manner] | None = None
+) -> list[dict[str, Any]]:
+    """Bytes against PSNR for every manner of coding and limit; `score` renders a delta and tells the PSNR in dB."""
+    rows: list[dict[str, Any]] = []
+    for name, manner in (manners or MANNERS).items():
+        last = None
+        for limit in LIMITS if name == "usual" else (400_000, 1_400_000):
+            delta = fitted(measured, limit, 99.0, manner)
+            if last is not None and len(delta) <= last:
+                break  # no finer than before: everything is exact by now
+            last = len(delta)
+            rows.append({"manner": name, "limit": limit, "bytes": last, "psnr": score(delta)})
+    return rows
+
+
+# --- ordinary codecs ------------------------------------------------------------------------------------------
+
+
+def decoded(data: bytes) -> list[Frame]:
+    """The frames of a video file."""
+    with av.open(io.BytesIO(data), "r") as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(container.streams.video[0])]
+
+
+def at_crf(codec: VideoCodec, crf: int) -> VideoCodec:
+    """The codec at another quality."""
+    return replace(codec, options=(*(pair for pair in codec.options if pair[0] != "crf"), ("crf", str(crf))))
+
+
+def search(low: int, high: int, good: Callable[[int], bool], want_low: bool) -> int | None:
+    """The lowest (or highest) number of low..high that is good, where goodness changes once; None where none is."""
+    best = None
+    while low <= high:
+        middle = (low + high) // 2
+        if good(middle):
+            best = middle
+            low, high = (low, middle - 1) if want_low else (middle + 1, high)
+        else:
+            low, high = (middle + 1, high) if want_low else (low, middle - 1)
+    return best
+
+
+def codec_at(
+    codec: VideoCodec, inputs: Sequence[Frame], masks: Floats, rate: Fraction, *, most: int | None, psnr: float | None
+) -> dict[str, Any]:
+    """An ordinary codec on the aligned squares: at `most` bytes the best it can, or the fewest bytes for `psnr` dB."""
+    tried: dict[int, tuple[int, float]] = {}
+
+    def run(crf: int) -> tuple[int, float]:
+        if crf not in tried:
+            data, _ = video_codecs.encode(inputs, rate, at_crf(codec, crf), 2)
+            quality = [masked_psnr(a, b, m) for a, b, m in zip(inputs, decoded(data), masks, strict=False)]
+            tried[crf] = len(data), float(np.mean(quality))
+        return tried[crf]
+
+    low, high = CRF[codec.encoder]
+    if most is not None:
+        crf = search(low, high, lambda c: run(c)[0] <= most, want_low=True)
+    else:
+        assert psnr is not None
+        crf = search(low, high, lambda c: run(c)[1] >= psnr, want_low=False)
+    if crf is None:
+        return {"codec": codec.encoder, "crf": None, "kbps": None, "psnr": None}
+    size, quality = tried[crf]
+    return {"codec": codec.encoder, "crf": crf, "kbps": size * 8 / float(len(inputs) / rate) / 1000, "psnr": quality}
+
+
+def call_rates(parts: dict[str, int], seconds: float, lengths: Sequence[float]) -> list[dict[str, float]]:
+    """kbit/s by part of calls of other lengths: packets and sound grow with time, all else is paid once."""
+    rows = []
+    for length in lengths:
+        grows = {part: parts[part] * 8 / seconds / 1000 for part in ("packets", "audio")}
+        once = {part: parts[part] * 8 / length / 1000 for part in ("identity", "personalization", "background")}
+        rest = (parts["header"] + parts["index"] + parts.get("other", 0)) * 8 / length / 1000
+        total = sum((*grows.values(), *once.values(), rest))
+        rows.append({"seconds": length, **grows, **once, "rest": rest, "total": total})
+    return rows
+
+
+def break_even(parts: dict[str, int], seconds: float, codec_kbps: float) -> float | None:
+    """Seconds from which on our video (without sound) takes fewer bytes than a codec's; None where it never does."""
+    growing = parts["packets"] * 8 / seconds / 1000
+    once = parts["total"] - parts["packets"] - parts["audio"]
+    return None if codec_kbps <= growing else once * 8 / 1000 / (codec_kbps - growing)
