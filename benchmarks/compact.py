@@ -35,10 +35,9 @@ from stylecodec.bitstream.predict import Predictor
 from stylecodec.bitstream.quantise import Levels, Quantiser
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer
-from stylecodec.encoding.compaction import CompactClip, compact_identity
+from stylecodec.encoding.compaction import CompactClip, compact_clip
 from stylecodec.encoding.encoder import group_frames
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.rate import compact_packets
 from stylecodec.encoding.sensitivity import picture_metric, pictures
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.packs.registry import pick_device
@@ -225,9 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             yardstick = Yardstick(clip, pack, device, arguments.every)
             metric = picture_metric(pack, device, clip.identity, clip.packets)
             for quality in sorted({*arguments.quality, usual}):
-                quantiser, packets = compact_packets(clip.packets, metric, quality, clip.step)
-                identity = compact_identity(clip.identity, clip.packets, pack, device, quality)
-                made = CompactClip(quantiser, packets, identity)
+                made = compact_clip(clip.packets, clip.identity, pack, device, quality, clip.step, metric)
                 curve.append(row_of(clip, quality, made, yardstick.psnr(made.identity, made.packets)))
                 if quality == usual:
                     levels = made.quantiser.levels(made.packets)

@@ -14,9 +14,10 @@ from ..decoding.render import Renderer
 from ..errors import LimitExceeded
 from ..packs.store import ModelPack
 from .rate import compact_packets
-from .sensitivity import PROBE_SIZE, picture_metric, pictures, probed_frames
+from .sensitivity import PROBE_SIZE, Metric, picture_metric, pictures, probed_frames
 
-IDENTITY_MARGIN = 6.0  # dB by which the identity is more exact than the packets: its error never averages out
+# The errors of packets and identity add up: these margins, in dB, make their sum what was asked for.
+PACKET_MARGIN, IDENTITY_MARGIN = 1.0, 7.0
 IDENTITY_STEP = 0.1  # of the latent's RMS: the step tried first
 LOOKS = 6
 
@@ -37,10 +38,15 @@ def compact_clip(
     device: torch.device,
     quality: float,
     group_frames: int,
+    metric: Metric | None = None,
 ) -> CompactClip:
-    """Quantise packets [n, 35] and identity so that pictures agree with those of the originals to `quality` dB."""
-    metric = picture_metric(pack, device, identity, packets)
-    quantiser, values = compact_packets(packets, metric, quality, group_frames)
+    """Quantise packets [n, 35] and identity so that pictures agree with those of the originals to about `quality` dB.
+
+    The pictures are meant as they are before they are rounded to 8 bits. metric: of these packets, if known already.
+    """
+    if metric is None:
+        metric = picture_metric(pack, device, identity, packets)
+    quantiser, values = compact_packets(packets, metric, quality + PACKET_MARGIN, group_frames)
     return CompactClip(quantiser, values, compact_identity(identity, packets, pack, device, quality))
 
 
