@@ -116,7 +116,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="stylecodec",
-        description="A talking-head video codec: one identity latent and 70 bytes per frame.",
+        description="A talking-head video codec: one identity latent and 35 numbers per frame.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
