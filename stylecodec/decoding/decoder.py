@@ -30,7 +30,7 @@ from ..bitstream import (
     UnknownChunk,
 )
 from ..bitstream.attached import background as background_of
-from ..bitstream.attached import personalizations
+from ..bitstream.attached import parse_attached, personalizations
 from ..bitstream.background import Background, Mode
 from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
@@ -369,10 +369,8 @@ class LiveDecoder:
                 self._start(event)
             elif isinstance(event, Identity):
                 self._identities[event.slot] = event
-            elif isinstance(event, UnknownChunk) and event.type == ChunkType.GENERATOR_DELTA:
-                with suppress(FormatError):  # a damaged one leaves the avatar
-                    found = Personalization.parse(event.payload)
-                    self._personal[found.identity] = found
+            elif isinstance(event, UnknownChunk) and event.type in (ChunkType.GENERATOR_DELTA, ChunkType.BACKGROUND):
+                self._attach(parse_attached(event.type, event.payload))
             elif isinstance(event, FrameGroup):
                 frames.extend(self._render(event))
         return frames
@@ -387,6 +385,13 @@ class LiveDecoder:
             options = self._size, self._pose, self._batch, self._precision
             self._pictures = PacketRenderer(pack, self.device, *options, self._personal)
             self.header = header
+
+    def _attach(self, found: Personalization | Background) -> None:
+        if isinstance(found, Personalization):
+            self._personal[found.identity] = found
+        elif self._pictures is not None and self._pictures.backdrop is None:
+            with suppress(FormatError):  # a picture that cannot be read leaves what the generator makes of it
+                self._pictures.backdrop = Backdrop(self._pictures.pack, self.device, found)
 
     def _render(self, group: FrameGroup) -> Iterator[Frame]:
         identity = self._identities.get(group.identity)

@@ -15,6 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]  # as in decoding.
 PRESETS = ("fast", "balanced")
 BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
+TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
@@ -31,6 +32,7 @@ class RefineOptions:
     features: float = 0.1  # weight of the face parser's features beside pixels
     hold: float = 0.02  # weight of the squared distance from the feed-forward codes
     smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
+    target: str = "frame"  # what renderings are held against: the crop, or its "inversion" as in the paper
     precision: Precision = "auto"  # of the feature maps, see decoding.render.Renderer
 
     def __post_init__(self) -> None:
@@ -38,6 +40,8 @@ class RefineOptions:
             raise OptionError(f"refinement takes 1 to 10000 steps per frame, not {self.steps}")
         if self.side not in (32, 64, 128, 256):
             raise OptionError(f"refinement compares at 32, 64, 128 or 256 pixels, not {self.side}")
+        if self.target not in TARGETS:
+            raise OptionError(f"refinement is held against {' or '.join(TARGETS)}, not {self.target!r}")
         if not (0 <= self.coarse <= 1 and 0 <= self.pose_share <= 1):
             raise OptionError("shares of the refinement's steps must be 0 to 1")
         if not (self.rate > 0 and min(self.features, self.hold, self.smoothness) >= 0):

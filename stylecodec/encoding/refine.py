@@ -4,6 +4,9 @@
                                          then pose and α, eyes and mouth weighed most                     (Eq. 3)
                                          coarse first, then at the full size ─► codes, less far from the crop
 
+The crop itself is what the renderings are held against, or its inversion, G(L_t), as in the paper, where nothing that
+the generator cannot show is to pull at the codes; with a personalised generator it is always the crop.
+
 The paper takes one frame after the other and begins each where the last one ended (Eq. 7). Here the frames of a batch
 move together; what carries over is by how much the feed-forward codes were wrong, which is much the same from one frame
 of a person to the next. How far the corrections may differ between neighbours is held as well.
@@ -20,8 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..decoding.latents import Anchor, LatentDecoder
+from ..decoding.personal import TunedPack
 from ..decoding.regions import Regions
 from ..decoding.render import pick_dtype
+from ..nets.e4e import E4eEncoder
 from ..packs.store import ModelPack
 from .codes import CodeUnits, RowAdam
 from .feedforward import Crop, FrameCodes, to_input
@@ -79,15 +84,28 @@ class Refiner:
         self.resemblance = Resemblance(pack, device, LossWeights(features=self.settings.features))
         with torch.no_grad():
             self.anchor = self.scene.anchor(torch.from_numpy(np.array(latent, np.float32)).to(device))
+        self.inversion: E4eEncoder | None = None
+        if self.settings.target == "inversion" and not isinstance(pack, TunedPack):
+            pack.require(("inversion",), "refinement held against inversions")
+            self.inversion = pack.inversion(device)
         self.offset: Tensor | None = None  # [34] by how much the last codes were corrected
 
     def __call__(self, crops: Sequence[Crop], codes: FrameCodes) -> FrameCodes:
         """Refine the codes of frames that follow each other; FrameCodes with the refined pose and α."""
         start = self.scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        pictures = self._targets(to_input(crops, self.device))
         with torch.enable_grad():
-            refined = self.refined(to_input(crops, self.device), start)
+            refined = self.refined(pictures, start)
         pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(refined))
         return FrameCodes(codes.w_id, pose, alpha)
+
+    @torch.no_grad()
+    def _targets(self, pictures: Tensor) -> Tensor:
+        """What renderings [n, 3, 256, 256] are held against."""
+        if self.inversion is None:
+            return pictures
+        generator, noise = self.scene.generator, self.scene.noise
+        return generator(self.inversion(pictures), noise, stop_at=pictures.shape[-1]).float().clamp(-1, 1)
 
     def refined(self, pictures: Tensor, start: Tensor) -> Tensor:
         """Pictures [n, 3, 256, 256] and codes in units [n, 34] -> codes [n, 34], within the pack's reach."""

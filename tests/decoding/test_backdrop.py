@@ -99,6 +99,8 @@ def test_through_the_decoder(tiny_pack: ModelPack) -> None:
         assert decoder.frame_size == (96, 64)
         assert decoder[0].shape == (64, 96, 3)
         assert decoder[0:0].shape == (0, 64, 96, 3)
+    live = Decoder.live(device="cpu", pack=tiny_pack, size=32, as_numpy=True)
+    assert [frame.shape for frame in live.feed(data)] == [(64, 96, 3)] * 3
     with opened(background="render") as decoder:
         assert decoder[0].shape == (32, 32, 3)
     with opened(background="key") as decoder:

@@ -52,6 +52,7 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (RefineOptions, "steps", 0),
         (RefineOptions, "side", 100),
         (RefineOptions, "coarse", 1.5),
+        (RefineOptions, "target", "mirror"),
         (RefineOptions, "rate", 0.0),
         (RefineOptions, "hold", -1.0),
         (TuneOptions, "minutes", 0.0),

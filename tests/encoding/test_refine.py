@@ -14,6 +14,7 @@ from stylecodec.encoding.feedforward import FrameCodes
 from stylecodec.encoding.options import EncodeOptions, RefineOptions
 from stylecodec.encoding.refine import Refiner, Scene, at_side, falling
 from stylecodec.encoding.resemblance import LossWeights, Resemblance, pixel_loss, weighted_psnr
+from stylecodec.errors import PackNotFound
 from stylecodec.packs.store import ModelPack
 
 CPU = torch.device("cpu")
@@ -66,6 +67,22 @@ def test_a_correction_carries_over_to_the_next_batch(tiny_pack: ModelPack) -> No
     assert refiner.offset is not None
     assert refiner.offset.shape == (34,)
     assert float(refiner.offset.mean()) < 0
+
+
+def test_an_inversion_is_what_the_pack_makes_of_the_crop(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops, start = scene_of(tiny_pack, torch.zeros(2, 34)), frame_codes(torch.zeros(2, 34), tiny_pack)
+    options = EncodeOptions(refine=dataclasses.replace(QUICK, steps=2, target="inversion"))
+    with pytest.raises(PackNotFound, match="inversion"):
+        Refiner(tiny_pack, CPU, latent(), options)
+    wplus = torch.from_numpy(latent(5).astype(np.float32))[None].expand(2, -1, -1)
+    monkeypatch.setattr(ModelPack, "require", lambda self, roles, purpose: None)
+    monkeypatch.setattr(ModelPack, "inversion", lambda self, device: lambda x: wplus)
+    refiner = Refiner(tiny_pack, CPU, latent(), options)
+    targets = refiner._targets(torch.zeros(2, 3, 256, 256))
+    with torch.no_grad():
+        pictures = tiny_pack.generator(CPU)(wplus, refiner.scene.noise, stop_at=256)
+    assert torch.allclose(targets, pictures.clamp(-1, 1), atol=1e-5)
+    assert refiner(crops, start).pose.shape == (2, 2)
 
 
 def test_a_strong_hold_keeps_the_codes(tiny_pack: ModelPack) -> None:
