@@ -105,7 +105,8 @@ class Refiner:
         if self.inversion is None:
             return pictures
         generator, noise = self.scene.generator, self.scene.noise
-        return generator(self.inversion(pictures), noise, stop_at=pictures.shape[-1]).float().clamp(-1, 1)
+        inverted: Tensor = generator(self.inversion(pictures), noise, stop_at=pictures.shape[-1])
+        return inverted.float().clamp(-1, 1)
 
     def refined(self, pictures: Tensor, start: Tensor) -> Tensor:
         """Pictures [n, 3, 256, 256] and codes in units [n, 34] -> codes [n, 34], within the pack's reach."""
