@@ -196,11 +196,11 @@ def decode(
     size: even number of pixels per side, 16 to 1024 (the default). partial: of a damaged or incomplete file, decode
     what is whole and hold the picture where frames are missing; without it such a file is an error. precision: of
     the generator's feature maps, see decoding.render.Renderer. avatar: leave personalised generators aside.
-    background: see Decoder.open. Personalised generators that the file carries are kept for files that name them.
+    background: see Decoder.open. Personalised people that the file carries are kept for files that name them.
     Raises FormatError, PackError, OptionError, MediaError (missing file), OutputError.
     """
     from .decoding.decoder import Decoder
-    from .decoding.personal import KnownDeltas
+    from .decoding.personal import keep
     from .media.writer import VideoWriter
 
     begun = perf_counter()
@@ -214,9 +214,7 @@ def decode(
     ):
         stream = decoder.stream
         _require_whole(stream, partial)
-        for one in decoder.pictures.personal.values():
-            if one.delta is not None:
-                KnownDeltas().add(one.delta)
+        keep(stream)
         width, height = decoder.frame_size
         sound = _opus_track(stream) if audio else None
         header, count, held = stream.header, 0, 0

@@ -13,9 +13,9 @@ from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.cli import main
-from stylecodec.decoding.personal import IDENTITIES_VARIABLE, KnownDeltas
+from stylecodec.decoding.personal import IDENTITIES_VARIABLE, KnownPeople
 from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
-from stylecodec.errors import DeltaNotFound, PackMismatch
+from stylecodec.errors import DeltaNotFound, FormatError, PackMismatch
 from stylecodec.packs.store import ModelPack
 
 from .tiny import FixedFace
@@ -73,7 +73,7 @@ def test_every_byte_is_counted(personal: Made) -> None:
 def test_decoded_in_the_sources_framing(personal: Made, tiny_pack: ModelPack, tmp_path: Path) -> None:
     scene = api.decode(personal[0], tmp_path / "scene.mp4", 32, "cpu", pack=tiny_pack)
     assert (scene.width, scene.height, scene.frames) == size_of(tmp_path / "scene.mp4") == (96, 96, 10)
-    assert len(KnownDeltas().digests()) == 1  # kept for streams that only name it
+    assert len(KnownPeople().digests()) == 1  # kept for streams that only name it
     square = api.decode(personal[0], tmp_path / "b.mp4", 32, "cpu", pack=tiny_pack, background="blur", avatar=True)
     assert (square.width, square.height) == (32, 32)
 
@@ -96,6 +96,10 @@ def test_a_card_and_a_second_call(
     assert report.bytes["personalization"] == 66 + 16
     assert report.personalization is None
     assert not api.probe(second)["personalized"][0]["carried"]
+    with pytest.raises(FormatError, match="identity"):
+        api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack)
+    with StreamFile.open(card) as stream:
+        KnownPeople().add_identity(stream.identities[0])
     with pytest.raises(DeltaNotFound, match="identity import"):
         api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack)
     assert main(["identity", "import", str(card)]) == 0
@@ -103,7 +107,7 @@ def test_a_card_and_a_second_call(
     assert main(["identity", "list"]) == 0
     assert exported["delta"] in capsys.readouterr().out
     assert api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
-    with StreamFile.open(personal[0]) as one, StreamFile.open(second) as two:
+    with StreamFile.open(personal[0]) as one, StreamFile.open(second, recall=KnownPeople().recall) as two:
         assert one.identity_for(0).digest == two.identity_for(0).digest
 
 

@@ -39,7 +39,7 @@ from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
 from .backdrop import KEY_GREEN, Backdrop
 from .latents import Anchor, LatentDecoder
-from .personal import TunedPack, resolve
+from .personal import KnownPeople, TunedPack, resolve
 from .render import Precision, Renderer
 
 PoseMode = Literal["restore", "aligned"]
@@ -200,9 +200,10 @@ class Decoder:
         the feature maps, see `Renderer`. avatar: leave personalised generators aside.
         background: "stream" as the stream says, "render" what the generator makes of it, "blur" or "key" (green).
         Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read. Frames
-        raise DeltaNotFound where the stream only names a personalised generator and it is not known here.
+        raise DeltaNotFound where the stream only names a personalised generator, and FormatError where it only names an
+        identity, that is not known here.
         """
-        stream = StreamFile.open(path)
+        stream = StreamFile.open(path, recall=KnownPeople().recall)
         try:
             model = matching_pack(stream.header, pack)
             personal = {} if avatar else personalizations(stream)

@@ -1,12 +1,13 @@
 """Personalised generators: a delta applied to a copy of the pack's generator, and the deltas that this user knows.
 
     stream or card ──► delta ──► TunedPack: the pack with another generator, all else shared
-                         └─► KnownDeltas: kept by hash, for streams that only name it
+                         └─► KnownPeople: kept by hash with the latent, for streams that only name them
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import secrets
 import sys
@@ -14,18 +15,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..bitstream import IDENTITY_BYTES, IDENTITY_DIM, IDENTITY_ROWS, Identity, StreamFile
+from ..bitstream.attached import personalizations
 from ..bitstream.delta import MAX_DELTA_BYTES, GeneratorDelta, Personalization
 from ..errors import DeltaNotFound, FormatError, PackCorrupt, PackMismatch
 from ..nets.stylegan2 import Generator
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
 
-IDENTITIES_VARIABLE = "STYLECODEC_IDENTITIES"  # the folder of known deltas
-SUFFIX = ".delta"
-MAX_KNOWN = 256  # deltas kept; the one unused for longest goes first
+IDENTITIES_VARIABLE = "STYLECODEC_IDENTITIES"  # the folder of known people
+DELTA_SUFFIX, LATENT_SUFFIX = ".delta", ".latent"
+MAX_KNOWN = 256  # files of either kind; the one unused for longest goes first
 
 
 def tunable(generator: Generator) -> Iterator[tuple[str, nn.Parameter]]:
@@ -82,7 +86,7 @@ class TunedPack(ModelPack):
 
 
 def known_folder() -> Path:
-    """Where deltas are kept: $STYLECODEC_IDENTITIES, else the platform's cache folder, then stylecodec/identities."""
+    """Where known people are kept: $STYLECODEC_IDENTITIES, else stylecodec/identities among the platform's caches."""
     if named := os.environ.get(IDENTITIES_VARIABLE):
         return Path(named)
     if sys.platform == "win32":
@@ -94,63 +98,83 @@ def known_folder() -> Path:
     return base / "stylecodec" / "identities"
 
 
-class KnownDeltas:
-    """Deltas in a folder, each under its hash. Whatever lies there is checked against its name when it is read."""
+class KnownPeople:
+    """Deltas and identity latents in a folder, each under its hash, against which it is checked when it is read."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = known_folder() if folder is None else folder
 
     def find(self, digest: bytes) -> GeneratorDelta:
         """The delta of this hash; DeltaNotFound when it is not known, or not any more what it was."""
-        path = self._path(digest)
+        data = self._read(digest, DELTA_SUFFIX, MAX_DELTA_BYTES)
         try:
-            if path.stat().st_size > MAX_DELTA_BYTES:
-                raise OSError("too large")
-            delta = GeneratorDelta(path.read_bytes())
-            if delta.digest != digest:
-                raise OSError("another delta")
-            os.utime(path)
-        except (OSError, FormatError):
+            if data is None:
+                raise FormatError("it is not there")
+            delta = GeneratorDelta(data)
+        except FormatError:
             raise DeltaNotFound(
                 f"the personalised generator {digest.hex()[:16]} is not in the stream and not known here; "
                 "import the person's identity card (stylecodec identity import), or decode it as an avatar"
             ) from None
         return delta
 
+    def recall(self, digest: bytes) -> Identity | None:
+        """The identity of this hash, None when it is not known; fits StreamFile.open."""
+        data = self._read(digest, LATENT_SUFFIX, IDENTITY_BYTES)
+        if data is None or len(data) != IDENTITY_BYTES:
+            return None
+        return Identity(np.frombuffer(data, "<f2").reshape(IDENTITY_ROWS, IDENTITY_DIM))
+
     def add(self, delta: GeneratorDelta) -> bool:
         """Keep a delta; False where the folder cannot be written, which harms nobody."""
-        path = self._path(delta.digest)
+        return self._write(delta.digest, DELTA_SUFFIX, bytes(delta))
+
+    def add_identity(self, identity: Identity) -> bool:
+        """Keep an identity latent; as `add`."""
+        return self._write(identity.digest, LATENT_SUFFIX, identity.latent.astype("<f2").tobytes())
+
+    def digests(self) -> list[bytes]:
+        """The hashes of the deltas that are kept."""
+        names = [path.stem for path in self.folder.glob(f"*{DELTA_SUFFIX}")] if self.folder.is_dir() else []
+        return sorted(bytes.fromhex(name) for name in names if len(name) == 64)
+
+    def _read(self, digest: bytes, suffix: str, most: int) -> bytes | None:
+        """What is kept under a hash, if it still has that hash."""
+        path = self.folder / f"{digest.hex()}{suffix}"
+        try:
+            if path.stat().st_size > most:
+                return None
+            data = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).digest() == digest else None
+
+    def _write(self, digest: bytes, suffix: str, data: bytes) -> bool:
+        path = self.folder / f"{digest.hex()}{suffix}"
         if path.is_file():
             return True
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(bytes(delta))
+            part.write_bytes(data)
             part.replace(path)
-            self._forget()
+            self._forget(suffix)
         except OSError:
             with suppress(OSError):
                 part.unlink()
             return False
         return True
 
-    def digests(self) -> list[bytes]:
-        """The hashes of the deltas that are kept."""
-        names = [path.stem for path in self.folder.glob(f"*{SUFFIX}")] if self.folder.is_dir() else []
-        return sorted(bytes.fromhex(name) for name in names if len(name) == 64)
-
-    def _path(self, digest: bytes) -> Path:
-        return self.folder / f"{digest.hex()}{SUFFIX}"
-
-    def _forget(self) -> None:
-        kept = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+    def _forget(self, suffix: str) -> None:
+        kept = sorted(self.folder.glob(f"*{suffix}"), key=lambda path: path.stat().st_mtime)
         for path in kept[: max(len(kept) - MAX_KNOWN, 0)]:
             path.unlink(missing_ok=True)
 
 
-def resolve(found: Personalization, known: KnownDeltas | None = None) -> GeneratorDelta:
+def resolve(found: Personalization, known: KnownPeople | None = None) -> GeneratorDelta:
     """The delta of a chunk: the one it carries, else the known one of that hash (DeltaNotFound)."""
-    return found.delta if found.delta is not None else (known or KnownDeltas()).find(found.digest)
+    return found.delta if found.delta is not None else (known or KnownPeople()).find(found.digest)
 
 
 def differences(tuned: Generator, base: Generator) -> dict[str, Tensor]:
@@ -160,3 +184,15 @@ def differences(tuned: Generator, base: Generator) -> dict[str, Tensor]:
         raise PackCorrupt("the two generators do not have the same tensors")
     found = {name: (p.detach() - before[name].detach()).float().cpu() for name, p in tunable(tuned)}
     return {name: value for name, value in found.items() if bool(value.any())}
+
+
+def keep(stream: StreamFile, known: KnownPeople | None = None) -> list[bytes]:
+    """Keep the generators that a card or stream carries, and their identities, for streams that only name them; the
+    digests of the generators."""
+    store = known or KnownPeople()
+    found = personalizations(stream)
+    for identity in stream.identities:
+        if identity.digest in found:
+            store.add_identity(identity)
+    deltas = [one.delta for one in found.values() if one.delta is not None]
+    return [delta.digest for delta in deltas if store.add(delta)]

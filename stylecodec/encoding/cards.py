@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..bitstream import ChunkType, Identity, Profile, StreamFile, StreamWriter, UnknownChunk, edit
 from ..bitstream.attached import personalizations
 from ..bitstream.delta import Personalization
-from ..decoding.personal import KnownDeltas, resolve
+from ..decoding.personal import KnownPeople, resolve
 from ..errors import PackMismatch
 from ..files import reading
 from ..packs.store import ModelPack
@@ -36,7 +36,7 @@ def read_card(path: str | os.PathLike[str], pack: ModelPack) -> IdentityCard:
     return IdentityCard(identity, None if found is None else resolve(found))
 
 
-def card_bytes(stream: StreamFile, known: KnownDeltas | None = None) -> Iterator[bytes]:
+def card_bytes(stream: StreamFile, known: KnownPeople | None = None) -> Iterator[bytes]:
     """A card of the first identity of a stream; DeltaNotFound when its generator is only named and not known."""
     identity = edit.first_identity(stream)
     header = replace(
@@ -50,10 +50,3 @@ def card_bytes(stream: StreamFile, known: KnownDeltas | None = None) -> Iterator
         carried = Personalization.carried(identity.digest, resolve(found, known))
         yield writer.copy(UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(carried), 0))
     yield writer.finish()
-
-
-def keep(stream: StreamFile, known: KnownDeltas | None = None) -> list[bytes]:
-    """Keep the generators that a card or stream carries, for streams that only name them; their digests."""
-    store = known or KnownDeltas()
-    deltas = [one.delta for one in personalizations(stream).values() if one.delta is not None]
-    return [delta.digest for delta in deltas if store.add(delta)]

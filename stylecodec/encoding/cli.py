@@ -56,7 +56,8 @@ def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> N
         "--delta",
         choices=DELTAS,
         default=usual.delta,
-        help="carry the personalised generator in the file or name it; auto: carry what was made for this file",
+        help="carry a personalised generator and its latent in the file or name them; auto: carry what was made for "
+        "this file",
     )
     person.add_argument(
         "--background",
@@ -112,7 +113,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from .cards import keep
+    from ..decoding.personal import keep
 
     with reading(arguments.input), StreamFile.open(arguments.input) as stream:
         kept = keep(stream)
@@ -123,9 +124,9 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import KnownDeltas
+    from ..decoding.personal import KnownPeople
 
-    known = KnownDeltas()
+    known = KnownPeople()
     found = [digest.hex() for digest in known.digests()]
     return _say(arguments, {"folder": str(known.folder), "deltas": found}, "\n".join([str(known.folder), *found]))
 

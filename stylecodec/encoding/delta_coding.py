@@ -5,11 +5,14 @@
 
 One number c sets quality and bytes together; rows in which nothing exceeds half their step cost next to nothing. What
 an error does is measured: the squared gradient of randomly signed pixels is the diagonal of the Gauss-Newton matrix.
+That holds for errors that know nothing of each other. Tuning moves many elements for one purpose, and where all of them
+are rounded away their errors add up; so what a coding does in all is told by rendering with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +23,17 @@ from torch import Tensor
 from ..bitstream.delta import DeltaTensor, GeneratorDelta
 from ..decoding.latents import Anchor
 from ..decoding.personal import tunable
+from ..nets.stylegan2 import Generator
 from .refine import Scene
 
 Matrix = NDArray[np.float32]
 
 PROBES = 12  # signed sums of pixels per measurement
 PROBE_SIDE = 128
+JUDGED = 8  # frames on which a coding is judged
 BASIS_ENERGY = 1e-5  # share of the latents' energy that the basis may miss
 BASIS_RANK = 12
-COARSEST, FINEST = 0.3, 1e-6  # of c
+COARSEST, FINEST = 0.3, 1e-7  # of c
 AFFINE = ".affine.weight"
 
 
@@ -55,27 +60,55 @@ class Measured:
     """What coding needs to know of a tuned generator; tensors by name.
 
     changes: float32 arrays. effect: per row, the mean squared error of pixels in [-1, 1] per squared error of one
-    element. bases: of affine weights.
+    element. bases: of affine weights. judge: renders.
     """
 
     pack_digest: bytes
     changes: Mapping[str, Matrix]
     effect: Mapping[str, NDArray[np.float64]]
     bases: Mapping[str, Basis]
+    judge: Callable[[Sequence[DeltaTensor]], float]  # mean squared error of pixels that this coding adds
 
 
 def measure(
     scene: Scene,
     anchor: Anchor,
     codes: Tensor,
+    base: Generator,
     pack_digest: bytes,
     changes: Mapping[str, Tensor],
     seed: int = 0,
 ) -> Measured:
-    """Measure the tuned generator of `scene` around the person's codes [n, 34]; changes: see decoding.personal."""
+    """Measure the generator of `scene`, tuned from `base`, around the person's codes [n, 34].
+
+    changes: see decoding.personal.differences.
+    """
     arrays = {name: value.numpy() for name, value in changes.items()}
     effects = _effects(scene, anchor, codes, list(arrays), seed)
-    return Measured(pack_digest, arrays, effects, _bases(scene, anchor, codes))
+    judge = _Judge(scene, anchor, codes[:: max(len(codes) // JUDGED, 1)][:JUDGED], base)
+    return Measured(pack_digest, arrays, effects, _bases(scene, anchor, codes), judge)
+
+
+class _Judge:
+    """Renders some codes with a coding of the changes, and compares with the tuned generator's pictures."""
+
+    def __init__(self, scene: Scene, anchor: Anchor, codes: Tensor, base: Generator) -> None:
+        self.anchor, self.codes, self.base = anchor, codes.detach(), dict(tunable(base))
+        self.scene = copy.copy(scene)
+        self.scene.latents = copy.copy(scene.latents)
+        self.scene.generator = self.scene.latents.generator = copy.deepcopy(scene.generator).requires_grad_(False)
+        with torch.no_grad():
+            self.wanted = self.scene.render(anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
+
+    @torch.no_grad()
+    def __call__(self, tensors: Sequence[DeltaTensor]) -> float:
+        given = {tensor.name: tensor for tensor in tensors}
+        for name, parameter in tunable(self.scene.generator):
+            parameter.copy_(self.base[name])
+            if name in given:
+                parameter.add_(torch.from_numpy(given[name].values).to(parameter))
+        found = self.scene.render(self.anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
+        return float((found - self.wanted).square().mean())
 
 
 def _effects(
@@ -160,33 +193,18 @@ def _coded(name: str, change: Matrix, measured: Measured, coarseness: float, man
 def _projected(name: str, change: Matrix, measured: Measured, coarseness: float) -> DeltaTensor | None:
     """An affine change as a product with the basis, without the components that are not worth their bytes.
 
-    At a step of c / √effect an element has an error of c² / 12, and a byte less costs 16 ln 2 of it: 0.92 c².
+    At a step of c / √effect an element has an error of c² / 12, and a byte less costs 16 ln 2 of it: 0.92 c². What a
+    component does to the styles adds up over them, at worst as the square of their number.
     """
     basis = measured.bases[name]
     along = change @ basis.vectors.T
     energy = float(np.square(basis.reach).sum())
     per_style = measured.effect[name] * change.shape[1] / max(energy, 1e-12)  # of a squared error of one style
     matters = (np.square(along, dtype=np.float64) * per_style[:, None]).sum(axis=0) * np.square(basis.reach)
-    kept = matters > 0.92 * coarseness**2 * sum(change.shape)
+    kept = matters * len(change) > 0.92 * coarseness**2 * sum(change.shape)
     if not kept.any():
         return None
     return DeltaTensor.product(name, change.shape, along[:, kept], basis.vectors[kept])
-
-
-def noise(measured: Measured, tensors: Sequence[DeltaTensor]) -> float:
-    """Predicted mean squared error of pixels in [-1, 1] that coding adds; what the basis leaves out is not error."""
-    total = 0.0
-    given = {tensor.name: tensor for tensor in tensors}
-    for name, change in measured.changes.items():
-        wanted = change
-        if name.endswith(AFFINE) and name in measured.bases:
-            basis = measured.bases[name].vectors
-            wanted = np.asarray(change @ basis.T @ basis, np.float32)
-        error = wanted - (given[name].values if name in given else 0.0)
-        squares = np.square(error, dtype=np.float64)
-        effect = measured.effect[name]
-        total += float((squares.reshape(len(effect), -1).sum(axis=1) * effect).sum())
-    return total
 
 
 def estimated_bytes(tensors: Sequence[DeltaTensor]) -> float:
@@ -210,7 +228,7 @@ def fitted(measured: Measured, limit: int, noise_db: float, manner: Manner | Non
     for _ in range(14):
         middle = (low + high) / 2
         tensors = coded(measured, float(np.exp(middle)), manner)
-        if estimated_bytes(tensors) > limit or noise(measured, tensors) < allowed:
+        if estimated_bytes(tensors) > limit or measured.judge(tensors) < allowed:
             low = middle
         else:
             high = middle

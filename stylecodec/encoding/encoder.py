@@ -29,6 +29,7 @@ from ..bitstream import (
     ChunkType,
     CropGeometry,
     Identity,
+    IdentityReference,
     Profile,
     StreamHeader,
     StreamWriter,
@@ -228,15 +229,21 @@ def stream_bytes(
         quantiser=quantiser,
     )
     extras = _attached(clip, identity, options)
-    return mux(StreamWriter(header, audio), identity, _groups(clip, step, rate, variable), sound, extras)
+    sent = identity if clip.delta is None or _carries(clip, options) else IdentityReference(identity.digest)
+    return mux(StreamWriter(header, audio), sent, _groups(clip, step, rate, variable), sound, extras)
+
+
+def _carries(clip: EncodedClip, options: EncodeOptions) -> bool:
+    """Whether the stream brings the personalised generator and its latent, or only names them."""
+    return options.delta == "carry" or (options.delta == "auto" and clip.tuned is not None)
 
 
 def _attached(clip: EncodedClip, identity: Identity, options: EncodeOptions) -> Iterator[tuple[int, UnknownChunk]]:
     """The personalised generator, or its name where the receiver is to know it, before the first frame."""
     if clip.delta is not None:
         one = Personalization.carried(identity.digest, clip.delta)
-        carry = options.delta == "carry" or (options.delta == "auto" and clip.tuned is not None)
-        yield 0, UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(one if carry else one.named), 0)
+        data = bytes(one if _carries(clip, options) else one.named)
+        yield 0, UnknownChunk(ChunkType.GENERATOR_DELTA, data, 0)
     if clip.scene is not None:
         yield 0, UnknownChunk(ChunkType.BACKGROUND, bytes(clip.scene), 0)
 

@@ -125,7 +125,7 @@ class EncodeOptions:
 
     personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
-    delta: str = "auto"  # "carry" the generator's difference or "name" it; auto: carry what was made in this call
+    delta: str = "auto"  # "carry" personalised generator and latent or "name" them; auto: carry what was made now
     background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
     refine: RefineOptions = RefineOptions()

@@ -174,7 +174,7 @@ class Personalizer:
             name, parameter = next(iter(self.tuned.items()))
             changes = {name: torch.zeros_like(parameter.detach(), device="cpu")}
         exact = Scene(TunedPack(self.pack, generator=self.generator), self.device)
-        measured = measure(exact, anchor, codes, self.pack.digest, changes)
+        measured = measure(exact, anchor, codes, self.base, self.pack.digest, changes)
         delta = fitted(measured, self.options.delta_bytes, self.options.delta_noise)
         latent = self._latent().reshape(self.pivot.shape).detach().cpu().numpy().astype(np.float16)
         rounded = apply_delta(self.base, delta)

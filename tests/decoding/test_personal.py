@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from stylecodec.bitstream import Identity
 from stylecodec.bitstream.delta import DeltaTensor, GeneratorDelta, Personalization
 from stylecodec.decoding import personal
-from stylecodec.decoding.personal import KnownDeltas, TunedPack, apply_delta, differences, resolve, tunable
+from stylecodec.decoding.personal import KnownPeople, TunedPack, apply_delta, differences, resolve, tunable
 from stylecodec.errors import DeltaNotFound, PackMismatch
 from stylecodec.packs.store import ModelPack
 
@@ -55,7 +56,7 @@ def test_tensors_that_the_generator_lacks(tiny_pack: ModelPack, name: str) -> No
 
 def test_known_deltas(tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(personal.IDENTITIES_VARIABLE, str(tmp_path / "kept"))
-    known, delta = KnownDeltas(), delta_of(tiny_pack)
+    known, delta = KnownPeople(), delta_of(tiny_pack)
     chunk = Personalization.carried(bytes(32), delta)
     assert resolve(chunk) is delta
     with pytest.raises(DeltaNotFound, match="identity import"):
@@ -69,11 +70,23 @@ def test_known_deltas(tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.
         known.find(delta.digest)
 
 
+def test_latents_are_known_too(tmp_path: Path) -> None:
+    known, identity = KnownPeople(tmp_path), Identity(np.random.default_rng(0).normal(size=(18, 512)))
+    assert known.recall(identity.digest) is None
+    assert known.add_identity(identity)
+    found = known.recall(identity.digest)
+    assert found is not None
+    assert found.digest == identity.digest
+    path = tmp_path / f"{identity.digest.hex()}.latent"
+    path.write_bytes(path.read_bytes()[:-2] + b"xx")
+    assert known.recall(identity.digest) is None
+
+
 def test_the_folder_does_not_grow_without_end(
     tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(personal, "MAX_KNOWN", 2)
-    known = KnownDeltas(tmp_path)
+    known = KnownPeople(tmp_path)
     for seed in range(4):
         assert known.add(delta_of(tiny_pack, seed))
     assert len(known.digests()) == 2
@@ -81,4 +94,4 @@ def test_the_folder_does_not_grow_without_end(
 
 def test_a_folder_that_cannot_be_written(tiny_pack: ModelPack, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert not KnownDeltas(tmp_path / "file").add(delta_of(tiny_pack))
+    assert not KnownPeople(tmp_path / "file").add(delta_of(tiny_pack))

@@ -14,7 +14,7 @@ from stylecodec.bitstream.attached import personalizations
 from stylecodec.bitstream.delta import Personalization
 from stylecodec.decoding import personal
 from stylecodec.decoding.decoder import Decoder, PacketRenderer
-from stylecodec.decoding.personal import KnownDeltas, TunedPack
+from stylecodec.decoding.personal import KnownPeople, TunedPack
 from stylecodec.errors import DeltaNotFound
 from stylecodec.packs.store import ModelPack
 
@@ -63,7 +63,7 @@ def test_a_named_generator_must_be_known(tiny_pack: ModelPack) -> None:
     data = stream(tiny_pack, carried=False)
     with pytest.raises(DeltaNotFound, match="not known here"):
         opened(data, tiny_pack)
-    KnownDeltas().add(delta_of(tiny_pack))
+    KnownPeople().add(delta_of(tiny_pack))
     assert np.abs(opened(data, tiny_pack) - expected(tiny_pack)).max() <= 1
     assert len(stream(tiny_pack)) - len(data) == len(delta_of(tiny_pack))
 

@@ -15,7 +15,7 @@ from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.personal import TunedPack, apply_delta, differences, tunable
 from stylecodec.decoding.render import Renderer, to_uint8
-from stylecodec.encoding.delta_coding import Manner, coded, estimated_bytes, fitted, noise
+from stylecodec.encoding.delta_coding import Manner, coded, estimated_bytes, fitted
 from stylecodec.encoding.feedforward import FrameCodes
 from stylecodec.encoding.options import TuneOptions
 from stylecodec.encoding.people import OtherPeople, UpperLayers, detail, random_people
@@ -161,13 +161,16 @@ def test_coarser_means_fewer_bytes_and_more_noise(learnt: Personalized) -> None:
     measured = learnt.measured
     fine, rough = coded(measured, 1e-4), coded(measured, 1e-2)
     assert estimated_bytes(rough) < estimated_bytes(fine)
-    assert noise(measured, rough) > noise(measured, fine)
+    assert measured.judge(rough) > measured.judge(fine)
     small = fitted(measured, 6_000, 90.0)
     large = fitted(measured, 60_000, 90.0)
     assert len(small) <= 6_000 < len(large)
-    assert noise(measured, small.tensors) > noise(measured, large.tensors)
-    loose = fitted(measured, 60_000, 20.0)
+    assert measured.judge(small.tensors) > measured.judge(large.tensors)
+    loose = fitted(measured, 60_000, 30.0)
     assert len(loose) < len(large)
+    error = -10 * np.log10(measured.judge(loose.tensors) / 4)
+    assert 29.5 < error < 36  # what was asked for, by rendering
+    assert measured.judge([]) > measured.judge(loose.tensors)
 
 
 @pytest.mark.parametrize(

@@ -100,17 +100,20 @@ def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -
     assert clip.identity == card.identity
     for delta, carried in (("auto", False), ("name", False), ("carry", True)):
         data = b"".join(stream_bytes(clip, tiny_pack, replace(FAST, delta=delta), RATE))
-        with StreamFile.open(io.BytesIO(data)) as stream:
+        with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
             found = personalizations(stream)[card.identity.digest]
+            assert stream.identity_for(0).digest == card.identity.digest
+            spent = stream.byte_account()
         assert found.digest == card.delta.digest  # type: ignore[union-attr]
         assert (found.delta is not None) == carried
+        assert (spent["identity"] + spent["personalization"] < 200) != carried
 
 
 def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, card: IdentityCard) -> None:
     options = replace(FAST, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE, card=card)
     data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
-    with StreamFile.open(io.BytesIO(data)) as stream:
+    with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
         assert stream.identity_for(0).digest == card.identity.digest
 
 
