@@ -191,7 +191,7 @@ def keep(stream: StreamFile, known: KnownPeople | None = None) -> list[bytes]:
     digests of the generators."""
     store = known or KnownPeople()
     found = personalizations(stream)
-    for identity in stream.identities:
+    for identity in stream.identities if found else ():
         if identity.digest in found:
             store.add_identity(identity)
     deltas = [one.delta for one in found.values() if one.delta is not None]
