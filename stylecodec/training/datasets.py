@@ -119,8 +119,11 @@ class HeadsDataset:
         )
 
     def held_out(self, count: int, size: int = 16) -> list[NDArray[np.int64]]:
-        """Rows of held-out people, `count` at most, spread over all of them, in parts of `size`."""
-        rows = self.validation_rows[:: max(1, len(self.validation_rows) // count)][:count]
+        """Rows of held-out people, `count` at most, the same ones each time, in parts of `size`.
+
+        Drawn at random: a fixed stride would meet the same of each person's renders, the first one being neutral.
+        """
+        rows = np.sort(np.random.default_rng(5).permutation(self.validation_rows)[:count])
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def siblings(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
