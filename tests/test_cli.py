@@ -264,12 +264,19 @@ def test_stopping_a_program_leaves_no_file(
     out = tmp_path / "out"
     out.mkdir()
     command = [sys.executable, "-m", "stylecodec", "decode", str(long), str(out / "a.mp4"), "--device", "cpu"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+
+    def heed_signals() -> None:  # a shell's background jobs ignore SIGINT, and their children would with them
+        signal.signal(number, signal.SIG_DFL)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals) as program:
         deadline = time.monotonic() + 30
         while not any(out.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         program.send_signal(number)
-        _, err = program.communicate(timeout=30)
+        try:
+            _, err = program.communicate(timeout=60)
+        finally:
+            program.kill()
     assert program.returncode == code
     assert "Traceback" not in err
     assert list(out.iterdir()) == []
