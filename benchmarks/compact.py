@@ -43,7 +43,7 @@ from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
 
-QUALITIES = (40.0, 44.0, 48.0, 52.0, 56.0, 60.0)
+QUALITIES = (40.0, 44.0, 48.0, 52.0, 56.0, 64.0)
 SIDE = 256
 ZSTD_LEVEL = 19
 FRAMING = 28  # bytes of a chunk and of the head of a group

@@ -11,7 +11,7 @@ input is aligned as the encoder saw it, the output decoded aligned, both 256². 
   output, and between the true gaze and that which the pack's landmark net reads off the output (`..._of_input`: the
   same reading of the input, the ceiling of this measurement);
 - `sent_...`: correlation between the true jaw, lids and gaze and those that the α of the packets stand for, read off by
-  a quadratic map that was fitted on the expression net's own α of random expressions.
+  a quadratic map that was fitted on the expression net's own α of random expressions, with noise.
 A clip in which a quantity hardly moves says nothing about it and is left out of its mean. `--short N`: the first N
 clips are too short for a correlation; they enter PSNR and pose alone.
 """
@@ -49,7 +49,8 @@ from stylecodec.training.heads.tracks import random_expression, random_gaze
 Floats = NDArray[np.float64]
 Readout = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 SIDE = 256
-READOUT_FACES = 6000  # random expressions on which the readout is fitted
+READOUT_FACES = 18000  # random expressions on which the readout is fitted
+READOUT_NOISE = 0.4  # added to their α, in standard deviations: a readout of exact α would amplify every error
 # Standard deviations up to which a quantity does not move, so that nothing can follow it: gaps in eye distances,
 # weights of the jaw and the lids, degrees of gaze.
 STILL = {"gap": 0.006, "mouth": 0.02, "eyes": 0.03, "gaze_yaw": 1.5, "gaze_pitch": 1.5}
@@ -124,7 +125,7 @@ def fit_readout(pack: ModelPack) -> Readout:
     alpha = pack.network("expression", "cpu")(torch.from_numpy(scaled_expression(expression))).double().numpy()
     unit = alpha.std(0) + 1e-6
     wanted = quantities(expression.astype(np.float64), pack)
-    design = squares(alpha / unit)
+    design = squares(alpha / unit + READOUT_NOISE * rng.standard_normal(alpha.shape))
     penalty = 1e-4 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
     weights = {n: np.linalg.solve(design.T @ design + penalty, design.T @ v) for n, v in wanted.items()}
     return lambda a: {n: squares(a / unit) @ w for n, w in weights.items()}

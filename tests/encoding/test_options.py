@@ -14,7 +14,7 @@ def test_the_defaults_are_valid() -> None:
     assert options.pack == "avatar-1024"
     assert options.audio_bitrate == 12_000
     assert options.alpha_smoothing == 0.0
-    assert (options.profile, options.quality, options.group_seconds) == ("compact", 52.0, None)
+    assert (options.profile, options.quality, options.group_seconds) == ("compact", 60.0, None)
 
 
 @pytest.mark.parametrize(
