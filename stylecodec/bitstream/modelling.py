@@ -18,8 +18,8 @@ from .quantise import Levels, Quantiser
 from .tables import ACTIVITY_OF_CLASS
 
 DEFAULT_QUALITY = 60.0
-PLAIN_ANGLE_STEP = 0.125  # degrees, at the default quality
-PLAIN_ALPHA_STEP = 0.5  # of the RMS deviation of all alpha, at the default quality
+PLAIN_ANGLE_STEP = 0.05  # degrees, at the default quality
+PLAIN_ALPHA_STEP = 0.2  # of the RMS deviation of all alpha, at the default quality
 QUALITY_PER_HALF = 6.0  # by which the quality rises when steps are halved
 
 _TERMS_PER_TARGET = 4
