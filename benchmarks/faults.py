@@ -115,9 +115,7 @@ def prefixes(data: bytes) -> Damaged:
 def single_bytes(data: bytes) -> Damaged:
     """Every byte changed, each to a value of its own."""
     rng = random.Random(5)
-    return (
-        (data[:at] + bytes([data[at] ^ rng.randrange(1, 256)]) + data[at + 1 :], False) for at in range(len(data))
-    )
+    return ((data[:at] + bytes([data[at] ^ rng.randrange(1, 256)]) + data[at + 1 :], False) for at in range(len(data)))
 
 
 def lost_and_shuffled(data: bytes) -> Damaged:

@@ -131,9 +131,7 @@ def seen(work: Work, stream: Path, track: AlignedTrack, options: EncodeOptions, 
     reader = VideoReader(work.clip)
     frames = (frame for _, frame in reader.frames(options.start, options.duration))
     inputs = list(crops(frames, track, SIDE))
-    with Decoder.open(
-        stream, "cpu", work.pack, SIDE, "aligned", True, avatar=avatar, background="render"
-    ) as decoder:
+    with Decoder.open(stream, "cpu", work.pack, SIDE, "aligned", True, avatar=avatar, background="render") as decoder:
         outputs = [np.asarray(frame, np.uint8) for frame in decoder]
     there = np.flatnonzero(track.found)
     return Seen([inputs[k] for k in there], [outputs[k] for k in there])
@@ -209,9 +207,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     reader = VideoReader(work.clip)
     seconds = work.options.duration or float(reader.timing.seconds[-1] + 1 / reader.rate)
     cut = TUNED_SHARE * seconds
-    first = replace(
-        work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors"
-    )
+    first = replace(work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors")
     card, streams = work.folder / "first.stid", {name: work.folder / f"{name}.stc" for name in ("first", "rest")}
     _, track = encode(work, streams["first"], first)
     with StreamFile.open(streams["first"]) as stream, whole_file(card) as file:
