@@ -35,7 +35,7 @@ Landmarks = NDArray[np.float32]  # [P, 2] frame pixels
 CORNERS_OF_5 = (2, 3, 1, 0)  # -> outer left, inner left, inner right, outer right (iBUG 36, 39, 42, 45)
 CORNERS_OF_68 = (36, 39, 42, 45)
 # From mid(eyes) to the mouth is this many times as far as to the base of the nose, along the face's down axis:
-# 1.45 ± 0.13 over eight real people by the 68-point predictor, 1.45 ± 0.08 over near-frontal ICT renders by their truth.
+# 1.45 ± 0.13 over eight real people by the 68-point predictor, 1.45 ± 0.08 over near-frontal ICT renders.
 MOUTH_PER_NOSE = 1.45
 
 

@@ -84,9 +84,10 @@ class HybridEncoder(nn.Module):
     """Aligned crop [N, 3, 256, 256] in [-1, 1] -> HybridCode.
 
     Parameters: `shrink` is the factor by which the trunk's picture is averaged down; `widths` of the trunk's stages,
-    each halving the side, the first being the stem; `features` of the joint vector; `rows` and `w_dim` of W+; `alphas` StyleSpace offsets; `rank` of the per-row offsets;
-    `windows` (top, left, height, width) read at full resolution, their `window_widths` and `window_features`.
-    Pose leaves the head in units of `pose_scale` degrees, α in units of the buffer `alpha_scale`.
+    each halving the side, the first being the stem; `features` of the joint vector; `rows` and `w_dim` of W+;
+    `alphas` StyleSpace offsets; `rank` of the per-row offsets; `windows` (top, left, height, width) read at full
+    resolution, their `window_widths` and `window_features`. Pose leaves the head in units of `pose_scale` degrees, α in
+    units of the buffer `alpha_scale`.
     """
 
     def __init__(
