@@ -44,7 +44,6 @@ class Progress(Protocol):
         ...
 
 
-
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 AUDIO_CHUNK_PACKETS = 50  # a second of 20 ms packets
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from . import __version__, api
 from .bitstream import cli as bitstream_cli
 from .bitstream import live_cli
+from .bitstream.cli import add_command
 from .encoding import cli as encoding_cli
 from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions
 from .errors import OptionError, StylecodecError
@@ -122,14 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"stylecodec {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _encode_arguments(_command(commands, "encode", "encode a video into an .stc file", ENCODE_EXAMPLES))
-    _decode_arguments(_command(commands, "decode", "render an .stc file into a video", DECODE_EXAMPLES))
-    info = _command(commands, "info", "say what an .stc file holds")
+    _encode_arguments(add_command(commands, "encode", "encode a video into an .stc file", ENCODE_EXAMPLES))
+    _decode_arguments(add_command(commands, "decode", "render an .stc file into a video", DECODE_EXAMPLES))
+    info = add_command(commands, "info", "say what an .stc file holds")
     info.add_argument("input", metavar="IN.stc")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
-    _puppet_arguments(_command(commands, "puppet", "give a stream another identity", PUPPET_EXAMPLES))
-    verify = _command(commands, "verify", "read every byte of an .stc file and report damage")
+    _puppet_arguments(add_command(commands, "puppet", "give a stream another identity", PUPPET_EXAMPLES))
+    verify = add_command(commands, "verify", "read every byte of an .stc file and report damage")
     verify.add_argument("input", metavar="IN.stc")
     verify.add_argument("--json", action="store_true", help="as JSON")
     verify.set_defaults(run=_verify)
@@ -139,17 +140,6 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("models", help="import published networks, verify packs (see models --help)", add_help=False)
     commands.add_parser("train", help="train the networks of a model pack (see train --help)", add_help=False)
     return top
-
-
-def _command(commands: Any, name: str, what: str, examples: str | None = None) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=what,
-        description=what[0].upper() + what[1:] + ".",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

@@ -100,8 +100,8 @@ def register(commands: Any) -> None:
     back.set_defaults(run=_undump)
 
 
-def add_command(commands: Any, name: str, what: str, examples: str) -> argparse.ArgumentParser:
-    """A subcommand with its description and examples."""
+def add_command(commands: Any, name: str, what: str, examples: str | None = None) -> argparse.ArgumentParser:
+    """A subcommand with its description and, where there are some, examples."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=what,

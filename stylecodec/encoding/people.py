@@ -8,9 +8,10 @@ from torch.nn import functional as F
 
 from ..decoding.latents import Anchor
 from ..nets.ops import upsample_rgb
+from ..nets.pixel_loss import pixel_loss
 from ..nets.stylegan2 import Generator
 from .refine import Scene
-from .resemblance import Resemblance, pixel_loss
+from .resemblance import Resemblance
 
 LOCAL_SIDE = 128  # pixels per side at which other people are compared
 NEAREST = 0.25  # share of the way from the person to another one at which a latent may lie
@@ -70,9 +71,9 @@ class UpperLayers:
         rows, columns = self._window(), self._window()
         with torch.no_grad():
             before = self.before.styles(anchor, codes)
-            was, _ = finish(self.before, before, *maps_at(self.before, before, self.side), rows, columns)
+            was, _ = finish(self.before, before, *self._maps(self.before, before), rows, columns)
             styles = scene.styles(anchor, codes)
-            x, image = maps_at(scene, styles, self.side)
+            x, image = self._maps(scene, styles)
         output, kept = finish(scene, styles, x, image, rows, columns)
         factor = output.shape[-1] // kept.shape[-1]
         low = F.avg_pool2d(output, factor)
@@ -80,20 +81,13 @@ class UpperLayers:
         fits = pixel_loss(low, kept, weight, 0.5)
         return fits + (detail(output, factor) - detail(was, factor)).abs().mean()
 
+    def _maps(self, scene: Scene, styles: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return scene.generator.maps_at(self.side, styles, scene.dtype)
+
     def _window(self) -> slice:
         size = min(WINDOW, self.side)
         first = int(torch.randint(self.side - size + 1, (1,), generator=self.random))
         return slice(first, first + size)
-
-
-def maps_at(scene: Scene, styles: list[Tensor], side: int) -> tuple[Tensor, Tensor]:
-    """Feature maps and RGB sum of a scene's generator at `side`."""
-    generator = scene.generator
-    x, image = generator.seed(len(styles[0]), scene.dtype), None
-    for size in (r for r in generator.resolutions if r <= side):
-        x, image = generator.grow(size, x, image, styles, noise=False)
-    assert image is not None
-    return x, image
 
 
 def finish(
@@ -102,9 +96,7 @@ def finish(
     """The layers above `x` and `image` on a window of them: the full picture and that window, margins cut off."""
     side = image.shape[-1]
     window = image[..., rows, columns]
-    y, output = x[..., rows, columns], window
-    for size in (r for r in scene.generator.resolutions if r > side):
-        y, output = scene.generator.grow(size, y, output, styles, noise=False)
+    output = scene.generator.above(side, x[..., rows, columns], window, styles)
     factor = output.shape[-1] // window.shape[-1]
     inner = [slice(MARGIN * (w.start > 0), w.stop - w.start - MARGIN * (w.stop < side)) for w in (rows, columns)]
     outer = [slice(factor * i.start, factor * i.stop) for i in inner]

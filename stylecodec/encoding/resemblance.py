@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..decoding.regions import SIDE as PARSER_SIDE
 from ..nets.perceptual import FeatureDistance
+from ..nets.pixel_loss import pixel_loss
 from ..packs.store import ModelPack
 
 
@@ -51,24 +52,8 @@ class Resemblance:
         size = output.shape[-1]
         if size > PARSER_SIDE:
             output, target = (F.avg_pool2d(x, size // PARSER_SIDE) for x in (output, target))
-        with torch.no_grad():
-            wanted = self.features.features(target)
-        found = self.features.features(output.clamp(-1, 1))
-        pairs = zip(found, wanted, strict=True)
-        return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
-
-
-def pixel_loss(output: Tensor, target: Tensor, weight: Tensor, gradients: float, scales: int = 3) -> Tensor:
-    """Weighted L1 of pixels, and `gradients` times that of differences between neighbours at `scales` octaves."""
-    error = output - target
-    total = (error.abs() * weight).mean()
-    for octave in range(scales if gradients else 0):
-        if octave:
-            error, weight = F.avg_pool2d(error, 2), F.avg_pool2d(weight, 2)
-        across = (error.diff(dim=-1).abs() * weight[..., 1:]).mean()
-        down = (error.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
-        total = total + gradients * (across + down)
-    return total
+        apart: Tensor = self.features(output.clamp(-1, 1), target)
+        return apart.mean()
 
 
 @torch.no_grad()

@@ -292,6 +292,21 @@ class Generator(nn.Module):
         to_rgb.add_to(image, x, own[-1], self.conv_clamp)
         return x, image
 
+    def maps_at(
+        self, size: int, styles: Sequence[Tensor], dtype: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Feature maps and RGB sum of resolution `size`, without noise."""
+        x, image = self.grow(4, self.seed(len(styles[0]), dtype), None, styles, noise=False)
+        for level in (r for r in self.resolutions if 4 < r <= size):
+            x, image = self.grow(level, x, image, styles, noise=False)
+        return x, image
+
+    def above(self, size: int, x: Tensor, image: Tensor, styles: Sequence[Tensor]) -> Tensor:
+        """The RGB sum of the last resolution from (a window of) the maps of resolution `size`, without noise."""
+        for level in (r for r in self.resolutions if r > size):
+            x, image = self.grow(level, x, image, styles, noise=False)
+        return image
+
     def _level(self, size: int, styles: Sequence[Tensor]) -> tuple[list[StyledConv], ToRGB, Sequence[Tensor]]:
         """The convolutions of the block of resolution `size`, its toRGB, and the styles of them all."""
         level = self.resolutions.index(size)

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.feedforward import HybridCode, HybridEncoder
+from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel
 from .datasets import Batch, HeadsDataset
 from .generator import REFRESH_STEPS, THROUGH_W, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
-from .losses import picture_loss, psnr, region_weights, weight_map
+from .losses import psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 SETTINGS = {
@@ -158,19 +159,18 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
             reading = reader.loss(motion_features, expression)
         motion = HybridCode(code.w_id[:count], code.pose[:count], code.alpha[:count])
         still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
-        alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
-        target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
-        supervised = code_loss(motion, driving, alpha_x.detach(), encoder) + 0.5 * code_loss(
-            still, source, alpha_y.detach(), encoder
-        )
-        w_true = model.latent(source.identity)[:, None]
-        near = ((still.w_id - w_true.detach()) / encoder.latent_std).square().mean()
+        with torch.no_grad():
+            alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
+            w_true = model.latent(source.identity)[:, None]
+        supervised = code_loss(motion, driving, alpha_x, encoder) + 0.5 * code_loss(still, source, alpha_y, encoder)
+        near = ((still.w_id - w_true) / encoder.latent_std).square().mean()
         supervised = supervised + reading
         if fraction < CODES:
             loss = supervised + near
         else:
+            target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
             output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
-            loss = picture_loss(output, target, weight) + 0.5 * supervised + 0.05 * near
+            loss = pixel_loss(output, target, weight) + 0.5 * supervised + 0.05 * near
             if distance is not None and side >= 128:
                 apart = distance(output.clamp(-1, 1), target).mean()
                 loss = loss + PERCEPTUAL * apart
@@ -182,7 +182,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
             straight = forward(
                 model, few, side, torch.rand(len(few.pose), device=options.device) < THROUGH_W, options.dtype
             )
-            loss = loss + picture_loss(straight, target[part], weight[part])
+            loss = loss + pixel_loss(straight, target[part], weight[part])
         run.update(loss, limit=2.0)
         pose_error = (motion.pose.detach() - driving.pose).abs().mean()
         run.log(

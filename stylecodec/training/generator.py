@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..nets.pixel_loss import pixel_loss
 from .avatar import AvatarModel
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import picture_loss, psnr, region_weights, weight_map
+from .losses import psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 # (from this share of the budget, picture side, batch)
@@ -107,7 +108,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         count = len(batch.pose)
         target = batch.pictures(side)
         output = forward(model, batch, side, torch.rand(count, device=options.device) < THROUGH_W, options.dtype)
-        loss = picture_loss(output, target, weight_map(batch.labels, weights, side))
+        loss = pixel_loss(output, target, weight_map(batch.labels, weights, side))
         run.update(loss)
         run.log(count, side=side, loss=float(loss.detach()), psnr=float(psnr(output.detach(), target).mean()))
     run.load_averages()

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from ..nets.e4e import E4eEncoder
+from ..nets.pixel_loss import pixel_loss
 from .augment import degrade
 from .avatar import AvatarModel, load_renderer
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import picture_loss, psnr, region_weights, weight_map
+from .losses import psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 SETTINGS = {
@@ -71,7 +72,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         )
         target = batch.pictures(SIDE)
         near = (wplus - truth).square().mean() / truth.var()
-        loss = picture_loss(output, target, weight_map(batch.labels, weights, SIDE))
+        loss = pixel_loss(output, target, weight_map(batch.labels, weights, SIDE))
         loss = loss + 0.1 * near + DELTA_NORM * deltas[:, 1:].square().mean()
         run.update(loss, limit=2.0)
         run.log(len(x), psnr=float(psnr(output.detach(), target).mean()), near=float(near.detach()))

@@ -1,4 +1,4 @@
-"""Picture losses of the training: region-weighted L1 on pixels and on image gradients at several scales."""
+"""How much each region of a render counts in the training, and PSNR."""
 
 from __future__ import annotations
 
@@ -34,19 +34,6 @@ def weight_map(labels: Tensor, weights: Tensor, size: int) -> Tensor:
     """Labels uint8 [n, H, W] -> weights [n, 1, size, size]."""
     full = weights[labels.long()][:, None]
     return full if full.shape[-1] == size else F.interpolate(full, size=(size, size), mode="area")
-
-
-def picture_loss(output: Tensor, target: Tensor, weight: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
-    """Weighted L1 of pixels plus half the weighted L1 of gradients at each scale; all [n, C, H, W]."""
-    total = ((output - target).abs() * weight).mean()
-    for scale in scales:
-        if scale > 1:
-            output, target, weight = (F.avg_pool2d(x, 2) for x in (output, target, weight))
-        error = output - target
-        across = (error[..., 1:] - error[..., :-1]).abs() * weight[..., 1:]
-        down = (error[..., 1:, :] - error[..., :-1, :]).abs() * weight[..., 1:, :]
-        total = total + 0.5 * (across.mean() + down.mean())
-    return total
 
 
 def psnr(output: Tensor, target: Tensor) -> Tensor:

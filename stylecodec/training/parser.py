@@ -10,6 +10,7 @@ from ..nets.perceptual import FeatureDistance
 from .augment import degrade, jitter_colour, light_from_the_side, random_similarity, replace_background, warp
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
+from .losses import region_weights
 
 SETTINGS: dict[str, object] = {
     "classes": 19,
@@ -57,6 +58,9 @@ def train(options: TrainOptions) -> dict[str, float]:
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
     run = Run("parser", options.work, {"parser": net}, optimizer, options.minutes)
     rng = run.rng
+    weights = torch.ones(net.classes)
+    weights[: len(data.meta["class_names"])] = region_weights(data.meta["class_names"])  # eyes and lips are few pixels
+    weights = weights.to(options.device)
     for _ in run.steps():
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
         theta = random_similarity(len(batch.pose), 0.15, 0.15, 12.0, options.device)
@@ -69,7 +73,8 @@ def train(options: TrainOptions) -> dict[str, float]:
         truth = moved[:, 0].long()
         with options.autocast():
             outputs = net.all_logits(x.contiguous(memory_format=torch.channels_last))
-        loss = sum((F.cross_entropy(out.float(), truth) for out in outputs), torch.zeros([], device=options.device))
+        losses = [F.cross_entropy(out.float(), truth, weights) for out in outputs]
+        loss = torch.stack(losses).sum()
         run.update(loss)
         run.log(len(x), loss=float(loss.detach()), pixels=float((outputs[0].argmax(1) == truth).float().mean()))
     run.load_averages()

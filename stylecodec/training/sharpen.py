@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets.perceptual import FeatureDistance
+from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .avatar import AvatarModel
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
-from .losses import picture_loss, psnr, region_weights, weight_map
+from .losses import psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 FIRST = 64  # the lowest resolution whose layers are tuned
@@ -132,7 +133,7 @@ def train(options: TrainOptions) -> dict[str, float]:
             with options.autocast():
                 maps = net(fake)
             net.requires_grad_(True)
-            supervised = picture_loss(output, target, weight_map(batch.labels, weights, SIDE))
+            supervised = pixel_loss(output, target, weight_map(batch.labels, weights, SIDE))
             loss = loss + supervised + MATCHING * matching(maps[:-1], on_real[:-1])
             loss = loss + ADVERSARIAL * F.softplus(-maps[-1]).mean()
             if distance is not None:

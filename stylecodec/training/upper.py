@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..nets.stylegan2 import Generator
-from .avatar import CHANNELS, AvatarModel, load_renderer
+from ..nets.pixel_loss import pixel_loss
+from .avatar import AvatarModel, load_renderer
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import picture_loss, psnr, region_weights, weight_map
+from .losses import psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 BASE = 256  # the last resolution that is left alone
@@ -23,18 +23,7 @@ BATCH = 6
 def base_maps(model: AvatarModel, batch: Batch, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Tensor]:
     """Styles, feature maps and RGB sum at 256² of a batch rendered from its true parameters."""
     styles = model.styles(model.latent(batch.identity), batch.pose, model.expression(batch.expression))
-    x, image = model.generator.seed(len(batch.pose), dtype), None
-    for size in (r for r in model.generator.resolutions if r <= BASE):
-        x, image = model.generator.grow(size, x, image, styles, noise=False)
-    assert image is not None
-    return styles, x, image
-
-
-def top(model: AvatarModel, styles: list[Tensor], x: Tensor, image: Tensor) -> Tensor:
-    """The layers above 256² on (a window of) the maps -> RGB at four times the side."""
-    for size in (r for r in model.generator.resolutions if r > BASE):
-        x, image = model.generator.grow(size, x, image, styles, noise=False)
-    return image
+    return styles, *model.generator.maps_at(BASE, styles, dtype)
 
 
 def window_start(rng: np.random.Generator) -> int:
@@ -64,7 +53,7 @@ def fit_colours(image: Tensor, target: Tensor) -> Tensor:
 
 def begin_top(model: AvatarModel, options: TrainOptions) -> None:
     """Take the blocks above 256² of the starting pack's generator; what lies below is newer than that pack."""
-    before = Generator(max(CHANNELS), CHANNELS, z_dim=model.generator.mapping.z_dim, mapping_layers=4)
+    before = AvatarModel(len(model.identity_mean)).generator
     options.begin(before, "generator")
     for size, block, known in zip(model.generator.resolutions, model.generator.blocks, before.blocks, strict=True):
         if size > BASE:
@@ -92,12 +81,12 @@ def train(options: TrainOptions) -> dict[str, float]:
         row, column = window_start(rng), window_start(rng)
         rows, columns = slice(row, row + WINDOW), slice(column, column + WINDOW)
         window = image[..., rows, columns]
-        output = top(model, styles, x[..., rows, columns], window)
+        output = model.generator.above(BASE, x[..., rows, columns], window, styles)
         pictures, labels = batch.pictures(1024), weight_map(batch.labels, weights, 1024)
         large = (slice(4 * row, 4 * (row + WINDOW)), slice(4 * column, 4 * (column + WINDOW)))
         target = fit_colours(window, pictures[..., large[0], large[1]])
         cut = (..., compared(row), compared(column))
-        loss = picture_loss(output[cut], target[cut], labels[..., large[0], large[1]][cut].contiguous())
+        loss = pixel_loss(output[cut], target[cut], labels[..., large[0], large[1]][cut].contiguous())
         run.update(loss)
         run.log(len(x), loss=float(loss.detach()), psnr=float(psnr(output[cut].detach(), target[cut]).mean()))
     run.load_averages()
@@ -111,7 +100,7 @@ def evaluate(model: AvatarModel, data: HeadsDataset, options: TrainOptions) -> d
     for part in data.validation_rows[:8]:
         batch = data.batch(np.array([part])).to(options.device)
         styles, x, image = base_maps(model, batch, torch.float32)
-        output = top(model, styles, x, image)
+        output = model.generator.above(BASE, x, image, styles)
         target = fit_colours(image, batch.pictures(1024))
         enlarged = torch.nn.functional.interpolate(image, size=1024, mode="bicubic", align_corners=False)
         ours.append(psnr(output, target))

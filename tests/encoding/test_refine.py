@@ -13,8 +13,9 @@ from stylecodec.decoding.render import to_uint8
 from stylecodec.encoding.feedforward import FrameCodes
 from stylecodec.encoding.options import EncodeOptions, RefineOptions
 from stylecodec.encoding.refine import Refiner, Scene, at_side, falling
-from stylecodec.encoding.resemblance import LossWeights, Resemblance, pixel_loss, weighted_psnr
+from stylecodec.encoding.resemblance import LossWeights, Resemblance, weighted_psnr
 from stylecodec.errors import PackNotFound
+from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.store import ModelPack
 
 CPU = torch.device("cpu")

@@ -11,12 +11,13 @@ import torch
 
 from stylecodec.errors import StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
+from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
 from stylecodec.training import augment, avatar, cli, encoder, sharpen
 from stylecodec.training.datasets import HeadsDataset
 from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
-from stylecodec.training.losses import picture_loss, region_weights
+from stylecodec.training.losses import region_weights
 
 CLASSES = ["background", "skin", "eye_r", "iris", "hair"]
 
@@ -74,8 +75,8 @@ def test_region_weights_and_loss() -> None:
     assert weights.tolist() == [1.0, 2.0, 8.0, 8.0, 1.0]
     x = torch.rand(2, 3, 16, 16)
     one = torch.ones(2, 1, 16, 16)
-    assert float(picture_loss(x, x, one)) == 0.0
-    assert float(picture_loss(x + 0.5, x, one)) == pytest.approx(0.5, rel=1e-5)  # a shift has no gradient error
+    assert float(pixel_loss(x, x, one)) == 0.0
+    assert float(pixel_loss(x + 0.5, x, one)) == pytest.approx(0.5, rel=1e-5)  # a shift has no gradient error
 
 
 def test_points_move_with_the_picture() -> None:
