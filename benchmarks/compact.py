@@ -38,7 +38,7 @@ from stylecodec.decoding.render import Renderer
 from stylecodec.encoding.compaction import CompactClip, compact_clip
 from stylecodec.encoding.encoder import group_frames
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.sensitivity import picture_metric, pictures
+from stylecodec.encoding.sensitivity import picture_metrics, pictures
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
@@ -222,9 +222,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips(arguments.inputs, arguments.pack, arguments.device, Path(folder)):
             yardstick = Yardstick(clip, pack, device, arguments.every)
-            metric = picture_metric(pack, device, clip.identity, clip.packets)
+            metrics = picture_metrics(pack, device, clip.identity, clip.packets)
             for quality in sorted({*arguments.quality, usual}):
-                made = compact_clip(clip.packets, clip.identity, pack, device, quality, clip.step, metric)
+                made = compact_clip(clip.packets, clip.identity, pack, device, quality, clip.step, metrics)
                 curve.append(row_of(clip, quality, made, yardstick.psnr(made.identity, made.packets)))
                 if quality == usual:
                     levels = made.quantiser.levels(made.packets)

@@ -1,7 +1,7 @@
 """How good is a pack through the whole codec: video -> .stc -> video, on rendered people it never saw.
 
     python -m stylecodec.training.heads clips --geometry ict/ --out clips/ --identities 1000000 ... --seconds 2.4
-    python benchmarks/held_out.py clips/ --pack avatar-1024 --short 40 --write-card
+    python -m benchmarks.held_out clips/ --pack avatar-1024 --short 40 --write-card
 
 For each clip (`clip_<id>.mp4` beside its truth `clip_<id>.npz`) the default encoder and decoder run on the files. The
 input is aligned as the encoder saw it, the output decoded aligned, both 256². Measured:
@@ -10,8 +10,9 @@ input is aligned as the encoder saw it, the output decoded aligned, both 256². 
 - correlation over time between the true mouth and eye opening and those that dlib's 68-point predictor reads off the
   output, and between the true gaze and that which the pack's landmark net reads off the output (`..._of_input`: the
   same reading of the input, the ceiling of this measurement);
-- `sent_...`: correlation between the true jaw, lids and gaze and those that the α of the packets stand for, read off by
-  a quadratic map that was fitted on the expression net's own α of random expressions, with noise.
+- `sent_...`: correlation between the true gap of the lips, lids and gaze and those that the α of the packets stand for,
+  read off by a quadratic map that was fitted on the expression net's own α of random expressions, with noise. There
+  the gap of the lips is a linear function of the expression, the one that fits the true landmarks of all clips best.
 A clip in which a quantity hardly moves says nothing about it and is left out of its mean. `--short N`: the first N
 clips are too short for a correlation; they enter PSNR and pose alone.
 """
@@ -22,7 +23,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ SIDE = 256
 READOUT_FACES = 18000  # random expressions on which the readout is fitted
 READOUT_NOISE = 0.4  # added to their α, in standard deviations: a readout of exact α would amplify every error
 # Standard deviations up to which a quantity does not move, so that nothing can follow it: gaps in eye distances,
-# weights of the jaw and the lids, degrees of gaze.
-STILL = {"gap": 0.006, "mouth": 0.02, "eyes": 0.03, "gaze_yaw": 1.5, "gaze_pitch": 1.5}
+# weights of the lids, degrees of gaze.
+STILL = {"gap": 0.006, "mouth": 0.006, "eyes": 0.03, "gaze_yaw": 1.5, "gaze_pitch": 1.5}
 
 
 def tracks(points: Floats) -> dict[str, Floats]:
@@ -97,12 +98,22 @@ def landmarks(frames: list[NDArray[np.uint8]], pack: ModelPack) -> Floats:
     return torch.cat(found).double().numpy()
 
 
-def quantities(expression: Floats, pack: ModelPack) -> dict[str, Floats]:
-    """Expression vectors [n, 55] (gaze in degrees) -> what is asked about: jaw, lids, gaze [n] each."""
+def lip_gap(truths: Sequence[Mapping[str, NDArray[Any]]]) -> tuple[Floats, float]:
+    """The gap of the lips as a linear function of the expression [55], and the R² of it within the clips."""
+    within = [(t["expression"].astype(np.float64), tracks(t["landmarks"].astype(np.float64))["mouth"]) for t in truths]
+    faces = np.concatenate([e - e.mean(0) for e, _ in within])
+    gaps = np.concatenate([g - g.mean() for _, g in within])
+    faces[:, -2:] = 0  # gaze does not open the mouth
+    weights = np.linalg.solve(faces.T @ faces + 1e-4 * len(faces) * np.eye(faces.shape[1]), faces.T @ gaps)
+    return weights, 1 - float(np.square(gaps - faces @ weights).sum() / np.square(gaps).sum())
+
+
+def quantities(expression: Floats, pack: ModelPack, gap: Floats) -> dict[str, Floats]:
+    """Expression vectors [n, 55] (gaze in degrees) -> what is asked about: lip gap, lids, gaze [n] each."""
     names = list(pack.card.training["expression_inputs"])
     column = {name: expression[:, k] for k, name in enumerate(names)}
     return {
-        "mouth": column["jawOpen"],
+        "mouth": expression @ gap,
         "eyes": -(column["eyeBlink_L"] + column["eyeBlink_R"]) / 2,
         "gaze_yaw": column["gaze_yaw"],
         "gaze_pitch": column["gaze_pitch"],
@@ -116,15 +127,15 @@ def squares(alpha: Floats) -> Floats:
 
 
 @torch.no_grad()
-def fit_readout(pack: ModelPack) -> Readout:
-    """Read jaw, lids and gaze off α: least squares on the expression net's own α of random expressions."""
+def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
+    """Read lip gap, lids and gaze off α: least squares on the expression net's own α of random expressions."""
     names = list(pack.card.training["expression_inputs"])[:-2]
     rng = np.random.default_rng(7)
     faces = [np.r_[random_expression(rng, names), random_gaze(rng)] for _ in range(READOUT_FACES)]
     expression = np.stack(faces).astype(np.float32)
     alpha = pack.network("expression", "cpu")(torch.from_numpy(scaled_expression(expression))).double().numpy()
     unit = alpha.std(0) + 1e-6
-    wanted = quantities(expression.astype(np.float64), pack)
+    wanted = quantities(expression.astype(np.float64), pack, gap)
     design = squares(alpha / unit + READOUT_NOISE * rng.standard_normal(alpha.shape))
     penalty = 1e-4 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
     weights = {n: np.linalg.solve(design.T @ design + penalty, design.T @ v) for n, v in wanted.items()}
@@ -132,7 +143,7 @@ def fit_readout(pack: ModelPack) -> Readout:
 
 
 def measure(
-    clip: Path, pack: ModelPack, work: Path, readout: Readout | None, yardstick: Yardstick
+    clip: Path, pack: ModelPack, work: Path, gap: Floats, readout: Readout | None, yardstick: Yardstick
 ) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
     """Figures of one clip, and a strip of input over output pictures."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
@@ -178,7 +189,7 @@ def measure(
         for k, (name, values) in enumerate(gaze_tracks(landmarks(pictures, pack)).items()):
             figures[f"{name}_correlation{suffix}"] = correlation(gaze[:, k], values, STILL[name])
     sent = readout(packets[:, 3:].astype(np.float64)) if readout is not None else {}
-    meant = quantities(truth["expression"].astype(np.float64), pack)
+    meant = quantities(truth["expression"].astype(np.float64), pack, gap) | {"mouth": true["mouth"]} if sent else {}
     for name, values in sent.items():
         figures[f"sent_{name}_correlation"] = correlation(meant[name], values, STILL[name])
     picks = np.linspace(0, len(outputs) - 1, 8).astype(int)
@@ -220,11 +231,13 @@ def main() -> None:
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, arguments.limit).astype(int)]
-    readout = fit_readout(pack) if pack.has("expression") else None
+    gap, fit = lip_gap([np.load(clip.with_suffix(".npz"), allow_pickle=False) for clip in clips])
+    print(f"the lip gap is a linear function of the expression with R² = {fit:.3f}")
+    readout = fit_readout(pack, gap) if pack.has("expression") else None
     rows, strips, yardstick = {}, [], Yardstick()
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips:
-            rows[clip.stem], strip = measure(clip, pack, Path(folder), readout, yardstick)
+            rows[clip.stem], strip = measure(clip, pack, Path(folder), gap, readout, yardstick)
             strips += strip
             words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items() if "fps" not in k)
             print(f"{clip.stem}: {words}", flush=True)

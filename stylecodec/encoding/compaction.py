@@ -14,7 +14,7 @@ from ..decoding.render import Renderer
 from ..errors import LimitExceeded
 from ..packs.store import ModelPack
 from .rate import compact_packets
-from .sensitivity import PROBE_SIZE, Metric, picture_metric, pictures, probed_frames
+from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames
 
 # The errors of packets and identity add up: these margins, in dB, make their sum what was asked for.
 PACKET_MARGIN, IDENTITY_MARGIN = 1.0, 7.0
@@ -38,15 +38,15 @@ def compact_clip(
     device: torch.device,
     quality: float,
     group_frames: int,
-    metric: Metric | None = None,
+    metrics: Metrics | None = None,
 ) -> CompactClip:
     """Quantise packets [n, 35] and identity so that pictures agree with those of the originals to about `quality` dB.
 
-    The pictures are meant as they are before they are rounded to 8 bits. metric: of these packets, if known already.
+    The pictures are meant as they are before they are rounded to 8 bits. metrics: of these packets, if known already.
     """
-    if metric is None:
-        metric = picture_metric(pack, device, identity, packets)
-    quantiser, values = compact_packets(packets, metric, quality + PACKET_MARGIN, group_frames)
+    if metrics is None:
+        metrics = picture_metrics(pack, device, identity, packets)
+    quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames)
     return CompactClip(quantiser, values, compact_identity(identity, packets, pack, device, quality))
 
 

@@ -21,6 +21,7 @@ from ..bitstream.compact import magnitude_bits
 from ..bitstream.modelling import fitted
 from ..bitstream.predict import OWN_CHANGE, OWN_REST, UNIT
 from ..bitstream.quantise import Levels, Quantiser
+from .sensitivity import Metrics
 
 Floats = NDArray[np.float64]
 
@@ -32,15 +33,16 @@ LEAST_SHARE = 1e-4  # of the largest sensitivity: parameters that show less are 
 
 
 def compact_packets(
-    packets: NDArray[np.floating], metric: Floats, quality: float, group_frames: int
+    packets: NDArray[np.floating], metrics: Metrics, quality: float, group_frames: int
 ) -> tuple[Quantiser, NDArray[np.float32]]:
     """A quantiser for packets [n, 35], and the packets that it holds exactly.
 
-    metric: [35, 35], see `sensitivity.picture_metric`. quality: the PSNR in dB to aim at, between the pictures of
-    these packets and of those given. group_frames: frames from one start of a group to the next.
+    metrics: by the one of pixels the error is measured, by the felt one it is shared out among the parameters.
+    quality: the PSNR in dB to aim at, between the pictures of these packets and of those given. group_frames: frames
+    from one start of a group to the next.
     """
     exact = np.asarray(packets, np.float64)
-    diagonal = np.diag(metric)
+    diagonal = np.diag(metrics.felt)
     shown = np.sqrt(np.maximum(diagonal, LEAST_SHARE * max(float(diagonal.max()), 1e-12)))
     error = target = 255 * 10 ** (-quality / 20)  # RMS levels
     for number in range(ROUNDS):
@@ -48,8 +50,8 @@ def compact_packets(
         levels = quantiser.levels(exact)
         for _ in range(1 + (number == ROUNDS - 1)):
             quantiser = fitted(quantiser, levels, group_frames)
-            levels = trellis(exact, levels, quantiser, metric, group_frames)
-        reached = rms_error(exact - quantiser.values(levels), metric)
+            levels = trellis(exact, levels, quantiser, metrics.felt, group_frames)
+        reached = rms_error(exact - quantiser.values(levels), metrics.pixels)
         if reached > 0:
             error *= min(max(target / reached, 0.25), 4.0) ** (1 / STEP_POWER)
     quantiser = fitted(quantiser, levels, group_frames)

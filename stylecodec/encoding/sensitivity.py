@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,11 +11,17 @@ from torch import Tensor
 
 from ..bitstream import ALPHA_COUNT, PARAMS_PER_FRAME, Identity
 from ..decoding.latents import LatentDecoder
+from ..decoding.regions import Regions
 from ..decoding.render import Renderer, restore_roll
 from ..packs.store import ModelPack
 
-Metric = NDArray[np.float64]
-"""[35, 35]: an error e of a packet changes the picture by e · metric · e, in squared levels of 255, mean of pixels."""
+
+class Metrics(NamedTuple):
+    """What an error e of a packet does to the picture: e · metric · e, in squared levels of 255, mean of pixels."""
+
+    pixels: NDArray[np.float64]  # [35, 35]: all pixels count the same
+    felt: NDArray[np.float64]  # [35, 35]: pixels count as in regions.py, eyes and mouth most; mean weight 1
+
 
 PROBE_SIZE = 256  # pixels per side
 PROBED_FRAMES = 2
@@ -27,19 +35,24 @@ def probed_frames(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, PROBED_FRAMES + 2).astype(np.int64)[1:-1])
 
 
-def picture_metric(pack: ModelPack, device: torch.device, identity: Identity, packets: NDArray[np.floating]) -> Metric:
-    """The metric at some frames of a clip, averaged; packets: [n, 35]."""
+def picture_metrics(
+    pack: ModelPack, device: torch.device, identity: Identity, packets: NDArray[np.floating]
+) -> Metrics:
+    """The metrics at some frames of a clip, averaged; packets: [n, 35]."""
     latents, renderer = LatentDecoder(pack, device), Renderer(pack, device, PROBE_SIZE, "float32")
+    regions = Regions(pack, device)
     values = np.asarray(packets, np.float32)
     nudges = _nudges(values)
     frames = probed_frames(len(values))
-    metric = np.zeros((PARAMS_PER_FRAME, PARAMS_PER_FRAME))
+    metrics = Metrics(*np.zeros((2, PARAMS_PER_FRAME, PARAMS_PER_FRAME)))
     for frame in frames:
         nudged = np.concatenate([values[frame][None], values[frame] + np.diag(nudges)])
-        images = pictures(latents, renderer, identity, torch.from_numpy(nudged)).flatten(1)
-        slopes = (images[1:] - images[:1]) * 127.5 / torch.from_numpy(nudges).to(images)[:, None]
-        metric += (slopes @ slopes.T).double().cpu().numpy() / slopes.shape[1] / len(frames)
-    return metric
+        images = pictures(latents, renderer, identity, torch.from_numpy(nudged))
+        slopes = (images[1:] - images[:1]).flatten(1) * 127.5 / torch.from_numpy(nudges).to(images)[:, None]
+        weight = regions.weights(images[:1].clamp(-1, 1)).expand(-1, 3, -1, -1).flatten()
+        for metric, weights in zip(metrics, (torch.ones_like(weight), weight / weight.mean()), strict=True):
+            metric += ((slopes * weights) @ slopes.T).double().cpu().numpy() / slopes.shape[1] / len(frames)
+    return metrics
 
 
 @torch.inference_mode()

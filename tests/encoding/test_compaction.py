@@ -10,7 +10,7 @@ from stylecodec.bitstream import Identity
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer
 from stylecodec.encoding.compaction import compact_clip, compact_identity
-from stylecodec.encoding.sensitivity import picture_metric, pictures, probed_frames
+from stylecodec.encoding.sensitivity import picture_metrics, pictures, probed_frames
 from stylecodec.packs.store import ModelPack
 from tests.decoding import streams
 
@@ -24,10 +24,13 @@ def test_probed_frames() -> None:
 
 def test_the_metric_foretells_small_changes(tiny_pack: ModelPack) -> None:
     packets, identity = streams.packets(1).astype(np.float32), streams.identity(3)
-    metric = picture_metric(tiny_pack, CPU, identity, packets)
-    assert metric.shape == (35, 35)
-    assert np.array_equal(metric, metric.T) or np.allclose(metric, metric.T)
-    assert (np.linalg.eigvalsh(metric) > -1e-6 * np.abs(metric).max()).all()
+    metrics = picture_metrics(tiny_pack, CPU, identity, packets)
+    for found in metrics:
+        assert found.shape == (35, 35)
+        assert np.array_equal(found, found.T) or np.allclose(found, found.T)
+        assert (np.linalg.eigvalsh(found) > -1e-6 * np.abs(found).max()).all()
+    metric = metrics.pixels
+    assert not np.allclose(metrics.felt, metric)
     change = np.zeros(35, np.float32)
     change[[0, 4, 20]] = 0.05
     latents, renderer = LatentDecoder(tiny_pack, CPU), Renderer(tiny_pack, CPU, 256)

@@ -11,6 +11,7 @@ from stylecodec.bitstream import Quantiser
 from stylecodec.bitstream.compact import encode_levels
 from stylecodec.bitstream.modelling import fitted
 from stylecodec.encoding.rate import Floats, compact_packets, rms_error, trellis
+from stylecodec.encoding.sensitivity import Metrics
 
 GROUP = 40
 
@@ -33,7 +34,7 @@ def size(quantiser: Quantiser, packets: Floats) -> int:
 @pytest.mark.parametrize("quality", [40.0, 52.0, 64.0])
 def test_the_quality_is_reached(quality: float) -> None:
     packets, metric = scene()
-    quantiser, values = compact_packets(packets, metric, quality, GROUP)
+    quantiser, values = compact_packets(packets, Metrics(metric, metric), quality, GROUP)
     assert values.shape == packets.shape
     assert np.array_equal(quantiser.values(quantiser.levels(values)), values)
     reached = 20 * math.log10(255 / rms_error(packets - values, metric))
@@ -42,14 +43,15 @@ def test_the_quality_is_reached(quality: float) -> None:
 
 def test_quality_costs_bytes() -> None:
     packets, metric = scene(1)
-    sizes = [size(*compact_packets(packets, metric, quality, GROUP)) for quality in (40.0, 48.0, 56.0, 64.0)]
+    metrics = Metrics(metric, metric)
+    sizes = [size(*compact_packets(packets, metrics, quality, GROUP)) for quality in (40.0, 48.0, 56.0, 64.0)]
     assert sizes == sorted(sizes)
     assert sizes[3] > 2 * sizes[0]
 
 
 def test_the_trellis_saves_bytes_at_the_same_error() -> None:
     packets, metric = scene(2)
-    quantiser, values = compact_packets(packets, metric, 52.0, GROUP)
+    quantiser, values = compact_packets(packets, Metrics(metric, metric), 52.0, GROUP)
     error = rms_error(packets - values, metric)
     for finer in np.geomspace(0.2, 2, 30):  # nearest levels, no worse than the trellis's
         steps = finer * error * math.sqrt(12 / 35) / np.sqrt(np.diag(metric))
@@ -76,7 +78,7 @@ def test_short_and_still_clips(count: int) -> None:
     packets, metric = scene(4, count)
     still = np.repeat(packets[:1], count, axis=0)
     for clip in (packets, still):
-        quantiser, values = compact_packets(clip, metric, 52.0, GROUP)
+        quantiser, values = compact_packets(clip, Metrics(metric, metric), 52.0, GROUP)
         assert rms_error(clip - values, metric) < 255 * 10 ** (-45 / 20)
         assert len(quantiser.codes) == 35
 
@@ -84,8 +86,21 @@ def test_short_and_still_clips(count: int) -> None:
 def test_parameters_that_do_not_show() -> None:
     packets, metric = scene(5)
     metric[7], metric[:, 7] = 0, 0
-    quantiser, _ = compact_packets(packets, metric, 52.0, GROUP)
+    quantiser, _ = compact_packets(packets, Metrics(metric, metric), 52.0, GROUP)
     assert quantiser.steps[7] > 3 * np.median(quantiser.steps)
-    blind, values = compact_packets(packets, np.zeros((35, 35)), 52.0, GROUP)
+    blind, values = compact_packets(packets, Metrics(*np.zeros((2, 35, 35))), 52.0, GROUP)
     assert np.isfinite(values).all()
     assert size(blind, values) < 120 * 70
+
+
+def test_what_is_felt_is_kept_best() -> None:
+    packets, metric = scene(6)
+    felt = metric.copy()
+    felt[3] *= 3
+    felt[:, 3] *= 3
+    errors = []
+    for metrics in (Metrics(metric, metric), Metrics(metric, felt)):
+        _, values = compact_packets(packets, metrics, 52.0, GROUP)
+        assert 20 * math.log10(255 / rms_error(packets - values, metric)) == pytest.approx(52, abs=1.0)
+        errors.append(float(np.square(packets[:, 3] - values[:, 3]).mean()))
+    assert errors[1] < 0.5 * errors[0]
