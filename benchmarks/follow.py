@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,19 @@ def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Wat
     """Align and read a video of one face; StylecodecError when there is none."""
     reader = VideoReader(path)
     aligner = Aligner(make_landmarker("dlib5", None, AVATAR_ALIGNMENT), alignment=AVATAR_ALIGNMENT)
-    track = aligner.track(frame for _, frame in reader.frames(0.0, seconds))
-    times = np.array([time for time, _ in reader.frames(0.0, seconds)])
+    times: list[float] = []
+
+    def timed() -> Iterator[Frame]:
+        for time, frame in reader.frames(0.0, seconds):
+            times.append(time)
+            yield frame
+
+    track = aligner.track(timed())
     pictures = list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE))
     points = yardstick(pictures)
     if points is None:
         raise StylecodecError(f"{path}: the detector sees no face in the aligned pictures")
-    return Watched(times - times[0], face_tracks(points), track.found)
+    return Watched(np.array(times) - times[0], face_tracks(points), track.found)
 
 
 def nearest(times: Floats, wanted: Floats) -> NDArray[np.intp]:

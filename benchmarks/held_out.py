@@ -23,17 +23,17 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from benchmarks.face_tracks import face_tracks, gaze_tracks
 from benchmarks.follow import Yardstick
+from benchmarks.likeness import Floats, Frame, batches, ssim
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.decoding.decoder import Decoder
@@ -47,7 +47,6 @@ from stylecodec.packs.writing import update_card
 from stylecodec.training.datasets import scaled_expression
 from stylecodec.training.heads.tracks import random_expression, random_gaze
 
-Floats = NDArray[np.float64]
 Readout = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 SIDE = 256
 READOUT_FACES = 18000  # random expressions on which the readout is fitted
@@ -63,15 +62,8 @@ def tracks(points: Floats) -> dict[str, Floats]:
     return {"mouth": found["mouth_open"], "eyes": found["eyes_open"]}
 
 
-def likeness(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """SSIM of two pictures [H, W, 3] as Wang et al. (2004) define it, mean over the channels."""
-    manner = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5}
-    value = structural_similarity(a, b, use_sample_covariance=False, **manner)  # type: ignore[no-untyped-call]
-    return float(value)
-
-
 @torch.no_grad()
-def feature_distance(a: list[NDArray[np.uint8]], b: list[NDArray[np.uint8]], pack: ModelPack) -> float:
+def feature_distance(a: list[Frame], b: list[Frame], pack: ModelPack) -> float:
     """Mean LPIPS-style distance by the pack's face parser."""
     distance = FeatureDistance(pack.parser("cpu"))
     return float(torch.cat([distance(x, y) for x, y in zip(batches(a), batches(b), strict=True)]).mean())
@@ -84,14 +76,8 @@ def correlation(true: Floats, found: Floats, still: float) -> float:
     return float(np.corrcoef(true, found)[0, 1]) if found.std() > 1e-6 else 0.0
 
 
-def batches(frames: list[NDArray[np.uint8]], size: int = 16) -> Iterator[torch.Tensor]:
-    for start in range(0, len(frames), size):
-        stack = np.stack(frames[start : start + size])
-        yield torch.from_numpy(stack).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-
 @torch.no_grad()
-def landmarks(frames: list[NDArray[np.uint8]], pack: ModelPack) -> Floats:
+def landmarks(frames: list[Frame], pack: ModelPack) -> Floats:
     net = pack.landmarks("cpu")
     side = net.input_size
     found = [net(torch.nn.functional.interpolate(x, size=(side, side), mode="area")) for x in batches(frames)]
@@ -144,7 +130,7 @@ def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
 
 def measure(
     clip: Path, pack: ModelPack, work: Path, gap: Floats, readout: Readout | None, yardstick: Yardstick
-) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
+) -> tuple[dict[str, float], list[Frame]]:
     """Figures of one clip, and a strip of input over output pictures."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
     stream = work / f"{clip.stem}.stc"
@@ -164,7 +150,7 @@ def measure(
     error = np.stack(inputs).astype(np.float32) - np.stack(outputs)
     figures = {
         "psnr": float(np.mean([10 * np.log10(255**2 / max(1e-9, float(np.mean(e**2)))) for e in error])),
-        "ssim": float(np.mean([likeness(a, b) for a, b in zip(inputs, outputs, strict=True)])),
+        "ssim": float(np.mean([ssim(a, b)[0] for a, b in zip(inputs, outputs, strict=True)])),
         "feature_distance": feature_distance(inputs, outputs, pack),
         "frames": len(outputs),
         "held": report.held,

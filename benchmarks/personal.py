@@ -33,8 +33,9 @@ from benchmarks import personal_figures as figures
 from benchmarks import video_codecs
 from benchmarks.face_tracks import compare, face_tracks
 from benchmarks.follow import Yardstick, plot, words
+from benchmarks.likeness import Frame
 from benchmarks.measuring import RESULTS, machine, save, table
-from benchmarks.personal_figures import SIDE, Frame
+from benchmarks.personal_figures import SIDE
 from benchmarks.real_clips import Recorded, sheet
 from stylecodec import api
 from stylecodec.bitstream import StreamFile

@@ -12,9 +12,9 @@ import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from benchmarks import video_codecs
+from benchmarks.likeness import Floats, Frame, batches, ssim
 from benchmarks.video_codecs import VideoCodec
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.personal import TunedPack
@@ -26,9 +26,6 @@ from stylecodec.encoding.refine import Scene
 from stylecodec.errors import FaceNotFound
 from stylecodec.face.recognition import FaceDescriptor
 from stylecodec.packs.store import ModelPack
-
-Frame = NDArray[np.uint8]  # [H, W, 3] RGB
-Floats = NDArray[np.float64]
 
 CPU = torch.device("cpu")
 SIDE = 256
@@ -48,16 +45,11 @@ MANNERS: dict[str, Manner] = {
 LIMITS = (100_000, 200_000, 400_000, 700_000, 1_000_000, 1_400_000, 2_000_000, 3_000_000)
 
 
-def to_tensor(frames: Sequence[Frame]) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [n, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-
 @torch.no_grad()
 def head_masks(frames: Sequence[Frame], pack: ModelPack) -> Floats:
     """[n, 256, 256] of aligned crops: where the pack's parser sees the head."""
     regions = Regions(pack, CPU)
-    parts = [regions.head(to_tensor(frames[k : k + BATCH]))[:, 0] for k in range(0, len(frames), BATCH)]
+    parts = [regions.head(pictures)[:, 0] for pictures in batches(frames, BATCH)]
     found: Floats = torch.cat(parts).double().numpy()
     return found
 
@@ -71,9 +63,7 @@ def masked_psnr(a: Frame, b: Frame, mask: Floats) -> float:
 
 def masked_ssim(a: Frame, b: Frame, mask: Floats) -> float:
     """SSIM (Gaussian window, sigma 1.5) where the mask weighs."""
-    manner = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "full": True}
-    _, found = structural_similarity(a, b, use_sample_covariance=False, **manner)  # type: ignore[no-untyped-call]
-    return float((found.mean(axis=2) * mask).sum() / max(float(mask.sum()), 1e-6))
+    return float((ssim(a, b)[1] * mask).sum() / max(float(mask.sum()), 1e-6))
 
 
 def likeness(inputs: Sequence[Frame], outputs: Sequence[Frame], masks: Floats) -> dict[str, float]:

@@ -212,7 +212,10 @@ def decode(
         Decoder.open(source, device, pack, size, pose, True, None, precision, avatar, background) as decoder,
     ):
         stream = decoder.stream
-        _require_whole(stream, partial)
+        if not partial:
+            edit.whole(stream, "decode it with --partial to get the rest")
+        elif not stream.frame_count:
+            raise Truncated("not one group of frames is whole")
         keep(stream)
         width, height = decoder.frame_size
         sound = _opus_track(stream) if audio else None
@@ -263,7 +266,7 @@ def puppet(
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
-        _require_whole(motion, partial=False)
+        edit.whole(motion)
         if given is None:
             identity = _picture_identity(source, motion.header, pack, device, front_end)
         else:
@@ -386,19 +389,6 @@ def _picture_identity(
 
 
 # --- decoding ---------------------------------------------------------------------------------------------
-
-
-def _require_whole(stream: StreamFile, partial: bool) -> None:
-    if partial:
-        if not stream.frame_count:
-            raise Truncated("not one group of frames is whole")
-        return
-    if not stream.complete:
-        report = stream.report
-        missing = "; ".join(report.missing) if report and report.missing else "damaged parts"
-        raise Truncated(f"the file is not whole, missing: {missing}; decode it with --partial to get the rest")
-    if not stream.frame_count:
-        raise FormatError("the stream holds no frames")
 
 
 def _pictures(decoder: Decoder, partial: bool) -> Iterator[tuple[int, Frame, bool]]:

@@ -19,6 +19,7 @@ from benchmarks import (
     flicker,
     follow,
     held_out,
+    likeness,
     looping,
     measuring,
     memory,
@@ -365,12 +366,38 @@ def test_change_is_in_grey_levels() -> None:
     assert flicker.change(frames) == 2.0
 
 
+def test_ssim_of_a_picture_and_where_it_differs() -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)
+    assert likeness.ssim(picture, picture)[0] == 1.0
+    other = picture.copy()
+    other[:8] = 0
+    value, where = likeness.ssim(picture, other)
+    assert value < 0.9
+    assert where[:4].mean() < 0.1
+    assert where[20:].min() > 0.99
+
+
+def test_the_lip_gap_is_found_in_the_expression() -> None:
+    rng = np.random.default_rng(2)
+    truths = []
+    for _ in range(2):
+        expression = rng.uniform(0, 1, (80, 55))
+        points = np.zeros((80, 83, 2))
+        points[:, 36:42, 0], points[:, 42:48, 0] = -0.5, 0.5
+        points[:, 61:64, 1] = 1.0
+        points[:, 65:68, 1] = 1.2 + 0.4 * expression[:, 7, None]
+        truths.append({"expression": expression, "landmarks": points})
+    weights, fit = held_out.lip_gap(truths)
+    assert fit > 0.99
+    assert weights[7] == pytest.approx(0.4, abs=0.02)
+    assert np.abs(np.delete(weights, 7)).max() < 0.02
+
+
 def test_held_out_counts_only_what_moves() -> None:
     t = np.linspace(0, 6, 100)
     assert np.isnan(held_out.correlation(0.1 * np.sin(t), np.sin(t), 1.5))
     assert held_out.correlation(3 * np.sin(t), np.sin(t), 1.5) == pytest.approx(1.0)
     assert held_out.correlation(3 * np.sin(t), np.ones(100), 1.5) == 0.0
-    assert held_out.likeness(*[np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)] * 2) == 1.0
     rows = {
         "a": {"sent_eyes_correlation": 0.5, "psnr": 20.0},
         "b": {"sent_eyes_correlation": float("nan"), "psnr": 22.0},

@@ -186,12 +186,12 @@ def first_frame_from(stream: StreamFile, seconds: float) -> int:
     return low
 
 
-def whole(stream: StreamFile) -> Span:
-    """All frames; Truncated where some are missing."""
+def whole(stream: StreamFile, remedy: str = "repair it first") -> Span:
+    """All frames; Truncated where some are missing, with the remedy in its words."""
     if not stream.complete:
         report = stream.report
         missing = "; ".join(report.missing) if report and report.missing else "damaged parts"
-        raise Truncated(f"the file is not whole, missing: {missing}; repair it first")
+        raise Truncated(f"the file is not whole, missing: {missing}; {remedy}")
     if not stream.frame_count:
         raise FormatError("the stream holds no frames")
     return Span(stream, 0, stream.frame_count)

@@ -9,10 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-import secrets
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +19,8 @@ from torch import Tensor, nn
 from ..bitstream import IDENTITY_BYTES, IDENTITY_DIM, IDENTITY_ROWS, Identity, StreamFile
 from ..bitstream.attached import personalizations
 from ..bitstream.delta import MAX_DELTA_BYTES, GeneratorDelta, Personalization
-from ..errors import DeltaNotFound, FormatError, PackCorrupt, PackMismatch
+from ..errors import DeltaNotFound, FormatError, OutputError, PackCorrupt, PackMismatch
+from ..files import platform_folder, whole_file
 from ..nets.stylegan2 import Generator
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
@@ -89,13 +87,7 @@ def known_folder() -> Path:
     """Where known people are kept: $STYLECODEC_IDENTITIES, else stylecodec/identities among the platform's caches."""
     if named := os.environ.get(IDENTITIES_VARIABLE):
         return Path(named)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "stylecodec" / "identities"
+    return platform_folder("Library/Caches", "XDG_CACHE_HOME", ".cache") / "identities"
 
 
 class KnownPeople:
@@ -154,15 +146,12 @@ class KnownPeople:
         path = self.folder / f"{digest.hex()}{suffix}"
         if path.is_file():
             return True
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            part.replace(path)
+            with whole_file(path) as file:
+                file.write(data)
             self._forget(suffix)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()
+        except (OSError, OutputError):
             return False
         return True
 

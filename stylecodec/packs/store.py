@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from ..errors import PackCorrupt, PackNotFound
+from ..files import platform_folder
 from ..geometry import Alignment
 from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, STREAM_ROLES, PackCard
 from .registry import build, load_weights, pick_device
@@ -224,13 +224,7 @@ def search_path() -> list[Path]:
 
 def user_pack_folder() -> Path:
     """Where a user's own packs live: the platform's data folder, then stylecodec/packs."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "stylecodec" / "packs"
+    return platform_folder("Library/Application Support", "XDG_DATA_HOME", ".local/share") / "packs"
 
 
 def _candidates(name: str) -> Iterator[Path]:

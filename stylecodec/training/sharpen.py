@@ -27,7 +27,7 @@ from .sheets import save_sheet
 
 FIRST = 64  # the lowest resolution whose layers are tuned
 SIDE = 256
-WINDOW = 128  # pixels of the 256² picture that are rendered's cost and the discriminator's view
+WINDOW = 128  # side of the part of the 256² picture that the discriminator sees
 BATCH = 4
 ADVERSARIAL = 0.05
 MATCHING = 1.0
