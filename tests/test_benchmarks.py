@@ -384,6 +384,7 @@ def test_the_lip_gap_is_found_in_the_expression() -> None:
         expression = rng.uniform(0, 1, (80, 55))
         points = np.zeros((80, 83, 2))
         points[:, 36:42, 0], points[:, 42:48, 0] = -0.5, 0.5
+        points[:, 33, 1] = 0.6
         points[:, 61:64, 1] = 1.0
         points[:, 65:68, 1] = 1.2 + 0.4 * expression[:, 7, None]
         truths.append({"expression": expression, "landmarks": points})
