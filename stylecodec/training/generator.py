@@ -21,7 +21,7 @@ from .losses import psnr, region_weights, weight_map
 from .sheets import save_sheet
 
 # (from this share of the budget, picture side, batch)
-STAGES = ((0.0, 32, 32), (0.07, 64, 16), (0.27, 128, 8), (0.92, 256, 4))
+STAGES = ((0.0, 32, 32), (0.07, 64, 16), (0.27, 128, 8), (0.86, 256, 4))
 THROUGH_W = 0.2  # share of samples whose expression enters through W instead of α
 REFRESH_STEPS = 400
 EXPRESSION_NAMES = "expression_names.json"  # in the work folder: what the expression net's inputs are
