@@ -8,9 +8,10 @@ Each clip has a folder in --work, and each part of the work a JSON file in it; w
 tuning that was interrupted goes on from its checkpoint. Parts:
 
     whole      tuned on all frames (at most 600): PSNR and SSIM of the head on the 256² crops, landmark tracks, identity
-               distance, locality, the delta's cost, bytes; the fast and the balanced avatar beside it
+               distance, locality, the delta's cost, bytes
     deltas     bytes against PSNR for ways of coding the same tuned generator
     held_out   tuned on the first 60 % of the frames; the rest encoded with the frozen generator by its card
+    avatars    the fast and the balanced avatar beside it
     rates      kbit/s of calls of 10 s, 1 min, 10 min; x264, x265 and SVT-AV1 at the same bytes and at the same PSNR
 
 The head is what the pack's face parser sees in the input. The pictures compared are the decoder's, from the file.
@@ -151,15 +152,8 @@ def whole(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     ours = seen(work, stream, track, options)
     masks = figures.head_masks(ours.inputs, work.pack)
     result: dict[str, Any] = {"tuned": clip.tuned.report(), "head": figures.likeness(ours.inputs, ours.outputs, masks)}
-    for preset in ("fast", "balanced"):
-        plain = replace(work.options, preset=preset)
-        encode(work, work.folder / f"{preset}.stc", plain)
-        avatar = seen(work, work.folder / f"{preset}.stc", track, plain)
-        result[preset] = figures.likeness(avatar.inputs, avatar.outputs, masks)
-        if preset == "fast":
-            rows = [ours.inputs, ours.outputs, avatar.outputs]
     unlike = seen(work, stream, track, options, avatar=True)
-    Image.fromarray(sheet([*rows, unlike.outputs], 9, 224)).save(work.folder / "sheet.png")
+    Image.fromarray(sheet([ours.inputs, ours.outputs, unlike.outputs], 9, 224)).save(work.folder / "sheet.png")
     large_sheet(work, stream, track)
     points = {name: yardstick(frames) for name, frames in (("input", ours.inputs), ("output", ours.outputs))}
     tracks = {name: face_tracks(found) for name, found in points.items() if found is not None}
@@ -201,6 +195,26 @@ def deltas(work: Work, clip: EncodedClip, track: AlignedTrack, ours: Seen) -> di
     found = figures.delta_rows(result.measured, score)
     chosen = {"bytes": len(result.delta), "psnr": score(result.delta)}
     return work.write("deltas", {"rows": found, "chosen": chosen})
+
+
+def avatars(work: Work, yardstick: Yardstick) -> dict[str, Any]:
+    """The same clip without personalisation: the fast and the balanced avatar, weighed by the same heads."""
+    result: dict[str, Any] = {}
+    rows: list[list[Frame]] = []
+    for preset in ("fast", "balanced"):
+        options = replace(work.options, preset=preset)
+        begun = time.monotonic()
+        _, track = encode(work, work.folder / f"{preset}.stc", options)
+        seconds = time.monotonic() - begun
+        found = seen(work, work.folder / f"{preset}.stc", track, options)
+        masks = figures.head_masks(found.inputs, work.pack)
+        result[preset] = figures.likeness(found.inputs, found.outputs, masks) | {"encode_seconds": seconds}
+        points = [yardstick(frames) for frames in (found.inputs, found.outputs)]
+        if points[0] is not None and points[1] is not None:
+            result[f"{preset}_tracks"] = compare(face_tracks(points[0]), face_tracks(points[1]))
+        rows = [*(rows or [found.inputs]), found.outputs]
+    Image.fromarray(sheet(rows, 9, 224)).save(work.folder / "avatars.png")
+    return work.write("avatars", result)
 
 
 def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
@@ -256,7 +270,12 @@ def rates(work: Work, _: Yardstick) -> dict[str, Any]:
     return work.write("rates", {"ours": ours, "calls": lengths, "codecs": codecs, "seconds": seconds})
 
 
-PARTS: dict[str, Callable[[Work, Yardstick], dict[str, Any]]] = {"whole": whole, "held_out": held_out, "rates": rates}
+PARTS: dict[str, Callable[[Work, Yardstick], dict[str, Any]]] = {
+    "whole": whole,
+    "held_out": held_out,
+    "rates": rates,
+    "avatars": avatars,
+}
 
 
 # --- the report -----------------------------------------------------------------------------------------------
@@ -303,6 +322,9 @@ def report(folder: Path, out: Path, pack: ModelPack) -> None:
     for name, parts in clips.items():
         if "tracks" in parts.get("whole", {}):
             print(f"\n{name}: " + ", ".join(f"{t} {words(parts['whole']['tracks'][t])}" for t in TRACKS))
+        for preset in ("fast", "balanced"):
+            if preset in parts.get("avatars", {}):
+                print(f"\n{name}, {preset}: head {parts['avatars'][preset]['psnr']:.2f} dB")
         if "deltas" in parts:
             print(f"\n{name}: bytes of the delta against PSNR\n{table(parts['deltas']['rows'])}")
         if "rates" in parts:
@@ -325,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="for each tuning (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="for each tuning, in place of minutes")
     parser.add_argument("--side", type=int, default=usual.side, help="pixels per side at most (default: %(default)s)")
-    parser.add_argument("--only", choices=tuple(PARTS), help="one part of the work")
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="parts of the work (default: all)")
     parser.add_argument("--report", action="store_true", help="only the tables of what is there")
     parser.add_argument("--results", type=Path, default=RESULTS / "personal.json")
     arguments = parser.parse_args(argv)
@@ -340,7 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = Work(clip, arguments.work / clip.stem, pack, options)
         work.folder.mkdir(parents=True, exist_ok=True)
         for name, part in PARTS.items():
-            if work.done(name) is None and arguments.only in (None, name):
+            if work.done(name) is None and name in (arguments.only or PARTS):
                 print(f"{clip.name}: {name}", flush=True)
                 part(work, yardstick)
     report(arguments.work, arguments.results, pack)
