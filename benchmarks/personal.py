@@ -9,7 +9,7 @@ tuning that was interrupted goes on from its checkpoint. Parts:
 
     whole      tuned on all frames (at most 600): PSNR and SSIM of the head on the 256² crops, landmark tracks, identity
                distance, locality, the delta's cost, bytes
-    deltas     bytes against PSNR for ways of coding the same tuned generator
+    deltas     bytes against PSNR for ways of coding the same tuned generator, made along with `whole`
     held_out   tuned on the first 60 % of the frames; the rest encoded with the frozen generator by its card
     avatars    the fast and the balanced avatar beside it
     rates      kbit/s of calls of 10 s, 1 min, 10 min; x264, x265 and SVT-AV1 at the same bytes and at the same PSNR
@@ -80,6 +80,7 @@ class Work:
     folder: Path
     pack: ModelPack
     options: EncodeOptions
+    deltas: bool = True  # whether the table of deltas is wanted
 
     def done(self, part: str) -> dict[str, Any] | None:
         """The figures of a part that was finished."""
@@ -164,7 +165,7 @@ def whole(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     result["locality"] = figures.locality(work.pack, clip.pack)
     result["delta_loss"] = float(clip.tuned.result.psnr_before.mean() - clip.tuned.result.psnr.mean())
     result["history"] = list(clip.tuned.result.history)
-    if work.done("deltas") is None:
+    if work.deltas and work.done("deltas") is None:
         deltas(work, clip, track, ours)
     return work.write("whole", result | {"bytes": api.probe(stream)["bytes"]})
 
@@ -347,7 +348,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="for each tuning (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="for each tuning, in place of minutes")
     parser.add_argument("--side", type=int, default=usual.side, help="pixels per side at most (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="parts of the work (default: all)")
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, "deltas"), help="parts of the work (default: all)")
     parser.add_argument("--report", action="store_true", help="only the tables of what is there")
     parser.add_argument("--results", type=Path, default=RESULTS / "personal.json")
     arguments = parser.parse_args(argv)
@@ -359,10 +360,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     yardstick = Yardstick()
     for clip in [] if arguments.report else arguments.clips:
-        work = Work(clip, arguments.work / clip.stem, pack, options)
+        wanted = arguments.only or (*PARTS, "deltas")
+        work = Work(clip, arguments.work / clip.stem, pack, options, "deltas" in wanted)
         work.folder.mkdir(parents=True, exist_ok=True)
         for name, part in PARTS.items():
-            if work.done(name) is None and name in (arguments.only or PARTS):
+            if work.done(name) is None and name in wanted:
                 print(f"{clip.name}: {name}", flush=True)
                 part(work, yardstick)
     report(arguments.work, arguments.results, pack)

@@ -62,9 +62,10 @@ class TuneOptions:
     settle_share: float = 0.08  # share of the budget, the last, in which codes fit the quantised generator
     code_rate: float = 0.05  # step sizes: codes (in units) while they are alone, then a fifth of it
     identity_rate: float = 0.01  # of the latent, in units of its spread
-    weight_rate: float = 1.5e-3  # of the generator
+    weight_rate: float = 1e-3  # of the generator
     decay: float = 0.0  # per step, of the difference from the untuned generator, times the step size
     features: float = 0.1  # weight of the face parser's features beside pixels
+    structure: float = 0.5  # weight of 1 - SSIM
     hold_codes: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
     hold_identity: float = 0.02  # weight of the squared distance of the latent from its pivot, in its spread
     locality: float = 0.5  # weight of what other people's renderings changed by
@@ -76,7 +77,7 @@ class TuneOptions:
     look_steps: int = 40  # steps between two looks at the PSNR
     precision: Precision = "bfloat16"  # of the feature maps while tuning
     delta_bytes: int = 1_400_000  # what the delta may take
-    delta_noise: float = 42.0  # dB: how far below the picture the delta's rounding lies, if its bytes allow that
+    delta_noise: float = 46.0  # dB: how far below the picture the delta's rounding lies, if its bytes allow that
     seed: int = 0
 
     def __post_init__(self) -> None:

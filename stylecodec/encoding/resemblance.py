@@ -1,6 +1,7 @@
 """How far a rendering is from a picture: the loss of refinement and of personalisation.
 
-    weighted L1 of pixels + L1 of their gradients at several scales + squared error + features of the pack's face parser
+    weighted L1 of pixels + L1 of their gradients at several scales + squared error + 1 - SSIM
+        + features of the pack's face parser
 
 The weights are those of regions.py, brought to a mean of 1, so that a loss means the same whatever fills the picture.
 """
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from ..decoding.regions import SIDE as PARSER_SIDE
 from ..nets.perceptual import FeatureDistance
 from ..nets.pixel_loss import pixel_loss
+from ..nets.ssim import ssim_map, windows
 from ..packs.store import ModelPack
 
 
@@ -25,6 +27,7 @@ class LossWeights:
 
     gradients: float = 0.5
     squares: float = 1.0
+    structure: float = 0.0
     features: float = 0.1
 
 
@@ -43,6 +46,9 @@ class Resemblance:
         total = pixel_loss(output, target, weight, self.weights.gradients)
         if self.weights.squares:
             total = total + self.weights.squares * ((output - target).square() * weight).mean()
+        if self.weights.structure:
+            unlike = (1 - ssim_map(output, target)) * windows(weight)
+            total = total + self.weights.structure * unlike.mean()
         if self.features is not None:
             total = total + self.weights.features * self._apart(output, target)
         return total
