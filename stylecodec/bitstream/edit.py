@@ -30,6 +30,7 @@ from .muxing import Row, mux, regroup
 from .reader import UnknownChunk
 from .writer import StreamWriter, group_frames
 
+ROLL = 2  # where a packet has its roll
 SAMPLED_FRAMES = 8192  # about as many are looked at to choose quantiser steps
 
 AT_REST: npt.NDArray[np.float32] = np.zeros(PARAMS_PER_FRAME, np.float32)
@@ -102,13 +103,14 @@ def puppet(
 
 
 def neutral(stream: StreamFile) -> npt.NDArray[np.float32]:
-    """The packet [35] of the frame that comes nearest to the face at rest: frontal, everything else as it mostly is.
+    """The packet [35] of the frame that comes nearest to the face at rest: frontal, upright as usual, α near 0.
 
-    Near is meant in units of each parameter's deviation over (at most 8,192 frames of) the clip.
+    Near is meant in units of each parameter's deviation over (at most 8,192 frames of) the clip. What a person's rest
+    is off 0 is off in all frames alike, so it does not matter here; a speaker's usual face, mouth open, is not taken.
     """
     packets = _sample(stream)[0]
-    rest = np.median(packets, axis=0)
-    rest[:2] = 0.0  # yaw and pitch
+    rest = np.zeros(packets.shape[1], packets.dtype)
+    rest[ROLL] = np.median(packets[:, ROLL])
     unit = np.maximum(packets.std(axis=0), 1e-3)
     found: npt.NDArray[np.float32] = packets[int(np.square((packets - rest) / unit).sum(axis=1).argmin())]
     return found

@@ -377,6 +377,15 @@ def test_motion_relative_to_a_face_at_rest() -> None:
     np.testing.assert_allclose(moved.packets(0, 30), packets - rest, atol=0.05)
 
 
+def test_the_neutral_frame_of_one_who_mostly_speaks() -> None:
+    packets = 0.05 * make_packets(40, 3)
+    packets[:, 2] += 10  # the head is held askew all the time
+    packets[4:, 5:9] += np.linspace(1, 2, 36)[:, None].astype(np.float16)  # the mouth is shut in four frames only
+    packets[2, 3:] = 0
+    packets[2, :3] = 0, 0, np.median(packets[:, 2])
+    np.testing.assert_array_equal(edit.neutral(opened(talk(40, packets=packets))), packets[2])
+
+
 def test_a_chunk_that_must_be_known_stops_every_edit() -> None:
     writer = StreamWriter(make_header())
     data = writer.start() + writer.identity(make_identity()) + writer.group(make_packets(5))
