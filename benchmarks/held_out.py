@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.face_tracks import face_tracks, gaze_tracks
 from benchmarks.follow import Yardstick
@@ -49,6 +50,7 @@ from stylecodec.training.heads.tracks import random_expression, random_gaze
 
 Readout = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 SIDE = 256
+OVERVIEW = 6  # clips on the small sheet
 READOUT_FACES = 18000  # random expressions on which the readout is fitted
 READOUT_NOISE = 0.4  # added to their α, in standard deviations: a readout of exact α would amplify every error
 # Standard deviations up to which a quantity does not move, so that nothing can follow it: gaps in eye distances,
@@ -183,6 +185,13 @@ def measure(
     return figures, strip
 
 
+def overview(strips: Sequence[Frame]) -> Image.Image:
+    """OVERVIEW pairs of strips (input over output), spread over the clips, at half size."""
+    pairs = np.linspace(0, len(strips) // 2 - 1, OVERVIEW).astype(int)
+    chosen = np.vstack([strips[2 * k + row] for k in pairs for row in (0, 1)])
+    return Image.fromarray(chosen).reduce(2)
+
+
 def summary(rows: dict[str, dict[str, float]], short: set[str]) -> dict[str, Any]:
     """Mean and worst clip of every figure; correlations over the long clips only."""
     out: dict[str, Any] = {"clips": len(rows), "long_clips": len(rows) - len(short)}
@@ -210,6 +219,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many clips, evenly chosen")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/held_out.json"))
     parser.add_argument("--sheet", type=Path, help="write a contact sheet PNG")
+    parser.add_argument("--overview", type=Path, help="write a small sheet of some clips, JPEG")
     parser.add_argument("--write-card", action="store_true", help="put the summary into the pack's card")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
@@ -233,9 +243,9 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")
     if arguments.sheet:
-        from PIL import Image
-
         Image.fromarray(np.vstack(strips)).save(arguments.sheet)
+    if arguments.overview:
+        overview(strips).save(arguments.overview, quality=88)
     if arguments.write_card:
         update_card(pack.folder, figures={**pack.card.figures, "held_out": result})
 
