@@ -11,8 +11,9 @@ input is aligned as the encoder saw it, the output decoded aligned, both 256². 
   output, and between the true gaze and that which the pack's landmark net reads off the output (`..._of_input`: the
   same reading of the input, the ceiling of this measurement);
 - `sent_...`: correlation between the true gap of the lips, lids and gaze and those that the α of the packets stand for,
-  read off by a quadratic map that was fitted on the expression net's own α of random expressions, with noise. There
-  the gap of the lips is a linear function of the expression, the one that fits the true landmarks of all clips best.
+  read off by a quadratic map that was fitted on the expression net's own α of random expressions, with noise where α
+  hardly shows in the picture. There the gap of the lips is a linear function of the expression, the one that fits the
+  true landmarks of all clips best.
 A clip in which a quantity hardly moves says nothing about it and is left out of its mean. `--short N`: the first N
 clips are too short for a correlation; they enter PSNR and pose alone.
 """
@@ -36,9 +37,10 @@ from benchmarks.face_tracks import face_tracks, gaze_tracks
 from benchmarks.follow import Yardstick
 from benchmarks.likeness import Floats, Frame, batches, ssim
 from stylecodec import api
-from stylecodec.bitstream import StreamFile
+from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.sensitivity import picture_metrics
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
@@ -52,7 +54,10 @@ Readout = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 SIDE = 256
 OVERVIEW = 6  # clips on the small sheet
 READOUT_FACES = 18000  # random expressions on which the readout is fitted
-READOUT_NOISE = 0.4  # added to their α, in standard deviations: a readout of exact α would amplify every error
+# Noise on their α, RMS in standard deviations: a readout of exact α would amplify every error. It is shaped like the
+# errors that pictures hide, large where α shows little; directions that show less than this share of the one that
+# shows most are taken to show so much.
+READOUT_NOISE, LEAST_SHOWN = 0.7, 0.1
 # Standard deviations up to which a quantity does not move, so that nothing can follow it: gaps in eye distances,
 # weights of the lids, degrees of gaze.
 STILL = {"gap": 0.006, "mouth": 0.006, "eyes": 0.03, "gaze_yaw": 1.5, "gaze_pitch": 1.5}
@@ -114,6 +119,19 @@ def squares(alpha: Floats) -> Floats:
     return np.concatenate([np.ones((len(alpha), 1)), alpha, alpha[:, i] * alpha[:, j]], axis=1)
 
 
+def hidden(pack: ModelPack, alpha: Floats, unit: Floats) -> Floats:
+    """The root [32, 32] of the noise's covariance, in deviations `unit` [32] of α [n, 32]: large for what hardly shows."""
+    w = pack.generator("cpu").mapping.w_avg.detach().numpy()
+    person = Identity(np.repeat(w[None], pack.generator("cpu").rows, axis=0).astype(np.float16))
+    packets = np.zeros((60, PARAMS_PER_FRAME), np.float32)
+    packets[:, 3:] = alpha[:60]
+    shown = picture_metrics(pack, torch.device("cpu"), person, packets).felt[3:, 3:] * np.outer(unit, unit)
+    least = LEAST_SHOWN * float(np.linalg.eigvalsh(shown)[-1])
+    covariance = np.linalg.inv(shown + least * np.eye(len(shown)))
+    root: Floats = np.linalg.cholesky(covariance * len(shown) * READOUT_NOISE**2 / np.trace(covariance))
+    return root
+
+
 @torch.no_grad()
 def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
     """Read lip gap, lids and gaze off α: least squares on the expression net's own α of random expressions."""
@@ -123,8 +141,9 @@ def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
     expression = np.stack(faces).astype(np.float32)
     alpha = pack.network("expression", "cpu")(torch.from_numpy(scaled_expression(expression))).double().numpy()
     unit = alpha.std(0) + 1e-6
+    noise = rng.standard_normal(alpha.shape) @ hidden(pack, alpha, unit).T
     wanted = quantities(expression.astype(np.float64), pack, gap)
-    design = squares(alpha / unit + READOUT_NOISE * rng.standard_normal(alpha.shape))
+    design = squares(alpha / unit + noise)
     penalty = 1e-4 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
     weights = {n: np.linalg.solve(design.T @ design + penalty, design.T @ v) for n, v in wanted.items()}
     return lambda a: {n: squares(a / unit) @ w for n, w in weights.items()}
