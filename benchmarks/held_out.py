@@ -120,7 +120,7 @@ def squares(alpha: Floats) -> Floats:
 
 
 def hidden(pack: ModelPack, alpha: Floats, unit: Floats) -> Floats:
-    """The root [32, 32] of the noise's covariance, in deviations `unit` [32] of α [n, 32]: large for what hardly shows."""
+    """The root [32, 32] of a covariance that is large for what hardly shows; in deviations `unit` [32] of α [n, 32]."""
     w = pack.generator("cpu").mapping.w_avg.detach().numpy()
     person = Identity(np.repeat(w[None], pack.generator("cpu").rows, axis=0).astype(np.float16))
     packets = np.zeros((60, PARAMS_PER_FRAME), np.float32)
