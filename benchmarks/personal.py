@@ -221,7 +221,8 @@ def avatars(work: Work, yardstick: Yardstick) -> dict[str, Any]:
 def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     """Tuned on the first part of the clip; the rest with the frozen generator."""
     reader = VideoReader(work.clip)
-    seconds = work.options.duration or float(reader.timing.seconds[-1] + 1 / reader.rate)
+    whole_clip = float(reader.timing.seconds[-1] + 1 / reader.rate)
+    seconds = min(work.options.duration or whole_clip, whole_clip)
     cut = TUNED_SHARE * seconds
     first = replace(work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors")
     card, streams = work.folder / "first.stid", {name: work.folder / f"{name}.stc" for name in ("first", "rest")}
