@@ -15,8 +15,7 @@ of a person to the next. How far the corrections may differ between neighbours i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,7 +32,6 @@ from .codes import CodeUnits, RowAdam
 from .feedforward import Crop, FrameCodes, to_input
 from .options import EncodeOptions, RefineOptions
 from .resemblance import LossWeights, Resemblance
-from .workers import Workers
 
 WARM = 0.5  # how fast the correction that the next batch begins with follows the last batch's
 
@@ -95,7 +93,9 @@ class Refiner:
     def __call__(self, crops: Sequence[Crop], codes: FrameCodes) -> FrameCodes:
         """Refine the codes of frames that follow each other; FrameCodes with the refined pose and α."""
         start = self.scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-        refined = self.refined(self._targets(to_input(crops, self.device)), start)
+        pictures = self._targets(to_input(crops, self.device))
+        with torch.enable_grad():
+            refined = self.refined(pictures, start)
         pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(refined))
         return FrameCodes(codes.w_id, pose, alpha)
 
@@ -110,11 +110,6 @@ class Refiner:
 
     def refined(self, pictures: Tensor, start: Tensor) -> Tensor:
         """Pictures [n, 3, 256, 256] and codes in units [n, 34] -> codes [n, 34], within the pack's reach."""
-        with Workers(self.device) as workers:
-            return self._descended(pictures, start, workers)
-
-    def _descended(self, pictures: Tensor, start: Tensor, workers: Workers) -> Tensor:
-        """All steps of the optimiser."""
         settings = self.settings
         begin = start if self.offset is None else start + self.offset
         table = RowAdam(self.scene.units.bound_(begin.clone()))
@@ -126,11 +121,10 @@ class Refiner:
             side = settings.side if fraction >= settings.coarse else max(settings.side // 2, 32)
             turning = step < pose_steps
             codes = table.take(rows)
-            target, counts = at_side(pictures, side), at_side(still if turning else weight, side)
-            losses: list[Callable[[], Tensor]] = [
-                partial(self._likeness, codes, share, target, counts) for share in rows.chunk(workers.count)
-            ]
-            (gradient,) = workers.gradients([*losses, partial(self._hold, codes, start)], [codes])
+            output = self.scene.render(self.anchor, codes, side)
+            loss = self.resemblance(output, at_side(pictures, side), at_side(still if turning else weight, side))
+            loss = loss + self._hold(codes, start)
+            (gradient,) = torch.autograd.grad(loss, codes)
             if turning:
                 gradient[:, 2:] = 0
             table.step(rows, gradient * len(rows), settings.rate * falling(fraction))
@@ -138,11 +132,6 @@ class Refiner:
         wrong = (table.values - start).mean(0)
         self.offset = wrong if self.offset is None else torch.lerp(self.offset, wrong, WARM)
         return table.values
-
-    def _likeness(self, codes: Tensor, share: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The part of the loss of all frames that the frames `share` make."""
-        output = self.scene.render(self.anchor, codes[share], target.shape[-1])
-        return self.resemblance(output, target[share], weight[share]) * (len(share) / len(codes))
 
     def _hold(self, codes: Tensor, start: Tensor) -> Tensor:
         """What corrections of the codes cost: their size, and how much they differ between neighbours in time."""
