@@ -17,7 +17,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,6 @@ from .people import OtherPeople, UpperLayers, random_people
 from .refine import Scene, at_side, falling
 from .resemblance import LossWeights, Resemblance, weighted_psnr
 from .resume import Checkpoint
-from .workers import Workers
 
 CODES, WEIGHTS, SETTLE = "codes", "weights", "settle"
 STAGES = (CODES, WEIGHTS, SETTLE)
@@ -114,9 +112,8 @@ class Personalizer:
         losses = LossWeights(features=options.features, structure=options.structure)
         self.resemblance = Resemblance(pack, device, losses)
         self.random = torch.Generator().manual_seed(options.seed)
-        self.people = OtherPeople(self.before, self.resemblance, torch.Generator().manual_seed(options.seed + 1))
-        self.upper = UpperLayers(self.before, options.side, torch.Generator().manual_seed(options.seed + 2))
-        self.workers = Workers(device)
+        self.people = OtherPeople(self.before, self.resemblance, self.random)
+        self.upper = UpperLayers(self.before, options.side, self.random)
         self.weight, self.head = self._maps()
         self.batches = iter(shuffled(len(self.crops), options.batch, self.random))
         self.at = Progress()
@@ -129,14 +126,13 @@ class Personalizer:
     def run(self) -> Personalized:
         """All stages."""
         self._resume()
-        with self.workers:
-            if self.at.stage == CODES:
-                self._stage(CODES, self._codes_step)
-            if self.at.stage == WEIGHTS:
-                self._train(True)
-                self._stage(WEIGHTS, self._weights_step)
-                self._train(False)
-                self.save()
+        if self.at.stage == CODES:
+            self._stage(CODES, self._codes_step)
+        if self.at.stage == WEIGHTS:
+            self._train(True)
+            self._stage(WEIGHTS, self._weights_step)
+            self._train(False)
+            self.save()
         return self._settled()
 
     def _codes_step(self, fraction: float) -> None:
@@ -154,11 +150,14 @@ class Personalizer:
         side = max(options.side // 2, 32) if coarse else options.side
         for group in self.adam.param_groups:
             group["lr"] = options.weight_rate * rate
-        upper = None
+        self.adam.zero_grad(set_to_none=True)
+        self._step(side, options.code_rate / 5 * rate, options.identity_rate / 5 * rate, step)
         if not coarse and options.upper and step % options.upper_every == 0:
             frame = int(torch.randint(len(self.crops), (1,), generator=self.random))
-            upper = self.table.values[frame : frame + 1].clone()
-        self._step(side, options.code_rate / 5 * rate, options.identity_rate / 5 * rate, step, upper)
+            with torch.no_grad():
+                anchor = self.scene.anchor(self._latent())
+            loss = self.upper.out_of_tune(self.scene, anchor, self.table.values[frame : frame + 1])
+            (options.upper * loss).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.tuned.values(), 1.0)
         self.adam.step()
         if options.decay:
@@ -182,8 +181,7 @@ class Personalizer:
         rounded = apply_delta(self.base, delta)
         self.scene = Scene(TunedPack(self.pack, generator=rounded), self.device, self.scene.dtype)
         self.latent = RowAdam(torch.from_numpy(latent.astype(np.float32)).to(self.device).reshape(1, -1))
-        with self.workers:
-            self._stage(SETTLE, lambda fraction: self._step(self.options.side, self._settling(fraction), 0.0))
+        self._stage(SETTLE, lambda fraction: self._step(self.options.side, self._settling(fraction), 0.0))
         psnr = self.psnr()
         pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(self.table.values))
         codes_found = FrameCodes(self.codes_given.w_id, pose, alpha)
@@ -196,51 +194,29 @@ class Personalizer:
 
     # --- one step ------------------------------------------------------------------------------------------
 
-    def _step(
-        self,
-        side: int,
-        code_rate: float,
-        identity_rate: float,
-        step: int | None = None,
-        upper: Tensor | None = None,
-    ) -> None:
-        """A step of the codes and the latent; gradients of the generator are left to be used.
-
-        step: of the stage in which the generator learns; upper: codes [1, 34] on which the layers above are looked at.
-        """
+    def _step(self, side: int, code_rate: float, identity_rate: float, step: int | None = None) -> None:
+        """A step of the codes and the latent; gradients of the generator are left to be used."""
         rows = next(self.batches)
         place = rows.to(self.device)
         codes, latent = self.table.take(place), self.latent.take(place.new_zeros(1))
-        pivot = latent.detach().reshape(self.pivot.shape)
-        shares = torch.arange(len(rows)).chunk(self.workers.count)
-        losses: list[Callable[[], Tensor]] = [
-            partial(self._likeness, rows, share, codes, latent, side) for share in shares
-        ]
-        if step is not None and self.options.locality and step % self.options.locality_every == 0:
-            few = codes.detach()[: max(len(rows) // 2, 1)]
-            losses.append(lambda: self.options.locality * self.people.changed(self.scene, pivot, few, side))
-        if upper is not None:
-            anchor = self.scene.anchor(pivot)
-            losses.append(lambda: self.options.upper * self.upper.out_of_tune(self.scene, anchor, upper))
-        weights = [p for p in self.tuned.values() if p.requires_grad]
-        by_codes, by_latent, *by_weights = self.workers.gradients(losses, [codes, latent, *weights])
-        for parameter, gradient in zip(weights, by_weights, strict=True):
-            parameter.grad = gradient
-        self.table.step(place, by_codes * len(rows), code_rate)
-        self.scene.units.bound_(self.table.values)
-        if identity_rate:
-            self.latent.step(place.new_zeros(1), by_latent, identity_rate * self.spread)
-
-    def _likeness(self, rows: Tensor, share: Tensor, codes: Tensor, latent: Tensor, side: int) -> Tensor:
-        """The part of a batch's loss that its frames `share` make; codes [n, 34] of the batch, the latent as a row."""
-        part, few = rows[share], codes[share.to(self.device)]
         anchor = self.scene.anchor(latent.reshape(self.pivot.shape))
-        target, weight = self._pictures(part, side), at_side(self.weight[part], side).to(self.device, torch.float32)
-        loss = self.resemblance(self.scene.render(anchor, few, side), target, weight)
-        loss = loss + self.options.hold_codes * (few - self.start[part.to(self.device)]).square().mean()
+        target, weight = self._pictures(rows, side), at_side(self.weight[rows], side).to(self.device, torch.float32)
+        loss = self.resemblance(self.scene.render(anchor, codes, side), target, weight)
+        loss = loss + self.options.hold_codes * (codes - self.start[place]).square().mean()
         wander = (latent.reshape(self.pivot.shape) - self.pivot) / self.spread
         loss = loss + self.options.hold_identity * wander.square().mean()
-        return loss * (len(share) / len(rows))
+        if step is not None and self.options.locality and step % self.options.locality_every == 0:
+            few = self.table.values[place[: max(len(place) // 2, 1)]]
+            loss = loss + self.options.locality * self.people.changed(self.scene, self._pivot_now(latent), few, side)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert codes.grad is not None
+        self.table.step(place, codes.grad * len(rows), code_rate)
+        self.scene.units.bound_(self.table.values)
+        if identity_rate and latent.grad is not None:
+            self.latent.step(place.new_zeros(1), latent.grad, identity_rate * self.spread)
+
+    def _pivot_now(self, latent: Tensor) -> Tensor:
+        return latent.detach().reshape(self.pivot.shape)
 
     @torch.no_grad()
     def _decay(self, share: float) -> None:
