@@ -69,9 +69,9 @@ class TuneOptions:
     hold_codes: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
     hold_identity: float = 0.02  # weight of the squared distance of the latent from its pivot, in its spread
     locality: float = 0.5  # weight of what other people's renderings changed by
-    locality_every: int = 3  # steps between two looks at other people
+    locality_every: int = 5  # steps between two looks at other people
     upper: float = 0.5  # weight of what the layers above `side` are asked for
-    upper_every: int = 4  # steps between two looks at them
+    upper_every: int = 8  # steps between two looks at them
     plateau_db: float = 0.05  # gain of PSNR over `plateau_looks` looks below which the step size begins to fall
     plateau_looks: int = 5
     look_steps: int = 40  # steps between two looks at the PSNR
