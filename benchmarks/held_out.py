@@ -101,12 +101,12 @@ def lip_gap(truths: Sequence[Mapping[str, NDArray[Any]]]) -> tuple[Floats, float
     return weights, 1 - float(np.square(gaps - faces @ weights).sum() / np.square(gaps).sum())
 
 
-def quantities(expression: Floats, pack: ModelPack, gap: Floats) -> dict[str, Floats]:
-    """Expression vectors [n, 55] (gaze in degrees) -> what is asked about: lip gap, lids, gaze [n] each."""
+def quantities(expression: Floats, mouth: Floats, pack: ModelPack) -> dict[str, Floats]:
+    """Expression vectors [n, 55] (gaze in degrees) and the lips' gap [n] -> what is asked about, lids and gaze too."""
     names = list(pack.card.training["expression_inputs"])
     column = {name: expression[:, k] for k, name in enumerate(names)}
     return {
-        "mouth": expression @ gap,
+        "mouth": mouth,
         "eyes": -(column["eyeBlink_L"] + column["eyeBlink_R"]) / 2,
         "gaze_yaw": column["gaze_yaw"],
         "gaze_pitch": column["gaze_pitch"],
@@ -121,8 +121,8 @@ def squares(alpha: Floats) -> Floats:
 
 def hidden(pack: ModelPack, alpha: Floats, unit: Floats) -> Floats:
     """The root [32, 32] of a covariance that is large for what hardly shows; in deviations `unit` [32] of α [n, 32]."""
-    w = pack.generator("cpu").mapping.w_avg.detach().numpy()
-    person = Identity(np.repeat(w[None], pack.generator("cpu").rows, axis=0).astype(np.float16))
+    generator = pack.generator("cpu")
+    person = Identity(np.repeat(generator.mapping.w_avg.numpy()[None], generator.rows, axis=0).astype(np.float16))
     packets = np.zeros((60, PARAMS_PER_FRAME), np.float32)
     packets[:, 3:] = alpha[:60]
     shown = picture_metrics(pack, torch.device("cpu"), person, packets).felt[3:, 3:] * np.outer(unit, unit)
@@ -142,7 +142,7 @@ def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
     alpha = pack.network("expression", "cpu")(torch.from_numpy(scaled_expression(expression))).double().numpy()
     unit = alpha.std(0) + 1e-6
     noise = rng.standard_normal(alpha.shape) @ hidden(pack, alpha, unit).T
-    wanted = quantities(expression.astype(np.float64), pack, gap)
+    wanted = quantities(expression.astype(np.float64), expression @ gap, pack)
     design = squares(alpha / unit + noise)
     penalty = 1e-4 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
     weights = {n: np.linalg.solve(design.T @ design + penalty, design.T @ v) for n, v in wanted.items()}
@@ -150,7 +150,7 @@ def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
 
 
 def measure(
-    clip: Path, pack: ModelPack, work: Path, gap: Floats, readout: Readout | None, yardstick: Yardstick
+    clip: Path, pack: ModelPack, work: Path, readout: Readout | None, yardstick: Yardstick
 ) -> tuple[dict[str, float], list[Frame]]:
     """Figures of one clip, and a strip of input over output pictures."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
@@ -196,7 +196,7 @@ def measure(
         for k, (name, values) in enumerate(gaze_tracks(landmarks(pictures, pack)).items()):
             figures[f"{name}_correlation{suffix}"] = correlation(gaze[:, k], values, STILL[name])
     sent = readout(packets[:, 3:].astype(np.float64)) if readout is not None else {}
-    meant = quantities(truth["expression"].astype(np.float64), pack, gap) | {"mouth": true["mouth"]} if sent else {}
+    meant = quantities(truth["expression"].astype(np.float64), true["mouth"], pack) if sent else {}
     for name, values in sent.items():
         figures[f"sent_{name}_correlation"] = correlation(meant[name], values, STILL[name])
     picks = np.linspace(0, len(outputs) - 1, 8).astype(int)
@@ -252,7 +252,7 @@ def main() -> None:
     rows, strips, yardstick = {}, [], Yardstick()
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips:
-            rows[clip.stem], strip = measure(clip, pack, Path(folder), gap, readout, yardstick)
+            rows[clip.stem], strip = measure(clip, pack, Path(folder), readout, yardstick)
             strips += strip
             words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items() if "fps" not in k)
             print(f"{clip.stem}: {words}", flush=True)

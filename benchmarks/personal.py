@@ -80,7 +80,6 @@ class Work:
     folder: Path
     pack: ModelPack
     options: EncodeOptions
-    deltas: bool = True  # whether the table of deltas is wanted
 
     def done(self, part: str) -> dict[str, Any] | None:
         """The figures of a part that was finished."""
@@ -140,6 +139,15 @@ def seen(work: Work, stream: Path, track: AlignedTrack, options: EncodeOptions, 
     return Seen([inputs[k] for k in there], [outputs[k] for k in there])
 
 
+def judge(result: dict[str, Any], name: str, found: Seen, pack: ModelPack, yardstick: Yardstick) -> Seen:
+    """Note under `name` how alike the heads are, and under `name`_tracks how the output follows; returns `found`."""
+    result[name] = figures.likeness(found.inputs, found.outputs, figures.head_masks(found.inputs, pack))
+    points = [yardstick(frames) for frames in (found.inputs, found.outputs)]
+    if points[0] is not None and points[1] is not None:
+        result[f"{name}_tracks"] = compare(face_tracks(points[0]), face_tracks(points[1]))
+    return found
+
+
 # --- the parts ------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +173,7 @@ def whole(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     result["locality"] = figures.locality(work.pack, clip.pack)
     result["delta_loss"] = float(clip.tuned.result.psnr_before.mean() - clip.tuned.result.psnr.mean())
     result["history"] = list(clip.tuned.result.history)
-    if work.deltas and work.done("deltas") is None:
+    if work.done("deltas") is None:
         deltas(work, clip, track, ours)
     return work.write("whole", result | {"bytes": api.probe(stream)["bytes"]})
 
@@ -203,16 +211,11 @@ def avatars(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     result: dict[str, Any] = {}
     rows: list[list[Frame]] = []
     for preset in ("fast", "balanced"):
-        options = replace(work.options, preset=preset)
+        options, stream = replace(work.options, preset=preset), work.folder / f"{preset}.stc"
         begun = time.monotonic()
-        _, track = encode(work, work.folder / f"{preset}.stc", options)
-        seconds = time.monotonic() - begun
-        found = seen(work, work.folder / f"{preset}.stc", track, options)
-        masks = figures.head_masks(found.inputs, work.pack)
-        result[preset] = figures.likeness(found.inputs, found.outputs, masks) | {"encode_seconds": seconds}
-        points = [yardstick(frames) for frames in (found.inputs, found.outputs)]
-        if points[0] is not None and points[1] is not None:
-            result[f"{preset}_tracks"] = compare(face_tracks(points[0]), face_tracks(points[1]))
+        _, track = encode(work, stream, options)
+        result[f"{preset}_seconds"] = time.monotonic() - begun
+        found = judge(result, preset, seen(work, stream, track, options), work.pack, yardstick)
         rows = [*(rows or [found.inputs]), found.outputs]
     Image.fromarray(sheet(rows, 9, 224)).save(work.folder / "avatars.png")
     return work.write("avatars", result)
@@ -235,12 +238,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     _, later = encode(work, streams["rest"], rest)
     result: dict[str, Any] = {"rest_seconds": time.monotonic() - begun}
     for name, options, squares in (("first", first, track), ("rest", rest, later)):
-        pictures = seen(work, streams[name], squares, options)
-        masks = figures.head_masks(pictures.inputs, work.pack)
-        result[name] = figures.likeness(pictures.inputs, pictures.outputs, masks)
-        points = [yardstick(frames) for frames in (pictures.inputs, pictures.outputs)]
-        if points[0] is not None and points[1] is not None:
-            result[f"{name}_tracks"] = compare(face_tracks(points[0]), face_tracks(points[1]))
+        pictures = judge(result, name, seen(work, streams[name], squares, options), work.pack, yardstick)
         Image.fromarray(sheet([pictures.inputs, pictures.outputs], 9, 224)).save(work.folder / f"{name}.png")
     result["loss"] = result["first"]["psnr"] - result["rest"]["psnr"]
     return work.write("held_out", result)
@@ -349,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="for each tuning (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="for each tuning, in place of minutes")
     parser.add_argument("--side", type=int, default=usual.side, help="pixels per side at most (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=(*PARTS, "deltas"), help="parts of the work (default: all)")
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="parts of the work (default: all)")
     parser.add_argument("--report", action="store_true", help="only the tables of what is there")
     parser.add_argument("--results", type=Path, default=RESULTS / "personal.json")
     arguments = parser.parse_args(argv)
@@ -361,11 +359,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     yardstick = Yardstick()
     for clip in [] if arguments.report else arguments.clips:
-        wanted = arguments.only or (*PARTS, "deltas")
-        work = Work(clip, arguments.work / clip.stem, pack, options, "deltas" in wanted)
+        work = Work(clip, arguments.work / clip.stem, pack, options)
         work.folder.mkdir(parents=True, exist_ok=True)
         for name, part in PARTS.items():
-            if work.done(name) is None and name in wanted:
+            if work.done(name) is None and name in (arguments.only or PARTS):
                 print(f"{clip.name}: {name}", flush=True)
                 part(work, yardstick)
     report(arguments.work, arguments.results, pack)

@@ -109,7 +109,7 @@ def neutral(stream: StreamFile) -> npt.NDArray[np.float32]:
     is off 0 is off in all frames alike, so it does not matter here; a speaker's usual face, mouth open, is not taken.
     """
     packets = _sample(stream)[0]
-    rest = np.zeros(packets.shape[1], packets.dtype)
+    rest = AT_REST.copy()
     rest[ROLL] = np.median(packets[:, ROLL])
     unit = np.maximum(packets.std(axis=0), 1e-3)
     found: npt.NDArray[np.float32] = packets[int(np.square((packets - rest) / unit).sum(axis=1).argmin())]

@@ -176,13 +176,12 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
                 loss = loss + PERCEPTUAL * apart
                 run.log(0, perceptual=float(apart.detach()))
             run.log(0, psnr=float(psnr(output.detach(), target).mean()))
-        if fraction >= CODES and step % 2 == 0:  # keep the renderer true to its parameters as well
-            part = slice(0, max(1, count // 2))
-            few = Batch(*(field[part] for field in driving))
-            straight = forward(
-                model, few, side, torch.rand(len(few.pose), device=options.device) < THROUGH_W, options.dtype
-            )
-            loss = loss + pixel_loss(straight, target[part], weight[part])
+            if step % 2 == 0:  # keep the renderer true to its parameters as well
+                part = slice(0, max(1, count // 2))
+                few = Batch(*(field[part] for field in driving))
+                through_w = torch.rand(len(few.pose), device=options.device) < THROUGH_W
+                straight = forward(model, few, side, through_w, options.dtype)
+                loss = loss + pixel_loss(straight, target[part], weight[part])
         run.update(loss, limit=2.0)
         pose_error = (motion.pose.detach() - driving.pose).abs().mean()
         run.log(
