@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
+from .encoding.options import FITTING
 from .errors import FormatError, OptionError, Truncated
 from .files import PathLike, check_output, reading, whole_file
 
@@ -72,7 +73,7 @@ class EncodeReport:
     duration_seconds: float
     bytes: dict[str, int]  # by part; all but "total" add up to the file
     kbps: dict[str, float]
-    identity: dict[str, Any]  # frame, similarity, averaged, candidates: see encoding.select_id
+    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.select_id, fit_identity
     pack: dict[str, str]
     personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
     seconds_taken: float
@@ -169,6 +170,7 @@ def encode(
             "similarity": round(clip.choice.similarity, 4),
             "averaged": clip.choice.averaged,
             "candidates": clip.choice.candidates,
+            "steps": options.fit.steps if card is None else 0,
         },
         pack=facts["pack"],
         personalization=None if clip.tuned is None else clip.tuned.report(),
@@ -250,6 +252,7 @@ def puppet(
     device: str = "auto",
     front_end: FrontEnd | None = None,
     relative: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Give a stream another identity: that of another .stc file or card, or of a picture of a face; returns
     `probe(output)`.
@@ -268,7 +271,7 @@ def puppet(
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         edit.whole(motion)
         if given is None:
-            identity = _picture_identity(source, motion.header, pack, device, front_end)
+            identity = _picture_identity(source, motion.header, pack, device, front_end, progress or _silent)
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
@@ -335,7 +338,8 @@ def _tell_stage(tell: Progress, stage: str, done: float, of: float | None) -> No
     if stage == "personalising":
         tell(stage, round(100 * done), 100, note=f"{of:.1f} dB" if of == of else "", unit="%")
     else:
-        tell(stage, int(done), None if of is None else int(of))
+        unit = "steps" if stage == FITTING else "frames"
+        tell(stage, int(done), None if of is None else int(of), unit=unit)
 
 
 def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
@@ -372,11 +376,17 @@ def _audio_chunks(sound: OpusTrack | None) -> Iterator[AudioChunk]:
 
 
 def _picture_identity(
-    picture: PathLike, header: StreamHeader, pack: PackChoice, device: str, front_end: FrontEnd | None
+    picture: PathLike,
+    header: StreamHeader,
+    pack: PackChoice,
+    device: str,
+    front_end: FrontEnd | None,
+    tell: Progress,
 ) -> Identity:
     from .decoding.decoder import matching_pack
     from .encoding.feedforward import CROP_SIZE, analyse
-    from .encoding.options import EncodeOptions
+    from .encoding.fit_identity import fit_identity
+    from .encoding.options import EncodeOptions, FitOptions
     from .face.warp import warp
     from .media.video import read_image
     from .packs.registry import pick_device
@@ -385,7 +395,13 @@ def _picture_identity(
     image = read_image(picture)
     front_end = front_end or _aligner(model, EncodeOptions(device=device))
     crop = warp(image, front_end.still(image), CROP_SIZE)
-    return Identity(analyse([crop], model, pick_device(device)).w_id[0])
+    place = pick_device(device)
+    codes, fit = analyse([crop], model, place), FitOptions()
+
+    def told(done: int) -> None:
+        _tell_stage(tell, FITTING, done, fit.steps)
+
+    return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, fit, told))
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from .bitstream import cli as bitstream_cli
 from .bitstream import live_cli
 from .bitstream.cli import add_command
 from .encoding import cli as encoding_cli
-from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions
+from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions
 from .errors import OptionError, StylecodecError
 from .progress import ProgressDisplay
 
@@ -182,6 +182,14 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         help="best frames whose mean identity may be sent; 1: the single best (default: %(default)s)",
     )
     parser.add_argument(
+        "--identity-steps",
+        type=int,
+        default=usual.fit.steps,
+        metavar="N",
+        help="in which the identity is fitted to the clip; 0: as the feed-forward encoder gives it (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
         "--alpha-smoothing",
         type=float,
         default=usual.alpha_smoothing,
@@ -245,8 +253,7 @@ def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--relative", action="store_true", help="add the motion to SOURCE's own face at rest; else it is taken as it is"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
+    _common(parser)
     parser.set_defaults(run=_puppet)
 
 
@@ -254,6 +261,7 @@ def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
     more = ("identity_average", "alpha_smoothing", "profile", "quality")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
+    values["fit"] = FitOptions(steps=arguments.identity_steps)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)
@@ -299,14 +307,16 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _puppet(arguments: argparse.Namespace) -> int:
-    facts = api.puppet(
-        arguments.source,
-        arguments.driving,
-        arguments.output,
-        arguments.pack,
-        arguments.device,
-        relative=arguments.relative,
-    )
+    with ProgressDisplay(arguments.progress) as progress:
+        facts = api.puppet(
+            arguments.source,
+            arguments.driving,
+            arguments.output,
+            arguments.pack,
+            arguments.device,
+            relative=arguments.relative,
+            progress=progress,
+        )
     if arguments.json:
         return _print_json(facts)
     print(f"{arguments.output}: {facts['frames']:,} frames, {facts['bytes']['total']:,} bytes")

@@ -14,6 +14,7 @@ from PIL import Image
 
 import stylecodec
 from stylecodec import EncodeOptions, StreamFile, api
+from stylecodec.encoding.options import FitOptions
 from stylecodec.errors import (
     BadMagic,
     FaceNotFound,
@@ -32,6 +33,7 @@ from .decoding import streams
 from .tiny import FixedFace, write_clip
 
 SIZE = 64
+FIT = FitOptions(steps=2, side=32)
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +43,13 @@ def _packs(monkeypatch: pytest.MonkeyPatch, tiny_pack: ModelPack) -> None:
 
 @pytest.fixture(scope="module")
 def options() -> EncodeOptions:
-    return EncodeOptions(pack="tiny-1024", device="cpu", identity_candidates=4, identity_average=2)
+    return EncodeOptions(pack="tiny-1024", device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
 
 
 @pytest.fixture(scope="module")
 def stc(clip: Path, tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("api") / "talk.stc"
-    options = EncodeOptions(pack=tiny_pack.folder, device="cpu", identity_candidates=4, identity_average=2)
+    options = EncodeOptions(pack=tiny_pack.folder, device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
     stylecodec.encode(clip, path, options, front_end=FixedFace(lost=[3, 4]))
     return path
 
@@ -58,9 +60,11 @@ def names(folder: Path) -> list[str]:
 
 def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int | None]] = []
-    report = stylecodec.encode(
-        clip, tmp_path / "a.stc", options, lambda *now: seen.append(now), front_end=FixedFace(lost=[3, 4])
-    )
+
+    def told(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
+        seen.append((stage, done, total))
+
+    report = stylecodec.encode(clip, tmp_path / "a.stc", options, told, front_end=FixedFace(lost=[3, 4]))
     assert report.frames == 20
     assert report.held == 2
     assert report.fps == 25
@@ -70,7 +74,9 @@ def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Pa
     assert report.as_dict()["identity"]["candidates"] == 4
     assert names(tmp_path) == ["a.stc"]
     assert seen[0] == ("finding the face", 1, 20)
-    assert seen[-1] == ("encoding", 20, 20)
+    assert ("encoding", 20, 20) in seen
+    assert seen[-1] == ("fitting the identity", FIT.steps, FIT.steps)
+    assert report.identity["steps"] == FIT.steps
 
 
 def test_the_stream_holds_motion_roll_and_sound(stc: Path) -> None:

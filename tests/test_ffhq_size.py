@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stylecodec import api
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions
 from stylecodec.media.video import VideoReader
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.packs.importer import import_files, verify_pack
@@ -44,7 +44,7 @@ def ffhq_pack(tmp_path: Path) -> ModelPack:
 def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=FRAMES, rate=Fraction(25), sound=False)
     # One candidate and the raw profile: choosing an identity and compact coding render some hundred pictures more.
-    few = {"identity_candidates": 1, "identity_average": 1, "profile": "raw"}
+    few = {"identity_candidates": 1, "identity_average": 1, "profile": "raw", "fit": FitOptions(steps=1)}
     options = EncodeOptions(pack=ffhq_pack.folder, device="cpu", audio=False, **few)  # type: ignore[arg-type]
     encoded = api.encode(clip, tmp_path / "clip.stc", options, front_end=FixedFace())
     assert encoded.frames == FRAMES

@@ -14,7 +14,7 @@ from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.cli import main
 from stylecodec.decoding.personal import IDENTITIES_VARIABLE, KnownPeople
-from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
 from stylecodec.errors import DeltaNotFound, FormatError, PackMismatch
 from stylecodec.packs.store import ModelPack
 
@@ -22,6 +22,7 @@ from .tiny import FixedFace
 
 Made = tuple[Path, api.EncodeReport]
 REFINE = RefineOptions(steps=1, side=32)
+FIT = FitOptions(steps=2, side=32)
 TUNE = TuneOptions(steps=10, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
 
 
@@ -32,7 +33,7 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options(pack: ModelPack, **changes: object) -> EncodeOptions:
     plain = {"pack": pack.folder, "device": "cpu", "duration": 0.4, "identity_candidates": 2, "identity_average": 1}
-    return EncodeOptions(**(plain | {"refine": REFINE, "tune": TUNE} | changes))  # type: ignore[arg-type]
+    return EncodeOptions(**(plain | {"fit": FIT, "refine": REFINE, "tune": TUNE} | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The stages of encoding in their order, and nothing else.
 
     aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► refine ──► hold, smooth ──┐
-                          └──► candidates ──► select ──► identity ──► personalise ─────────────┴──► groups ──► bytes
+                          └──► candidates ──► select ──► identity ──► fit ──► personalise ─────┴──► groups ──► bytes
 
 Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers and one time per
 frame (about 7 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
@@ -10,7 +10,7 @@ To refine and to personalise, which `fast` does not do, the clip is read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -46,9 +46,10 @@ from ..packs.registry import pick_device
 from ..packs.store import ModelPack
 from .compaction import compact_clip
 from .feedforward import Crop, FrameCodes, analyse, smooth
-from .options import EncodeOptions
+from .fit_identity import fit_identity
+from .options import FITTING, EncodeOptions
 from .second_pass import TunedClip, personalize_clip, refine_clip
-from .select_id import CandidatePool, IdentityChoice, select
+from .select_id import Candidate, CandidatePool, IdentityChoice, select
 
 CPU_BATCH = 8
 CUDA_BATCH = 32
@@ -101,8 +102,8 @@ class IdentityCard:
 
 
 Stage = Callable[[str, float, float | None], None]
-"""Told the stage's name, what is done of it, and of how much: frames, or for personalising the share of the budget
-and the PSNR in dB so far, NaN before it is known."""
+"""Told the stage's name, what is done of it, and of how much: frames, steps, or for personalising the share of the
+budget and the PSNR in dB so far, NaN before it is known."""
 
 
 def encode_frames(
@@ -140,13 +141,14 @@ def encode_frames(
     if not candidates:
         raise FaceNotFound(f"no face was found in the {len(seconds):,} frames of the clip")
     packets = np.concatenate(rows)
+    stage = tell or (lambda name, done, of: None)
     if card is None:
         choice = select(candidates, pack, device, options)
+        choice = replace(choice, latent=_fitted(choice.latent, pool.kept(), pack, device, options, stage))
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
         pack = pack if card.delta is None else TunedPack(pack, card.delta)
     tuned = None
-    stage = tell or (lambda name, done, of: None)
     if options.personalize:
         told = partial(stage, "personalising")
         tuned = personalize_clip(frames, packets, choice.latent, pack, device, options, told)
@@ -164,6 +166,25 @@ def encode_frames(
         packets[:, 3:] = smooth(packets[:, 3:].astype(np.float32), sigma).astype(np.float16)
     times = np.array(seconds) - seconds[0]
     return EncodedClip(packets, times, held, choice, squares.geometry(source_size), pack, tuned, card)
+
+
+def _fitted(
+    latent: NDArray[np.float16],
+    frames: Sequence[Candidate],
+    pack: ModelPack,
+    device: torch.device,
+    options: EncodeOptions,
+    stage: Stage,
+) -> NDArray[np.float16]:
+    """The latent fitted to frames of the clip."""
+    pose, alpha = np.stack([f.pose for f in frames]), np.stack([f.alpha for f in frames])
+    codes = FrameCodes(np.stack([f.w_id for f in frames]), pose, alpha)
+    total = float(options.fit.steps)
+
+    def told(done: int) -> None:
+        stage(FITTING, done, total)
+
+    return fit_identity(latent, [f.crop for f in frames], codes, pack, device, options.fit, told)
 
 
 def _packets(

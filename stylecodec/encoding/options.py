@@ -17,23 +17,50 @@ BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
+FITTING = "fitting the identity"  # the name of that stage, in reports of progress
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How the identity latent is fitted (encoding.fit_identity); OptionError for a value outside its range."""
+
+    steps: int = 80  # of the optimiser; 0: the latent is sent as the feed-forward encoder gives it
+    side: int = 128  # pixels per side of the renderings compared
+    rows: int = 10  # of the latent that move, from the first: those that style up to 128²
+    batch: int = 2  # frames per step
+    rate: float = 0.1  # step size, in units of the latent's spread over people
+    features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
+    hold: float = 0.02  # weight of the squared distance from the first latent, in the same units
+    precision: Precision = "bfloat16"  # of the feature maps
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.steps <= 10_000:
+            raise OptionError(f"the identity is fitted in 0 to 10000 steps, not {self.steps}")
+        if self.side not in (32, 64, 128, 256):
+            raise OptionError(f"the identity is fitted at 32, 64, 128 or 256 pixels, not {self.side}")
+        if self.rows < 1:
+            raise OptionError(f"one row of the identity latent and more can be fitted, not {self.rows}")
+        if not 1 <= self.batch <= 256:
+            raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
+        if not (self.rate > 0 and min(self.features, self.hold) >= 0):
+            raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
 @dataclass(frozen=True)
 class RefineOptions:
     """How pose and α are refined (encoding.refine); OptionError for a value outside its range."""
 
-    steps: int = 24  # per frame, of the optimiser
-    side: int = 256  # pixels per side of the renderings compared; half of it in the coarse steps
-    coarse: float = 0.6  # share of the steps at half the side
+    steps: int = 12  # per frame, of the optimiser
+    side: int = 128  # pixels per side of the renderings compared; half of it in the coarse steps
+    coarse: float = 0.0  # share of the steps at half the side
     pose_share: float = 0.2  # share of the steps, the first ones, that move the pose alone
-    rate: float = 0.05  # step size, in units of the codes (see encoding.codes)
+    rate: float = 0.1  # step size, in units of the codes (see encoding.codes)
     features: float = 0.1  # weight of the face parser's features beside pixels
     hold: float = 0.02  # weight of the squared distance from the feed-forward codes
     smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
     target: str = "frame"  # what renderings are held against: the crop, or its "inversion" as in the paper
-    precision: Precision = "auto"  # of the feature maps, see decoding.render.Renderer
+    precision: Precision = "bfloat16"  # of the feature maps, see decoding.render.Renderer
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 10_000:
@@ -103,7 +130,7 @@ class TuneOptions:
 class EncodeOptions:
     """How a clip is encoded; OptionError for a value outside its range."""
 
-    preset: str = "fast"  # "fast": one pass of the feed-forward encoder (2302.07848); "balanced": refined after it
+    preset: str = "fast"  # "fast": pose and α by one pass of the feed-forward encoder (2302.07848); "balanced": refined
     pack: str | os.PathLike[str] = DEFAULT_PACK  # name or folder of the model pack
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     start: float = 0.0  # seconds into the clip
@@ -129,6 +156,7 @@ class EncodeOptions:
     delta: str = "auto"  # "carry" personalised generator and latent or "name" them; auto: carry what was made now
     background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
+    fit: FitOptions = FitOptions()
     refine: RefineOptions = RefineOptions()
     tune: TuneOptions = TuneOptions()
 

@@ -88,6 +88,10 @@ class CandidatePool:
             frontal = frontal[: self.options.identity_candidates]
         return sorted(frontal, key=lambda c: c.frame)
 
+    def kept(self) -> list[Candidate]:
+        """All frames kept, in order of time, turned ones too: what the identity is fitted to."""
+        return sorted(self._slots.values(), key=lambda c: c.frame)
+
     def _merge(self) -> None:
         self._length *= 2
         slots: dict[int, Candidate] = {}

@@ -14,13 +14,14 @@ import torch
 from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Profile, StreamFile, check
 from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, group_frames, hold, stream_bytes
 from stylecodec.encoding.feedforward import analyse, smooth
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions
 from stylecodec.errors import FaceNotFound, MediaError
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
 RATE = Fraction(25)
-OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2)
+FIT = FitOptions(steps=2, side=32)
+OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
 
 
 def crop(seed: int) -> np.ndarray:
@@ -57,7 +58,7 @@ def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None
 
 
 def test_the_batch_does_not_matter(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    options = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, batch=3)
+    options = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, batch=3, fit=FIT)
     again = encode_frames(frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, (640, 480))
     np.testing.assert_allclose(again.packets, clip.packets, atol=0.02)
     assert again.choice.frame == clip.choice.frame
@@ -101,7 +102,7 @@ def test_group_lengths() -> None:
 
 
 def test_groups_and_sound(tiny_pack: ModelPack) -> None:
-    options = EncodeOptions(device="cpu", group_seconds=0.4, identity_average=1)
+    options = EncodeOptions(device="cpu", group_seconds=0.4, identity_average=1, fit=FIT)
     clip = encode_frames(frames(25), tiny_pack, options, RATE)
     assert clip.crop is None
     chunks = [AudioChunk(k * 960 - 312, (b"\xf8\xff\xfe",)) for k in range(5)]
@@ -159,7 +160,7 @@ def test_smoothing_over_time(tiny_pack: ModelPack) -> None:
     assert soft[:, 0].sum() == pytest.approx(1.0, rel=1e-3)
     assert soft[10, 0] == pytest.approx(1 / (2 * np.sqrt(2 * np.pi)), rel=0.05)
     assert np.allclose(smooth(np.ones((5, 32), np.float32), 3.0), 1.0)
-    options = EncodeOptions(device="cpu", identity_average=1, alpha_smoothing=0.1)
+    options = EncodeOptions(device="cpu", identity_average=1, alpha_smoothing=0.1, fit=FIT)
     rough = encode_frames(frames(20), tiny_pack, OPTIONS, RATE).packets.astype(np.float32)
     fine = encode_frames(frames(20), tiny_pack, options, RATE).packets.astype(np.float32)
     assert np.abs(np.diff(fine[:, 3:], axis=0)).mean() < 0.5 * np.abs(np.diff(rough[:, 3:], axis=0)).mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
 from stylecodec.errors import OptionError
 
 
@@ -49,6 +49,12 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
+        (FitOptions, "steps", -1),
+        (FitOptions, "side", 100),
+        (FitOptions, "rows", 0),
+        (FitOptions, "batch", 0),
+        (FitOptions, "rate", 0.0),
+        (FitOptions, "hold", -1.0),
         (RefineOptions, "steps", 0),
         (RefineOptions, "side", 100),
         (RefineOptions, "coarse", 1.5),

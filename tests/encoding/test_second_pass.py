@@ -15,16 +15,17 @@ from stylecodec.bitstream.attached import personalizations
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.encoding.encoder import AlignedFrame, IdentityCard, encode_frames, stream_bytes
-from stylecodec.encoding.options import EncodeOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
 from stylecodec.errors import PackMismatch
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
 RATE = Fraction(25)
+FIT = FitOptions(steps=2, side=32)
 REFINE = RefineOptions(steps=2, side=32)
 TUNE = TuneOptions(steps=12, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
 FAST = EncodeOptions(
-    device="cpu", identity_candidates=4, identity_average=1, profile="raw", refine=REFINE, tune=TUNE
+    device="cpu", identity_candidates=4, identity_average=1, profile="raw", fit=FIT, refine=REFINE, tune=TUNE
 )
 
 
@@ -76,7 +77,7 @@ def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> No
     assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
     assert 2 not in clip.tuned.rows
     assert len(clip.tuned.rows) == 8
-    assert {name for name, *_ in told} == {"personalising", "refining"}
+    assert {name for name, *_ in told} == {"fitting the identity", "personalising", "refining"}
     data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
     with StreamFile.open(io.BytesIO(data)) as stream:
         found = personalizations(stream)

@@ -1,0 +1,68 @@
+"""The identity latent, fitted to the clip: what the feed-forward encoder gives is where the search in W+ begins.
+
+    frames spread over the clip, their codes ─► W+ so that their renderings look like them; pose and α stay
+
+A network's first guess knows what the people that it was trained on have in common; the 18 × 512 numbers can say more.
+The search is that of projection into W+ (1904.03189, and the pivot of pivotal tuning, 2106.05744), over several frames
+at once, so that what belongs to one of them alone is not taken for the person. It costs seconds once per clip, and no
+bytes but those of a latent that is less common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..decoding.regions import Regions
+from ..decoding.render import pick_dtype
+from ..packs.store import ModelPack
+from .codes import BETAS, shuffled
+from .feedforward import Crop, FrameCodes, to_input
+from .options import FitOptions
+from .refine import Scene, at_side, falling
+from .resemblance import LossWeights, Resemblance
+
+
+def fit_identity(
+    latent: NDArray[np.float16],
+    crops: Sequence[Crop],
+    codes: FrameCodes,
+    pack: ModelPack,
+    device: torch.device,
+    options: FitOptions,
+    progress: Callable[[int], None] | None = None,
+) -> NDArray[np.float16]:
+    """The latent [18, 512] with which the pack renders the codes of `crops` (1 and more) most like them.
+
+    `progress` is told the number of steps done. With `options.steps` 0 the latent is returned as it is.
+    """
+    if options.steps == 0:
+        return latent
+    scene = Scene(pack, device, pick_dtype(options.precision, device))
+    side = min(options.side, pack.card.resolution)
+    batch = min(options.batch, len(crops))
+    batches = iter(shuffled(len(crops), batch, torch.Generator().manual_seed(0)))
+    pictures = to_input(crops, device)
+    weight, target = at_side(Regions(pack, device).weights(pictures), side), at_side(pictures, side)
+    placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+    resemblance = Resemblance(pack, device, LossWeights(features=options.features))
+    pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
+    spread = pack.feedforward(device).latent_std
+    moved = torch.zeros_like(pivot[: options.rows], requires_grad=True)  # from the pivot, in units of the spread
+    optimizer = torch.optim.Adam([moved], betas=BETAS)
+    with torch.enable_grad():
+        for step in range(options.steps):
+            few = next(batches).to(device)
+            optimizer.param_groups[0]["lr"] = options.rate * falling(step / options.steps)
+            anchor = scene.anchor(torch.cat([pivot[: options.rows] + moved * spread, pivot[options.rows :]]))
+            output = scene.render(anchor, placed[few], side)
+            loss = resemblance(output, target[few], weight[few]) + options.hold * moved.square().mean()
+            (moved.grad,) = torch.autograd.grad(loss, moved)
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1)
+    pivot[: options.rows] += moved.detach() * spread
+    return np.asarray(pivot.cpu().numpy(), np.float16)

@@ -1,0 +1,98 @@
+"""The identity latent, fitted to pictures of a tiny pack whose latent is known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from stylecodec.decoding.render import to_uint8
+from stylecodec.encoding.feedforward import Crop, FrameCodes, to_input
+from stylecodec.encoding.fit_identity import fit_identity
+from stylecodec.encoding.options import FitOptions
+from stylecodec.encoding.refine import Scene, at_side
+from stylecodec.packs.store import ModelPack
+
+CPU = torch.device("cpu")
+FEW = FitOptions(steps=40, side=32, features=0.0, precision="float32")  # random features would lead nowhere
+FRAMES = 5
+
+Latent = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_pack: ModelPack) -> tuple[Latent, list[Crop], FrameCodes]:
+    """A latent, and pictures of it in several poses and expressions."""
+    torch.manual_seed(2)
+    spread = tiny_pack.feedforward(CPU).latent_std.numpy()
+    true = (np.random.default_rng(1).standard_normal((18, 512)) * spread).astype(np.float16)
+    return true, *pictures(tiny_pack, true, 0.3 * torch.randn(FRAMES, 34))
+
+
+@torch.no_grad()
+def pictures(pack: ModelPack, latent: Latent, codes: torch.Tensor) -> tuple[list[Crop], FrameCodes]:
+    scene = Scene(pack, CPU)
+    rendered = to_uint8(scene.render(scene.anchor(torch.from_numpy(latent.astype(np.float32))), codes, 256))
+    pose, alpha = scene.units.split(codes)
+    w_id = np.zeros((len(codes), 18, 512), np.float16)
+    return [picture.numpy() for picture in rendered], FrameCodes(w_id, pose.numpy(), alpha.numpy())
+
+
+def wandered(latent: Latent, pack: ModelPack) -> Latent:
+    spread = pack.feedforward(CPU).latent_std.numpy()
+    return (latent + 0.5 * spread * np.random.default_rng(7).standard_normal((18, 512))).astype(np.float16)
+
+
+@torch.no_grad()
+def error(pack: ModelPack, latent: Latent, crops: list[Crop], codes: FrameCodes) -> float:
+    """Mean squared error at the size that was fitted at: random layers above it draw anything."""
+    scene = Scene(pack, CPU)
+    placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+    found = scene.render(scene.anchor(torch.from_numpy(latent.astype(np.float32))), placed, FEW.side)
+    return float((found - at_side(to_input(crops, CPU), FEW.side)).square().mean())
+
+
+def test_renderings_come_nearer_in_other_poses_too(
+    tiny_pack: ModelPack, clip: tuple[Latent, list[Crop], FrameCodes]
+) -> None:
+    true, crops, codes = clip
+    start = wandered(true, tiny_pack)
+    told: list[int] = []
+    found = fit_identity(start, crops, codes, tiny_pack, CPU, FEW, told.append)
+    assert (found.shape, found.dtype) == ((18, 512), np.float16)
+    assert told == list(range(1, FEW.steps + 1))
+    assert error(tiny_pack, found, crops, codes) < 0.8 * error(tiny_pack, start, crops, codes)
+    others = pictures(tiny_pack, true, 0.3 * torch.randn(4, 34, generator=torch.Generator().manual_seed(5)))
+    assert error(tiny_pack, found, *others) < 0.9 * error(tiny_pack, start, *others)
+
+
+def test_it_is_repeatable_and_leaves_its_input_alone(
+    tiny_pack: ModelPack, clip: tuple[Latent, list[Crop], FrameCodes]
+) -> None:
+    true, crops, codes = clip
+    start, few = wandered(true, tiny_pack), dataclasses.replace(FEW, steps=3)
+    before = start.copy()
+    one, two = (fit_identity(start, crops, codes, tiny_pack, CPU, few) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(start, before)
+
+
+def test_rows_above_stay(tiny_pack: ModelPack, clip: tuple[Latent, list[Crop], FrameCodes]) -> None:
+    true, crops, codes = clip
+    start = wandered(true, tiny_pack)
+    found = fit_identity(start, crops, codes, tiny_pack, CPU, dataclasses.replace(FEW, steps=2, rows=4))
+    np.testing.assert_array_equal(found[4:], start[4:])
+    assert not np.array_equal(found[:4], start[:4])
+
+
+def test_one_picture_is_enough_and_no_steps_change_nothing(
+    tiny_pack: ModelPack, clip: tuple[Latent, list[Crop], FrameCodes]
+) -> None:
+    true, crops, codes = clip
+    start = wandered(true, tiny_pack)
+    one = FrameCodes(codes.w_id[:1], codes.pose[:1], codes.alpha[:1])
+    found = fit_identity(start, crops[:1], one, tiny_pack, CPU, FEW)
+    assert error(tiny_pack, found, crops[:1], one) < 0.8 * error(tiny_pack, start, crops[:1], one)
+    assert fit_identity(start, crops, codes, tiny_pack, CPU, dataclasses.replace(FEW, steps=0)) is start
