@@ -397,10 +397,7 @@ def _picture_identity(
     crop = warp(image, front_end.still(image), CROP_SIZE)
     place = pick_device(device)
     codes, fit = analyse([crop], model, place), FitOptions()
-
-    def told(done: int) -> None:
-        _tell_stage(tell, FITTING, done, fit.steps)
-
+    told = functools.partial(_tell_stage, tell, FITTING, of=fit.steps)
     return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, fit, told))
 
 

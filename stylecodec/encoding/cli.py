@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..bitstream.edit import first_identity
 from ..files import check_output, reading, whole_file
 from .options import BACKGROUNDS, DELTAS, EncodeOptions
 
+MOST_PROCESSES = 4  # unless more are asked for
 EXAMPLES = """examples:
   stylecodec encode first.mp4 first.stc --personalize
   stylecodec identity export first.stc me.stid        # the latent and the personalised generator
@@ -39,6 +41,13 @@ def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> N
         help="for personalising (default: %(default)s)",
     )
     person.add_argument("--steps", type=int, metavar="N", help="for personalising, in place of minutes")
+    person.add_argument(
+        "--processes",
+        type=int,
+        default=min(os.cpu_count() or 1, MOST_PROCESSES),
+        metavar="N",
+        help="that share personalising on a CPU (default: one per core, %(default)s)",
+    )
     person.add_argument(
         "--delta-bytes",
         type=int,
@@ -73,7 +82,11 @@ def person_options(arguments: argparse.Namespace, usual: EncodeOptions) -> dict[
     names = ("personalize", "checkpoint", "identity", "delta", "background")
     values = {name: getattr(arguments, name) for name in names}
     tune = replace(
-        usual.tune, minutes=arguments.minutes, steps=arguments.steps, delta_bytes=arguments.delta_bytes
+        usual.tune,
+        minutes=arguments.minutes,
+        steps=arguments.steps,
+        processes=arguments.processes,
+        delta_bytes=arguments.delta_bytes,
     )
     return values | {"tune": tune}
 

@@ -103,6 +103,7 @@ class TuneOptions:
     plateau_looks: int = 5
     look_steps: int = 40  # steps between two looks at the PSNR
     precision: Precision = "bfloat16"  # of the feature maps while tuning
+    processes: int = 1  # that share the work on a CPU; with more, the main module must be one that can be imported
     delta_bytes: int = 1_400_000  # what the delta may take
     delta_noise: float = 46.0  # dB: how far below the picture the delta's rounding lies, if its bytes allow that
     seed: int = 0
@@ -122,6 +123,8 @@ class TuneOptions:
             raise OptionError("codes_share and settle_share leave nothing of the budget for the generator")
         if min(self.code_rate, self.identity_rate, self.weight_rate) <= 0:
             raise OptionError("the personalisation's step sizes must be above 0")
+        if not 1 <= self.processes <= self.batch:
+            raise OptionError(f"personalisation takes 1 to {self.batch} processes, a frame each, not {self.processes}")
         if not 10_000 <= self.delta_bytes <= 16_000_000:
             raise OptionError(f"a generator delta takes 10,000 to 16,000,000 bytes, not {self.delta_bytes:,}")
 

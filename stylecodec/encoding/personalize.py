@@ -7,6 +7,8 @@
                                   └► settle  codes alone, on the rounded generator and the rounded latent
 
 Each stage has its share of a budget in steps or minutes. With a checkpoint the work can be taken up where it stopped.
+On a CPU a team of processes can share the first two stages: each has the codes of every so manieth frame, all have the
+same generator and latent.
 """
 
 from __future__ import annotations
@@ -14,22 +16,27 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.multiprocessing import get_context
 
 from ..bitstream.delta import GeneratorDelta
 from ..decoding.latents import Anchor
 from ..decoding.personal import TunedPack, apply_delta, differences, tunable
 from ..decoding.regions import Regions
 from ..decoding.render import pick_dtype
-from ..packs.store import ModelPack
+from ..nets import team
+from ..packs.store import ModelPack, open_pack
 from .codes import RowAdam, shuffled, spread
 from .delta_coding import Measured, fitted, measure
 from .feedforward import Crop, FrameCodes, to_input
@@ -96,6 +103,7 @@ class Personalizer:
     ) -> None:
         self.pack, self.options, self.device = pack, options, device
         self.crops = torch.from_numpy(np.stack(crops))
+        self.own = torch.arange(team.rank(), len(self.crops), team.size())  # the frames whose codes move here
         self.codes_given = codes
         dtype = pick_dtype(options.precision, device)
         self.base = pack.generator(device)
@@ -111,11 +119,11 @@ class Personalizer:
         self.adam = torch.optim.Adam(self.tuned.values(), lr=options.weight_rate, betas=(0.9, 0.99))
         losses = LossWeights(features=options.features, structure=options.structure)
         self.resemblance = Resemblance(pack, device, losses)
-        self.random = torch.Generator().manual_seed(options.seed)
+        self.random = torch.Generator().manual_seed(self._seed(0))
         self.people = OtherPeople(self.before, self.resemblance, self.random)
         self.upper = UpperLayers(self.before, options.side, self.random)
         self.weight, self.head = self._maps()
-        self.batches = iter(shuffled(len(self.crops), options.batch, self.random))
+        self.batches = self._batches()
         self.at = Progress()
         self.checkpoint = checkpoint or Checkpoint(None, "")
         self.tell = tell or (lambda share, psnr: None)
@@ -125,6 +133,11 @@ class Personalizer:
 
     def run(self) -> Personalized:
         """All stages."""
+        self.tune()
+        return self._settled()
+
+    def tune(self) -> None:
+        """The stages that a team can share; what they found is in the checkpoint."""
         self._resume()
         if self.at.stage == CODES:
             self._stage(CODES, self._codes_step)
@@ -133,7 +146,6 @@ class Personalizer:
             self._stage(WEIGHTS, self._weights_step)
             self._train(False)
             self.save()
-        return self._settled()
 
     def _codes_step(self, fraction: float) -> None:
         """Pose, α and the latent against the pack's generator."""
@@ -153,11 +165,12 @@ class Personalizer:
         self.adam.zero_grad(set_to_none=True)
         self._step(side, options.code_rate / 5 * rate, options.identity_rate / 5 * rate, step)
         if not coarse and options.upper and step % options.upper_every == 0:
-            frame = int(torch.randint(len(self.crops), (1,), generator=self.random))
+            frame = int(self.own[torch.randint(len(self.own), (1,), generator=self.random)])
             with torch.no_grad():
                 anchor = self.scene.anchor(self._latent())
             loss = self.upper.out_of_tune(self.scene, anchor, self.table.values[frame : frame + 1])
             (options.upper * loss).backward()  # type: ignore[no-untyped-call]
+        team.average_gradients(self.tuned.values())
         torch.nn.utils.clip_grad_norm_(self.tuned.values(), 1.0)
         self.adam.step()
         if options.decay:
@@ -212,7 +225,9 @@ class Personalizer:
         assert codes.grad is not None
         self.table.step(place, codes.grad * len(rows), code_rate)
         self.scene.units.bound_(self.table.values)
-        if identity_rate and latent.grad is not None:
+        if identity_rate:
+            team.average_gradients([latent])
+            assert latent.grad is not None
             self.latent.step(place.new_zeros(1), latent.grad, identity_rate * self.spread)
 
     def _pivot_now(self, latent: Tensor) -> Tensor:
@@ -226,8 +241,9 @@ class Personalizer:
 
     def _look(self, side: int, fraction: float) -> None:
         """Judge the PSNR, and where it does not grow any more, let the step size begin to fall."""
+        team.gather_rows(self.table.values)
         rows = spread(len(self.crops), LOOKED)
-        self.at.psnr = float(self.psnr(rows, side).mean())
+        self.at.psnr = team.agree(math.nan if team.rank() else float(self.psnr(rows, side).mean()))
         self.at.history.append({"step": self.at.steps[WEIGHTS], "side": side, "psnr": self.at.psnr})
         looks = [entry["psnr"] for entry in self.at.history if entry["side"] == side]
         recent = self.options.plateau_looks
@@ -266,12 +282,16 @@ class Personalizer:
     @torch.no_grad()
     def _maps(self) -> tuple[Tensor, Tensor]:
         """Weights and head masks of all crops, float16 [n, 1, S, S]; at half size, which is enough for them."""
-        regions, weights, heads = Regions(self.pack, self.device), [], []
-        for start in range(0, len(self.crops), self.options.batch):
-            pictures = to_input([c.numpy() for c in self.crops[start : start + self.options.batch]], self.device)
-            weights.append(at_side(regions.weights(pictures), MAP_SIDE).half().cpu())
-            heads.append(at_side(regions.head(pictures), MAP_SIDE).half().cpu())
-        return torch.cat(weights), torch.cat(heads)
+        regions = Regions(self.pack, self.device)
+        weights = torch.zeros(len(self.crops), 1, MAP_SIDE, MAP_SIDE, dtype=torch.float16)
+        heads = torch.zeros_like(weights)
+        for rows in torch.split(self.own, self.options.batch):
+            pictures = to_input([self.crops[row].numpy() for row in rows], self.device)
+            weights[rows] = at_side(regions.weights(pictures), MAP_SIDE).half().cpu()
+            heads[rows] = at_side(regions.head(pictures), MAP_SIDE).half().cpu()
+        team.gather_rows(weights)
+        team.gather_rows(heads)
+        return weights, heads
 
     # --- budget and checkpoint ---------------------------------------------------------------------------------
 
@@ -279,12 +299,12 @@ class Personalizer:
         """Steps until the stage's share of the budget is spent."""
         self.at.stage = name
         begun, before = time.monotonic(), self.at.seconds[name]
-        while (fraction := self._fraction(name)) + (self.at.skipped if name == WEIGHTS else 0.0) < 1:
+        while (fraction := team.agree(self._fraction(name))) + (self.at.skipped if name == WEIGHTS else 0.0) < 1:
             step(fraction)
             self.at.steps[name] += 1
             self.at.seconds[name] = before + time.monotonic() - begun
             self.tell(self.share, self.at.psnr)
-            if name != SETTLE and time.monotonic() - self._saved > SAVE_SECONDS:
+            if name != SETTLE and team.agree(time.monotonic() - self._saved) > SAVE_SECONDS:
                 self.save()
         if name != SETTLE:
             self.at.stage = STAGES[STAGES.index(name) + 1]
@@ -315,6 +335,10 @@ class Personalizer:
     def save(self) -> None:
         """Write the checkpoint."""
         self._saved = time.monotonic()
+        for value in self.table.state().values():
+            team.gather_rows(value)
+        if team.rank():
+            return
         tensors: dict[str, Tensor] = {f"generator.{name}": p for name, p in self.tuned.items()}
         for name, parameter in self.tuned.items():
             for key, value in self.adam.state.get(parameter, {}).items():
@@ -337,8 +361,16 @@ class Personalizer:
                     self.adam.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(_place(k, parameter)) for k in keys}
             for table, prefix in ((self.table, "table."), (self.latent, "latent.")):
                 table.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        self.random.manual_seed(self.options.seed + sum(self.at.steps.values()))
-        self.batches = iter(shuffled(len(self.crops), self.options.batch, self.random))
+        self.random.manual_seed(self._seed(sum(self.at.steps.values())))
+        self.batches = self._batches()
+
+    def _seed(self, steps: int) -> int:
+        return self.options.seed + steps + 1_000_003 * team.rank()
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Rows of the frames of a step, of those whose codes move here."""
+        count = min(max(self.options.batch // team.size(), 1), len(self.own))
+        return (self.own[rows] for rows in shuffled(len(self.own), count, self.random))
 
 
 def _place(key: str, parameter: Tensor) -> torch.device:
@@ -353,10 +385,60 @@ def _latent_spread(scene: Scene) -> float:
     return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-3)
 
 
+def personalize(
+    pack: ModelPack,
+    crops: Sequence[Crop],
+    codes: FrameCodes,
+    latent: NDArray[np.float16],
+    options: TuneOptions,
+    device: torch.device,
+    checkpoint: Checkpoint,
+    tell: Tell | None = None,
+) -> Personalized:
+    """Tune the pack's generator, in `options.processes` processes where the device is a CPU; see Personalizer."""
+    processes = min(options.processes, len(crops))
+    if processes == 1 or device.type != "cpu":
+        return Personalizer(pack, crops, codes, latent, options, device, checkpoint, tell).run()
+    checkpoint.load()  # refuses one of other work before anything is begun
+    with tempfile.TemporaryDirectory() as folder:
+        if checkpoint.path is None:
+            checkpoint = Checkpoint(Path(folder) / "checkpoint", checkpoint.work)
+        np.save(Path(folder) / "crops.npy", np.stack(crops))
+        shown = get_context("spawn").Array("d", [0.0, math.nan])
+        given = (pack.folder, Path(folder) / "crops.npy", codes, latent, options, checkpoint, shown)
+
+        def watch() -> None:
+            if tell is not None:
+                share, psnr = shown[:]
+                tell(share, psnr)
+
+        team.run(partial(_member, *given), processes, watch)
+        return Personalizer(pack, crops, codes, latent, options, device, checkpoint, tell).run()
+
+
+def _member(
+    folder: Path,
+    crops: Path,
+    codes: FrameCodes,
+    latent: NDArray[np.float16],
+    options: TuneOptions,
+    checkpoint: Checkpoint,
+    shown: Any,
+) -> None:
+    """One process of the team."""
+
+    def tell(share: float, psnr: float) -> None:
+        if not team.rank():
+            shown[:] = (share, psnr)
+
+    pictures = list(np.load(crops, mmap_mode="r"))
+    Personalizer(open_pack(folder), pictures, codes, latent, options, torch.device("cpu"), checkpoint, tell).tune()
+
+
 def work_of(pack: ModelPack, crops: Sequence[Crop], latent: NDArray[np.float16], options: TuneOptions) -> str:
     """What a checkpoint belongs to: the pack, the crops, the identity, and how it is tuned, but for the budget."""
     manner: dict[str, Any] = asdict(options)
-    for name in ("minutes", "steps", "delta_bytes", "delta_noise", "settle_share"):
+    for name in ("minutes", "steps", "delta_bytes", "delta_noise", "settle_share", "processes"):
         del manner[name]
     digest = hashlib.sha256(pack.digest + latent.tobytes() + repr(sorted(manner.items())).encode())
     for crop in crops:

@@ -19,7 +19,7 @@ from ..packs.store import ModelPack
 from .codes import spread
 from .feedforward import Crop, FrameCodes
 from .options import EncodeOptions
-from .personalize import Personalized, Personalizer, work_of
+from .personalize import Personalized, personalize, work_of
 from .refine import Refiner
 from .resume import Checkpoint
 
@@ -74,9 +74,7 @@ def personalize_clip(
     rows = there[spread(len(there), options.tune.frames)]
     crops = list(_crops(frames, set(rows.tolist())))
     checkpoint = Checkpoint(options.checkpoint, work_of(pack, crops, latent, options.tune))
-    result = Personalizer(
-        pack, crops, codes_of(packets[rows]), latent, options.tune, device, checkpoint, tell
-    ).run()
+    result = personalize(pack, crops, codes_of(packets[rows]), latent, options.tune, device, checkpoint, tell)
     return TunedClip(TunedPack(pack, result.delta), result, rows)
 
 

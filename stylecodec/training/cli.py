@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ..errors import OptionError
-from . import team
+from ..nets import team
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StylecodecError
+from ..nets import team
 from ..packs.store import open_pack
-from . import team
 
 
 @dataclass(frozen=True)

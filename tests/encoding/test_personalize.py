@@ -19,7 +19,7 @@ from stylecodec.encoding.delta_coding import Manner, coded, estimated_bytes, fit
 from stylecodec.encoding.feedforward import FrameCodes
 from stylecodec.encoding.options import TuneOptions
 from stylecodec.encoding.people import OtherPeople, UpperLayers, detail, random_people
-from stylecodec.encoding.personalize import SETTLE, WEIGHTS, Personalized, Personalizer, work_of
+from stylecodec.encoding.personalize import SETTLE, WEIGHTS, Personalized, Personalizer, personalize, work_of
 from stylecodec.encoding.refine import Scene
 from stylecodec.encoding.resemblance import LossWeights, Resemblance
 from stylecodec.encoding.resume import Checkpoint
@@ -90,6 +90,22 @@ def test_what_is_sent_is_what_was_judged(learnt: Personalized, tiny_pack: ModelP
     assert np.allclose(personalizer.psnr(), learnt.psnr, atol=0.01)
     target = personalizer._pictures(torch.arange(8), 32)
     assert float((pictures.clamp(-1, 1) - target).square().mean()) < 0.2
+
+
+def test_a_team_does_the_same_work(tiny_pack: ModelPack, learnt: Personalized) -> None:
+    """Two processes: half a batch each, other people drawn at other random places."""
+    crops, codes = clip_of(tiny_pack)
+    told: list[tuple[float, float]] = []
+    both = dataclasses.replace(QUICK, processes=2)
+    nowhere = Checkpoint(None, work_of(tiny_pack, crops, latent(), both))
+    assert nowhere.work == work_of(tiny_pack, crops, latent(), QUICK)
+    found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, lambda *what: told.append(what))
+    assert found.steps == learnt.steps
+    assert [entry["step"] for entry in found.history] == [10, 20, 30]
+    assert abs(float(found.psnr.mean() - learnt.psnr.mean())) < 1.5
+    moved = np.abs(found.codes.alpha - codes.alpha).max(axis=1)
+    assert (moved > 1e-4).all()  # of the frames of both
+    assert told[-1][0] == pytest.approx(1.0)
 
 
 def test_the_pack_is_left_alone(tiny_pack: ModelPack, learnt: Personalized) -> None:
