@@ -3,8 +3,8 @@
 What is measured of a face is chosen so that expressions do not move the square:
 - the roll and the position come from the four eye corners, which hardly move with lids and mouth;
 - where the eye centres and the mouth lie relative to the corners is the median over the shot, not of the frame;
-- the side is the median over the shot: constant, so a head that leans forward grows in the picture. Only a head
-  (or a camera) that comes nearer or goes away by more than a tenth is followed, slowly, as far as it exceeds that.
+- the side is the median over the shot, but a head (or a camera) that comes nearer or goes away by more than a few
+  hundredths is followed, slowly, as far as it exceeds that: packets have no number for size.
 Position and roll are smoothed by a Gaussian that knows gaps and shot edges. Frames without a face keep the last
 square and are counted.
 """
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 SMOOTHING = 3.5  # frames, sigma of the Gaussian over position and roll
 MEDIAN = 5  # frames of the median that takes out single wrong measurements
-SIZE_SLACK = 0.1  # of the side: smaller changes of size are left in the picture
+SIZE_SLACK = 0.03  # of the side: smaller changes of size are left in the picture
 SIZE_SMOOTHING = 15.0  # frames, sigma over the size, which is read off the mouth too
 SHOT_JUMP = 0.25  # of the side, from one measured frame to the next: more is a cut, not a movement
 SHOT_ZOOM = 1.35  # change of size from one measured frame to the next that is a cut
