@@ -346,14 +346,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="for each tuning (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="for each tuning, in place of minutes")
+    parser.add_argument("--processes", type=int, default=1, help="that share each tuning (default: %(default)s)")
     parser.add_argument("--side", type=int, default=usual.side, help="pixels per side at most (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="parts of the work (default: all)")
     parser.add_argument("--report", action="store_true", help="only the tables of what is there")
     parser.add_argument("--results", type=Path, default=RESULTS / "personal.json")
     arguments = parser.parse_args(argv)
     pack = open_pack(arguments.pack)
-    tune = replace(usual, minutes=arguments.minutes, steps=arguments.steps, side=arguments.side)
-    refine = replace(RefineOptions(), side=arguments.side)
+    tune = replace(
+        usual,
+        minutes=arguments.minutes,
+        steps=arguments.steps,
+        side=arguments.side,
+        processes=arguments.processes,
+    )
+    refine = replace(RefineOptions(), side=min(arguments.side, RefineOptions().side))
     options = EncodeOptions(
         pack=pack.folder, device="cpu", audio=False, duration=arguments.seconds, tune=tune, refine=refine
     )

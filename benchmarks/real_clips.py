@@ -29,7 +29,7 @@ from benchmarks.follow import SIDE, Yardstick, means, plot, words
 from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import PRESETS, EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import AlignedTrack, Aligner, crops
 from stylecodec.face.detect import FaceDetector
@@ -79,14 +79,13 @@ class Clip:
 # --- the codec --------------------------------------------------------------------------------------------
 
 
-def through(path: Path, pack: ModelPack, device: str, seconds: float | None, work: Path) -> Clip:
+def through(path: Path, pack: ModelPack, options: EncodeOptions, work: Path) -> Clip:
     """Encode and decode a video; StylecodecError when that fails."""
-    stream, front_end = work / f"{path.stem}.stc", Recorded(pack, device)
-    options = EncodeOptions(pack=pack.folder, device=device, duration=seconds, audio=False)
+    stream, front_end = work / f"{path.stem}.stc", Recorded(pack, options.device)
     report = api.encode(path, stream, options, front_end=front_end)
     track = front_end.tracked
     assert track is not None
-    frames = (frame for _, frame in VideoReader(path).frames(0.0, seconds))
+    frames = (frame for _, frame in VideoReader(path).frames(0.0, options.duration))
     return Clip(
         path=path,
         stream=stream,
@@ -94,7 +93,7 @@ def through(path: Path, pack: ModelPack, device: str, seconds: float | None, wor
         facts=api.probe(stream),
         shots=report.shots,
         inputs=list(crops(frames, track, SIDE)),
-        outputs=rendered(stream, pack, device, work),
+        outputs=rendered(stream, pack, options.device, work),
     )
 
 
@@ -217,11 +216,14 @@ def run_clips(arguments: argparse.Namespace, pack: ModelPack) -> tuple[dict[str,
     clips: list[Clip] = []
     arguments.out.mkdir(parents=True, exist_ok=True)
     yardstick = Yardstick()
+    options = EncodeOptions(
+        preset=arguments.preset, pack=pack.folder, device=arguments.device, duration=arguments.seconds, audio=False
+    )
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for path in arguments.videos:
             try:
-                clips.append(through(path, pack, arguments.device, arguments.seconds, work))
+                clips.append(through(path, pack, options, work))
                 print(f"{path.name}: {len(clips[-1].outputs)} frames", flush=True)
             except StylecodecError as error:
                 failures[path.stem] = f"{type(error).__name__}: {error}"
@@ -244,6 +246,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("inputs", type=Path, nargs="+", help="videos; stills serve the landmarks question only")
     parser.add_argument("--pack", default="avatar-1024")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", choices=PRESETS, default=EncodeOptions().preset)
     parser.add_argument("--portrait", type=Path, nargs="*", default=[], help="stills that give the puppets' identities")
     parser.add_argument("--only", choices=("clips", "landmarks"))
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
@@ -259,7 +262,8 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = arguments_of(argv)
     pack = open_pack(arguments.pack)
-    content: dict[str, Any] = {"machine": machine(), "pack": {"name": pack.name, "digest": pack.digest.hex()}}
+    facts = {"name": pack.name, "digest": pack.digest.hex()}
+    content: dict[str, Any] = {"machine": machine(), "pack": facts, "preset": arguments.preset}
     failures: dict[str, str] = {}
     if arguments.only != "landmarks":
         results, failures = run_clips(arguments, pack)
