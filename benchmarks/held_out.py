@@ -39,7 +39,7 @@ from benchmarks.likeness import Floats, Frame, batches, ssim
 from stylecodec import api
 from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import PRESETS, EncodeOptions, FitOptions
 from stylecodec.encoding.sensitivity import picture_metrics
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
@@ -150,12 +150,11 @@ def fit_readout(pack: ModelPack, gap: Floats) -> Readout:
 
 
 def measure(
-    clip: Path, pack: ModelPack, work: Path, readout: Readout | None, yardstick: Yardstick
+    clip: Path, options: EncodeOptions, pack: ModelPack, work: Path, readout: Readout | None, yardstick: Yardstick
 ) -> tuple[dict[str, float], list[Frame]]:
     """Figures of one clip, and a strip of input over output pictures."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
     stream = work / f"{clip.stem}.stc"
-    options = EncodeOptions(pack=pack.folder, device="cpu")
     began = time.perf_counter()
     report = api.encode(clip, stream, options)
     encode_seconds = time.perf_counter() - began
@@ -239,20 +238,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/held_out.json"))
     parser.add_argument("--sheet", type=Path, help="write a contact sheet PNG")
     parser.add_argument("--overview", type=Path, help="write a small sheet of some clips, JPEG")
+    parser.add_argument("--preset", choices=PRESETS, default=EncodeOptions().preset)
+    parser.add_argument("--plain", action="store_true", help="identity and codes as the feed-forward encoder gives them")
     parser.add_argument("--write-card", action="store_true", help="put the summary into the pack's card")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
+    fit = FitOptions(steps=0, calibrate=False) if arguments.plain else FitOptions()
+    options = EncodeOptions(preset=arguments.preset, pack=pack.folder, device="cpu", fit=fit)
     clips = sorted(arguments.clips.glob("clip_*.mp4"), key=lambda p: int(p.stem.split("_")[1]))
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, arguments.limit).astype(int)]
-    gap, fit = lip_gap([np.load(clip.with_suffix(".npz"), allow_pickle=False) for clip in clips])
-    print(f"the lip gap is a linear function of the expression with R² = {fit:.3f}")
+    gap, explained = lip_gap([np.load(clip.with_suffix(".npz"), allow_pickle=False) for clip in clips])
+    print(f"the lip gap is a linear function of the expression with R² = {explained:.3f}")
     readout = fit_readout(pack, gap) if pack.has("expression") else None
     rows, strips, yardstick = {}, [], Yardstick()
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips:
-            rows[clip.stem], strip = measure(clip, pack, Path(folder), readout, yardstick)
+            rows[clip.stem], strip = measure(clip, options, pack, Path(folder), readout, yardstick)
             strips += strip
             words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items() if "fps" not in k)
             print(f"{clip.stem}: {words}", flush=True)

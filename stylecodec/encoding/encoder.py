@@ -1,7 +1,7 @@
 """The stages of encoding in their order, and nothing else.
 
-    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► refine ──► hold, smooth ──┐
-                          └──► candidates ──► select ──► identity ──► fit ──► personalise ─────┴──► groups ──► bytes
+    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► correct or refine ──► hold, smooth ──┐
+                          └──► candidates ──► select ──► fit ──► identity ──► personalise ────────────────┴──► bytes
 
 Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers and one time per
 frame (about 7 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
@@ -10,7 +10,7 @@ To refine and to personalise, which `fast` does not do, the clip is read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -44,12 +44,13 @@ from ..errors import FaceNotFound, MediaError
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
+from .calibrate import calibrate
 from .compaction import compact_clip
 from .feedforward import Crop, FrameCodes, analyse, smooth
 from .fit_identity import fit_identity
-from .options import FITTING, EncodeOptions
-from .second_pass import TunedClip, personalize_clip, refine_clip
-from .select_id import Candidate, CandidatePool, IdentityChoice, select
+from .options import CALIBRATING, FITTING, EncodeOptions
+from .second_pass import TunedClip, corrected, personalize_clip, refine_clip
+from .select_id import CandidatePool, IdentityChoice, select
 
 CPU_BATCH = 8
 CUDA_BATCH = 32
@@ -144,22 +145,25 @@ def encode_frames(
     stage = tell or (lambda name, done, of: None)
     if card is None:
         choice = select(candidates, pack, device, options)
-        choice = replace(choice, latent=_fitted(choice.latent, pool.kept(), pack, device, options, stage))
+        shown = partial(_shown, stage, FITTING, float(options.fit.steps))
+        fitted = fit_identity(choice.latent, *_seen(pool), pack, device, options.fit, shown)
+        choice = replace(choice, latent=fitted)
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
         pack = pack if card.delta is None else TunedPack(pack, card.delta)
+    refines = options.refines or isinstance(pack, TunedPack)
+    if options.fit.calibrate and not refines:
+        crops, codes = _seen(pool)
+        shown = partial(_shown, stage, CALIBRATING, float(len(crops)))
+        packets = corrected(packets, calibrate(crops, codes, choice.latent, pack, device, options, shown))
     tuned = None
     if options.personalize:
         told = partial(stage, "personalising")
         tuned = personalize_clip(frames, packets, choice.latent, pack, device, options, told)
         pack, choice = tuned.pack, replace(choice, latent=tuned.result.latent)
-    if options.refines or isinstance(pack, TunedPack):
-        total = float(len(packets))
-
-        def refined(done: int) -> None:
-            stage("refining", done, total)
-
-        packets = refine_clip(frames, packets, choice.latent, pack, device, options, tuned, refined)
+    if refines:
+        shown = partial(_shown, stage, "refining", float(len(packets)))
+        packets = refine_clip(frames, packets, choice.latent, pack, device, options, tuned, shown)
     packets, held = hold(packets)
     if options.alpha_smoothing > 0:
         sigma = options.alpha_smoothing * float(rate)
@@ -168,23 +172,15 @@ def encode_frames(
     return EncodedClip(packets, times, held, choice, squares.geometry(source_size), pack, tuned, card)
 
 
-def _fitted(
-    latent: NDArray[np.float16],
-    frames: Sequence[Candidate],
-    pack: ModelPack,
-    device: torch.device,
-    options: EncodeOptions,
-    stage: Stage,
-) -> NDArray[np.float16]:
-    """The latent fitted to frames of the clip."""
-    pose, alpha = np.stack([f.pose for f in frames]), np.stack([f.alpha for f in frames])
-    codes = FrameCodes(np.stack([f.w_id for f in frames]), pose, alpha)
-    total = float(options.fit.steps)
+def _seen(pool: CandidatePool) -> tuple[list[Crop], FrameCodes]:
+    """The frames that the pool kept."""
+    kept = pool.kept()
+    pose, alpha = np.stack([c.pose for c in kept]), np.stack([c.alpha for c in kept])
+    return [c.crop for c in kept], FrameCodes(np.stack([c.w_id for c in kept]), pose, alpha)
 
-    def told(done: int) -> None:
-        stage(FITTING, done, total)
 
-    return fit_identity(latent, [f.crop for f in frames], codes, pack, device, options.fit, told)
+def _shown(stage: Stage, name: str, total: float, done: int) -> None:
+    stage(name, done, total)
 
 
 def _packets(
