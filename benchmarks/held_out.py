@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="write a contact sheet PNG")
     parser.add_argument("--overview", type=Path, help="write a small sheet of some clips, JPEG")
     parser.add_argument("--preset", choices=PRESETS, default=EncodeOptions().preset)
-    parser.add_argument("--plain", action="store_true", help="identity and codes as the feed-forward encoder gives them")
+    parser.add_argument("--plain", action="store_true", help="codes as the feed-forward encoder gives them")
     parser.add_argument("--write-card", action="store_true", help="put the summary into the pack's card")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
