@@ -239,11 +239,11 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="write a contact sheet PNG")
     parser.add_argument("--overview", type=Path, help="write a small sheet of some clips, JPEG")
     parser.add_argument("--preset", choices=PRESETS, default=EncodeOptions().preset)
-    parser.add_argument("--plain", action="store_true", help="codes as the feed-forward encoder gives them")
+    parser.add_argument("--plain", action="store_true", help="the identity as the feed-forward encoder gives it")
     parser.add_argument("--write-card", action="store_true", help="put the summary into the pack's card")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
-    fit = FitOptions(steps=0, calibrate=False) if arguments.plain else FitOptions()
+    fit = FitOptions(steps=0) if arguments.plain else FitOptions()
     options = EncodeOptions(preset=arguments.preset, pack=pack.folder, device="cpu", fit=fit)
     clips = sorted(arguments.clips.glob("clip_*.mp4"), key=lambda p: int(p.stem.split("_")[1]))
     short = {p.stem for p in clips[: arguments.short]}

@@ -261,7 +261,7 @@ def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
     more = ("identity_average", "alpha_smoothing", "profile", "quality")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
-    values["fit"] = FitOptions(steps=arguments.identity_steps, calibrate=arguments.identity_steps > 0)
+    values["fit"] = FitOptions(steps=arguments.identity_steps)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)

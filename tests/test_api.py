@@ -33,7 +33,7 @@ from .decoding import streams
 from .tiny import FixedFace, write_clip
 
 SIZE = 64
-FIT = FitOptions(steps=2, side=32, calibrate=False)
+FIT = FitOptions(steps=2, side=32)
 
 
 @pytest.fixture(autouse=True)

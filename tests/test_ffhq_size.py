@@ -44,7 +44,7 @@ def ffhq_pack(tmp_path: Path) -> ModelPack:
 def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=FRAMES, rate=Fraction(25), sound=False)
     # One candidate and the raw profile: choosing an identity and compact coding render some hundred pictures more.
-    fit = FitOptions(steps=1, calibrate=False)
+    fit = FitOptions(steps=1)
     few = {"identity_candidates": 1, "identity_average": 1, "profile": "raw", "fit": fit}
     options = EncodeOptions(pack=ffhq_pack.folder, device="cpu", audio=False, **few)  # type: ignore[arg-type]
     encoded = api.encode(clip, tmp_path / "clip.stc", options, front_end=FixedFace())

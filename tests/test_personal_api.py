@@ -22,7 +22,7 @@ from .tiny import FixedFace
 
 Made = tuple[Path, api.EncodeReport]
 REFINE = RefineOptions(steps=1, side=32)
-FIT = FitOptions(steps=2, side=32, calibrate=False)
+FIT = FitOptions(steps=2, side=32)
 TUNE = TuneOptions(steps=10, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
 
 

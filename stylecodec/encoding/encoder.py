@@ -1,7 +1,7 @@
 """The stages of encoding in their order, and nothing else.
 
-    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► correct or refine ──► hold, smooth ──┐
-                          └──► candidates ──► select ──► fit ──► identity ──► personalise ────────────────┴──► bytes
+    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► refine ──► hold, smooth ──┐
+                          └──► candidates ──► select ──► fit ──► identity ──► personalise ─────┴──► groups ──► bytes
 
 Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers and one time per
 frame (about 7 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
@@ -44,12 +44,11 @@ from ..errors import FaceNotFound, MediaError
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
-from .calibrate import calibrate
 from .compaction import compact_clip
 from .feedforward import Crop, FrameCodes, analyse, smooth
 from .fit_identity import fit_identity
-from .options import CALIBRATING, FITTING, EncodeOptions
-from .second_pass import TunedClip, corrected, personalize_clip, refine_clip
+from .options import FITTING, EncodeOptions
+from .second_pass import TunedClip, personalize_clip, refine_clip
 from .select_id import CandidatePool, IdentityChoice, select
 
 CPU_BATCH = 8
@@ -152,10 +151,6 @@ def encode_frames(
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
         pack = pack if card.delta is None else TunedPack(pack, card.delta)
     refines = options.refines or isinstance(pack, TunedPack)
-    if options.fit.calibrate and not refines:
-        crops, codes = _seen(pool)
-        shown = partial(_shown, stage, CALIBRATING, float(len(crops)))
-        packets = corrected(packets, calibrate(crops, codes, choice.latent, pack, device, options, shown))
     tuned = None
     if options.personalize:
         told = partial(stage, "personalising")

@@ -17,7 +17,7 @@ BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
-FITTING, CALIBRATING = "fitting the identity", "calibrating"  # names of stages, in reports of progress
+FITTING = "fitting the identity"  # the name of that stage, in reports of progress
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
 
@@ -33,8 +33,6 @@ class FitOptions:
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
     hold: float = 0.02  # weight of the squared distance from the first latent, in the same units
     precision: Precision = "bfloat16"  # of the feature maps
-    calibrate: bool = True  # learn on the same frames how the codes are misread (encoding.calibrate); not if refined
-    damping: float = 3.0  # of that linear map: squared units of the codes, summed over the frames
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= 10_000:
@@ -45,8 +43,8 @@ class FitOptions:
             raise OptionError(f"one row of the identity latent and more can be fitted, not {self.rows}")
         if not 1 <= self.batch <= 256:
             raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
-        if not (self.rate > 0 and self.damping > 0 and min(self.features, self.hold) >= 0):
-            raise OptionError("the fit's rate and damping must be above 0 and its weights 0 or more")
+        if not (self.rate > 0 and min(self.features, self.hold) >= 0):
+            raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
 @dataclass(frozen=True)

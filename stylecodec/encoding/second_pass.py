@@ -129,14 +129,6 @@ def write(packets: Packets, rows: NDArray[np.intp], codes: FrameCodes) -> None:
     packets[rows, ALPHA] = codes.alpha
 
 
-def corrected(packets: Packets, correct: Callable[[FrameCodes], FrameCodes]) -> Packets:
-    """Packets with the codes of all frames with a face corrected."""
-    result = packets.copy()
-    rows = np.flatnonzero(~np.isnan(packets[:, 0]))
-    write(result, rows, correct(codes_of(packets[rows])))
-    return result
-
-
 def _corrected(packets: Packets, tuned: TunedClip) -> Packets:
     """Packets moved by what tuning changed in the tuned frames around them, interpolated in time."""
     before = packets[tuned.rows].astype(np.float32)

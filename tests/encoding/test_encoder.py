@@ -14,13 +14,13 @@ import torch
 from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Profile, StreamFile, check
 from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, group_frames, hold, stream_bytes
 from stylecodec.encoding.feedforward import analyse, smooth
-from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions
 from stylecodec.errors import FaceNotFound, MediaError
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
 RATE = Fraction(25)
-FIT = FitOptions(steps=2, side=32, calibrate=False)
+FIT = FitOptions(steps=2, side=32)
 OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
 
 
@@ -47,17 +47,6 @@ def test_packets_are_the_networks_codes(clip: EncodedClip, tiny_pack: ModelPack)
     np.testing.assert_allclose(clip.packets[5, :2], codes.pose[0], atol=0.02)
     assert clip.packets[5, 2] == 1.25
     np.testing.assert_allclose(clip.packets[5, 3:], codes.alpha[0], atol=2e-3, rtol=2e-3)
-
-
-def test_codes_are_calibrated_by_default(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    options = replace(OPTIONS, fit=replace(FIT, calibrate=True), refine=RefineOptions(steps=2, side=32))
-    told: list[tuple[str, float, float | None]] = []
-    found = encode_frames(frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, tell=lambda *what: told.append(what))
-    assert told[-1][0] == "calibrating"
-    assert told[-1][1] == told[-1][2]
-    assert not np.array_equal(found.packets[:, 3:], clip.packets[:, 3:])
-    np.testing.assert_array_equal(found.packets[:, 2], clip.packets[:, 2])
-    assert found.held == 3
 
 
 def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None:

@@ -21,7 +21,7 @@ from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
 RATE = Fraction(25)
-FIT = FitOptions(steps=2, side=32, calibrate=False)
+FIT = FitOptions(steps=2, side=32)
 REFINE = RefineOptions(steps=2, side=32)
 TUNE = TuneOptions(steps=12, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
 FAST = EncodeOptions(
