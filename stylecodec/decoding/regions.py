@@ -50,6 +50,7 @@ MOVING = ("brow", "eye", "iris", "pupil", "lip", "mouth", "teeth")  # what moves
 FACE_CENTRE, FACE_RADII = (0.5, 0.53), (0.24, 0.32)  # of the crop, x and y
 FACE_WEIGHT = 1.5
 SIDE = 256  # of the pictures that parsers were trained on
+PASS = 8  # pictures that the parser sees at once
 
 
 def class_names(pack: ModelPack) -> tuple[str, ...]:
@@ -88,8 +89,7 @@ class Regions:
         prior = face_ellipse(pictures.shape[-1], pictures.device) * FACE_WEIGHT
         if self.parser is None:
             return (prior + WEIGHTS["background"]).expand(len(pictures), -1, -1, -1)
-        shares = self._shares(pictures)
-        found = _blend(shares, self._still if still else self._weight)
+        found = self._blend(pictures, self._still if still else self._weight)
         return found if still else torch.maximum(found, prior)
 
     @torch.no_grad()
@@ -97,7 +97,12 @@ class Regions:
         """[N, 3, S, S] in [-1, 1] -> share of each pixel that is head, hair and what is worn there [N, 1, S, S]."""
         if self.parser is None:
             return face_ellipse(pictures.shape[-1], pictures.device).expand(len(pictures), -1, -1, -1)
-        return _blend(self._shares(pictures), self._head)
+        return self._blend(pictures, self._head)
+
+    def _blend(self, pictures: Tensor, values: Tensor) -> Tensor:
+        """Pictures and a value per class [C] -> [N, 1, S, S]; few at a time, as class maps take much memory."""
+        parts = torch.split(pictures, PASS)
+        return torch.cat([torch.einsum("nchw,c->nhw", self._shares(part), values)[:, None] for part in parts])
 
     def _shares(self, pictures: Tensor) -> Tensor:
         """Class probabilities [N, classes, S, S]."""
@@ -109,11 +114,6 @@ class Regions:
         if size == SIDE:
             return shares
         return F.interpolate(shares, size=size, mode="area" if size < SIDE else "bilinear")
-
-
-def _blend(shares: Tensor, values: Tensor) -> Tensor:
-    """Class probabilities [N, C, S, S] and a value per class [C] -> [N, 1, S, S]."""
-    return torch.einsum("nchw,c->nhw", shares, values)[:, None]
 
 
 def face_ellipse(size: int, device: torch.device) -> Tensor:

@@ -220,7 +220,7 @@ class Personalizer:
         loss = loss + self.options.hold_identity * wander.square().mean()
         if step is not None and self.options.locality and step % self.options.locality_every == 0:
             few = self.table.values[place[: max(len(place) // 2, 1)]]
-            loss = loss + self.options.locality * self.people.changed(self.scene, self._pivot_now(latent), few, side)
+            loss = loss + self.options.locality * self.people.changed(self.scene, self._latent(), few, side)
         loss.backward()  # type: ignore[no-untyped-call]
         assert codes.grad is not None
         self.table.step(place, codes.grad * len(rows), code_rate)
@@ -229,9 +229,6 @@ class Personalizer:
             team.average_gradients([latent])
             assert latent.grad is not None
             self.latent.step(place.new_zeros(1), latent.grad, identity_rate * self.spread)
-
-    def _pivot_now(self, latent: Tensor) -> Tensor:
-        return latent.detach().reshape(self.pivot.shape)
 
     @torch.no_grad()
     def _decay(self, share: float) -> None:
