@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BACKGROUND_CLASS = 0
+FILTERED = 0.5  # of the batches, in which half the pictures have their texture changed
 
 
 def random_background(count: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
@@ -61,6 +62,20 @@ def blotches(x: Tensor, rng: np.random.Generator) -> Tensor:
     return (x + 1) * (1 + strength * F.interpolate(noise, size=x.shape[-2:], mode="bilinear")) - 1
 
 
+def filtered(x: Tensor, rng: np.random.Generator, share: float = 0.5) -> Tensor:
+    """Random convolution (2007.13003) of `share` of the pictures, mixed with the picture: other texture, same shape.
+
+    One kernel, 3 x 3 or 5 x 5, for all of x [n, 3, s, s]; what it makes gets back the picture's mean and deviation.
+    """
+    width = int(rng.choice((3, 5)))
+    kernel = torch.randn(3, 3, width, width, device=x.device)
+    y = F.conv2d(F.pad(x, (width // 2,) * 4, mode="replicate"), kernel)
+    mean, std = y.mean((1, 2, 3), keepdim=True), y.std((1, 2, 3), keepdim=True) + 1e-3
+    y = (y - mean) / std * x.std((1, 2, 3), keepdim=True) + x.mean((1, 2, 3), keepdim=True)
+    mix = torch.rand(len(x), 1, 1, 1, device=x.device) * (torch.rand(len(x), 1, 1, 1, device=x.device) < share)
+    return x + (y - x) * mix * 0.8
+
+
 def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Lower resolution (40 % of batches), sensor noise, a few grey boxes (30 % of pictures)."""
     side = x.shape[-1]
@@ -107,6 +122,8 @@ def move_points(points: Tensor, theta: Tensor) -> Tensor:
 def wild(x: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     """The full recipe for x [n, 3, s, s] in [-1, 1]: background, colour, light, skin, small misalignment, damage."""
     x = replace_background(x, labels, rng)
+    if rng.random() < FILTERED:
+        x = filtered(x, rng)
     x = blotches(light_from_the_side(jitter_colour(x)), rng)
     x = warp(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0, device=x.device))
     return degrade(x, rng)

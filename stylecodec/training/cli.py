@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=f"train the {name} network" if name != "upper" else "train the top layers")
         _common(one)
         one.add_argument("--minutes", type=float, default=minutes, help="budget over all resumed runs (%(default)s)")
+        if name == "encoder":
+            one.add_argument("--keep-renderer", action="store_true", help="leave the renderer of --start as it is")
     every = commands.add_parser("all", help="train every network in order and export the pack")
     _common(every)
     every.add_argument("--large", type=Path, help="data set of 1024² renders for the top layers")
@@ -99,7 +101,8 @@ def _options(arguments: argparse.Namespace, minutes: float, data: Path) -> Train
         device = torch.device(wanted)
     except RuntimeError as error:
         raise OptionError(f"there is no device {wanted!r}") from error
-    return TrainOptions(data, arguments.work, minutes, device, arguments.batch_scale, arguments.start)
+    keep = getattr(arguments, "keep_renderer", False)
+    return TrainOptions(data, arguments.work, minutes, device, arguments.batch_scale, arguments.start, keep)
 
 
 def main(argv: Sequence[str]) -> int:

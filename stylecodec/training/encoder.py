@@ -1,4 +1,6 @@
-"""Train the hybrid feed-forward encoder, end to end through the renderer (2302.07848), which is tuned along.
+"""Train the hybrid feed-forward encoder, end to end through the renderer (2302.07848).
+
+The renderer is tuned along, or kept as it is when a better encoder for a finished pack is all that is wanted.
 
 A pair of renders of one person: the identity latent comes from one (as it is), pose and α from the other (heavily
 augmented). First the codes alone are learned, which is quick: pose, α and w of each render are known, and a linear
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import OptionError
 from ..nets.feedforward import HybridCode, HybridEncoder
 from ..nets.pixel_loss import pixel_loss
 from . import parser
@@ -31,10 +34,11 @@ SETTINGS = {
     "shrink": 2,
     "windows": [[80, 64, 64, 128], [156, 80, 80, 96]],  # eyes with brows; mouth; 6 pixels of slack around them
 }
+TUNE = 1e-3  # the renderer's learning rate
 PERCEPTUAL = 0.15  # weight of the parser's feature distance, once pictures have 128² pixels
-CODES = 0.5  # share of the budget in which the encoder learns from known codes alone, not through pictures
-# (from this share of the budget, picture side, pairs)
-STAGES = ((0.0, 128, 16), (CODES, 128, 10), (0.9, 256, 5))
+CODES = 0.75  # share of the budget in which the encoder learns from known codes alone, not through pictures
+# (from this share of the budget, picture side, augmented pictures, pictures of their people as they are)
+STAGES = ((0.0, 128, 24, 8), (CODES, 128, 10, 10), (0.93, 256, 5, 5))
 
 
 @torch.no_grad()
@@ -113,16 +117,30 @@ def sheet(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, path: 
     save_sheet(groups, path)
 
 
-def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
-    """Train within the budget from `work/generator.checkpoint.pt`; `tune` is the renderer's learning rate.
+def renderer(options: TrainOptions, data: HeadsDataset) -> AvatarModel:
+    """The renderer to begin with: the starting pack's own where it is to stay as it is, or the work folder's."""
+    model = AvatarModel(data.identities().shape[1])
+    if options.keep_renderer:
+        options.begin(model.generator, "generator")
+        options.begin(model.flow, "flow")
+        options.begin(model.expression, "expression")
+        model.standardize(data.identities())
+        model.eval().requires_grad_(False)
+    else:
+        load_average(model, options.work / "generator.checkpoint.pt", "avatar")
+    return model.to(options.device)
+
+
+def train(options: TrainOptions) -> dict[str, float]:
+    """Train within the budget from `work/generator.checkpoint.pt`, or from the pack to go on from.
 
     Resumes `work/encoder.checkpoint.pt`, which then holds the renderer that fits this encoder.
     """
+    if options.keep_renderer and options.start is None:
+        raise OptionError("to keep the renderer as it is, say of which pack: --start PACK")
     data = HeadsDataset(options.data)
     torch.manual_seed(1)
-    model = AvatarModel(data.identities().shape[1])
-    load_average(model, options.work / "generator.checkpoint.pt", "avatar")
-    model.to(options.device)
+    model = renderer(options, data)
     encoder = HybridEncoder(**SETTINGS)  # type: ignore[arg-type]
     w_mean, w_std, alpha_std = statistics(model, data)
     encoder.latent_avg.copy_(w_mean)
@@ -132,10 +150,8 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader(encoder.motion_size, torch.from_numpy(data.expressions())).to(options.device)
     ours = [*encoder.parameters(), *reader.parameters()]
-    optimizer = torch.optim.Adam(
-        [{"params": ours, "lr": 1.5e-3}, *parameter_groups(model, tune)],
-        betas=(0.9, 0.99),
-    )
+    tuned = [] if options.keep_renderer else parameter_groups(model, TUNE)
+    optimizer = torch.optim.Adam([{"params": ours, "lr": 1.5e-3}, *tuned], betas=(0.9, 0.99))
     modules: dict[str, nn.Module] = {"avatar": model, "hybrid": encoder, "reader": reader}
     run = Run("encoder", options.work, modules, optimizer, options.minutes)
     distance = parser.feature_distance(options)
@@ -145,10 +161,11 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
             data.refresh()
         fraction = run.fraction
-        side, count = next((s, c) for start, s, c in reversed(STAGES) if fraction >= start)
+        side, count, others = next(rest for start, *rest in reversed(STAGES) if fraction >= start)
         rows = data.draw(options.batch(count), rng)
         count = len(rows)
-        driving, source = (data.batch(r).to(options.device) for r in (rows, data.siblings(rows, rng)))
+        plain = data.siblings(rows[: options.batch(others)], rng)
+        driving, source = (data.batch(r).to(options.device) for r in (rows, plain))
         x = wild(driving.pictures(256), driving.labels, rng)
         y = source.pictures(256)
         y = degrade(y, rng) if rng.random() < 0.3 else y
@@ -176,7 +193,7 @@ def train(options: TrainOptions, tune: float = 1e-3) -> dict[str, float]:
                 loss = loss + PERCEPTUAL * apart
                 run.log(0, perceptual=float(apart.detach()))
             run.log(0, psnr=float(psnr(output.detach(), target).mean()))
-            if step % 2 == 0:  # keep the renderer true to its parameters as well
+            if tuned and step % 2 == 0:  # keep the renderer true to its parameters as well
                 part = slice(0, max(1, count // 2))
                 few = Batch(*(field[part] for field in driving))
                 through_w = torch.rand(len(few.pose), device=options.device) < THROUGH_W

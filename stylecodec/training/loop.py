@@ -29,6 +29,7 @@ class TrainOptions:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_scale: float = 1.0  # multiplies every batch size: a GPU takes 8 and more
     start: Path | None = None  # a pack whose networks the training goes on from, where it has no checkpoint
+    keep_renderer: bool = False  # the encoder is trained for the starting pack's renderer, which does not change
     dtype: torch.dtype = torch.bfloat16  # of feature maps; latents, losses and weights stay float32
 
     def batch(self, size: int) -> int:
