@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import OptionError
 from ..nets.parsing import RESNET18_WIDTHS, BiSeNet
 from ..packs.store import ModelPack
 
@@ -46,6 +47,8 @@ WEIGHTS: Mapping[str, float] = {
 OUTSIDE = ("background", "cloth", "neck", "necklace")  # what is not the head
 MOVING = ("brow", "eye", "iris", "pupil", "lip", "mouth", "teeth")  # what moves without the head: not for Eq. 2
 
+PARTS = (("brow",), ("eye", "iris", "pupil"), ("iris", "pupil"), ("lip",), ("mouth", "teeth"))
+
 # Alignment puts every face here, so a parser that is lost must not leave the face without weight.
 FACE_CENTRE, FACE_RADII = (0.5, 0.53), (0.24, 0.32)  # of the crop, x and y
 FACE_WEIGHT = 1.5
@@ -78,6 +81,7 @@ class Regions:
         place = next(self.parser.parameters()).device
         self._weight = torch.tensor([WEIGHTS.get(_word(name), 1.0) for name in names], device=place)
         self._still = self._weight * torch.tensor([float(_word(name) not in MOVING) for name in names], device=place)
+        self._parts = torch.tensor([[float(_word(n) in part) for n in names] for part in PARTS], device=place)
         self._head = torch.tensor([float(_word(name) not in OUTSIDE) for name in names], device=place)
 
     @torch.no_grad()
@@ -98,6 +102,15 @@ class Regions:
         if self.parser is None:
             return face_ellipse(pictures.shape[-1], pictures.device).expand(len(pictures), -1, -1, -1)
         return self._blend(pictures, self._head)
+
+    def parts(self, pictures: Tensor) -> Tensor:
+        """[N, 3, S, S] in [-1, 1] -> shares [N, 5, S, S]: brow, eye, iris, lip, inside of the mouth.
+
+        With gradients. OptionError for a pack without a parser.
+        """
+        if self.parser is None:
+            raise OptionError("the parts of a face are found by a face parser, and the pack has none")
+        return torch.einsum("nchw,pc->nphw", self._shares(pictures), self._parts)
 
     def _blend(self, pictures: Tensor, values: Tensor) -> Tensor:
         """Pictures and a value per class [C] -> [N, 1, S, S]; few at a time, as class maps take much memory."""

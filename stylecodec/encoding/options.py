@@ -25,12 +25,14 @@ LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 class FitOptions:
     """How the identity latent is fitted (encoding.fit_identity); OptionError for a value outside its range."""
 
-    steps: int = 80  # of the optimiser; 0: the latent is sent as the feed-forward encoder gives it
+    steps: int = 160  # of the optimiser; 0: the latent is sent as the feed-forward encoder gives it
     side: int = 128  # pixels per side of the renderings compared
     rows: int = 10  # of the latent that move, from the first: those that style up to 128²
-    batch: int = 2  # frames per step
+    batch: int = 1  # frames per step
     rate: float = 0.1  # step size, in units of the latent's spread over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
+    parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
+    parts_every: int = 2  # steps between two looks at them, which take the parser's time
     hold: float = 0.02  # weight of the squared distance from the first latent, in the same units
     precision: Precision = "bfloat16"  # of the feature maps
 
@@ -41,9 +43,11 @@ class FitOptions:
             raise OptionError(f"the identity is fitted at 32, 64, 128 or 256 pixels, not {self.side}")
         if self.rows < 1:
             raise OptionError(f"one row of the identity latent and more can be fitted, not {self.rows}")
+        if self.parts_every < 1:
+            raise OptionError(f"the parts of the face are looked at every 1 step and more, not {self.parts_every}")
         if not 1 <= self.batch <= 256:
             raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
-        if not (self.rate > 0 and min(self.features, self.hold) >= 0):
+        if not (self.rate > 0 and min(self.features, self.parts, self.hold) >= 0):
             raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 

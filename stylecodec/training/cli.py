@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     out = commands.add_parser("export", help="write the trained networks as a model pack")
     out.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
     out.add_argument("--pack", type=Path, required=True, help="folder of the pack to write")
+    out.add_argument("--blend", type=Path, help="pack with whose encoder the trained one is averaged, weight by weight")
     out.add_argument("--name", default="avatar-1024", help="name of the pack (%(default)s)")
     out.add_argument("--version", default="1", help="version of the pack (%(default)s)")
     return top
@@ -112,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
         heads = importlib.import_module("stylecodec.training.heads.cli")
         return int(heads.main(arguments.rest) or 0)
     if arguments.command == "export":
-        pack = export(arguments.work, arguments.pack, arguments.name, arguments.version)
+        pack = export(arguments.work, arguments.pack, arguments.name, arguments.version, arguments.blend)
         print(f"{arguments.pack}: pack {pack.name}, digest {pack.digest.hex()[:16]}")
         return 0
     if arguments.command == "all":

@@ -19,7 +19,7 @@ from ..nets.landmarks import LandmarkNet
 from ..nets.parsing import BiSeNet
 from ..nets.stylegan2 import StyledConv
 from ..packs.card import Pose
-from ..packs.store import ModelPack
+from ..packs.store import ModelPack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, RENDERER_RUNS, AvatarModel
@@ -55,8 +55,12 @@ def _source(module: nn.Module, **params: Any) -> NetworkSource:
     return NetworkSource(module.eval(), params=params, licence=LICENCE, source=SOURCE)
 
 
-def networks(work: Path) -> dict[str, NetworkSource]:
-    """Every trained network in `work` by its role; the renderer must be there."""
+def networks(work: Path, blend: Path | None = None) -> dict[str, NetworkSource]:
+    """Every trained network in `work` by its role; the renderer must be there.
+
+    blend: a pack with whose feed-forward encoder the one in `work`, which was trained on from it, is averaged, weight
+    by weight (2109.01903): on pictures unlike the training's the mean follows better than either.
+    """
     model = _avatar(work)
     generator = model.generator
     for layer in generator.modulated():
@@ -88,8 +92,18 @@ def networks(work: Path) -> dict[str, NetworkSource]:
         path = work / f"{run}.checkpoint.pt"
         if path.is_file():
             load_average(module, path, key)
+            if role == "feedforward" and blend is not None:
+                _average(module, open_pack(blend).network(role, "cpu"))
             found[role] = _source(module, **params)
     return found
+
+
+def _average(module: nn.Module, other: nn.Module) -> None:
+    """Give `module` the mean of its own weights and those of `other`, which is built alike."""
+    state = other.state_dict()
+    for name, value in module.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.lerp_(state[name], 0.5)
 
 
 def _expression_names(work: Path) -> list[str]:
@@ -97,13 +111,15 @@ def _expression_names(work: Path) -> list[str]:
     return [str(name) for name in json.loads(path.read_text())] if path.is_file() else []
 
 
-def export(work: Path, folder: Path, name: str = "avatar-1024", version: str = "1") -> ModelPack:
-    """Write the pack into `folder` (replacing a pack that is there) and open it."""
+def export(
+    work: Path, folder: Path, name: str = "avatar-1024", version: str = "1", blend: Path | None = None
+) -> ModelPack:
+    """Write the pack into `folder` (replacing a pack that is there) and open it; `blend` as for `networks`."""
     figures = work / FIGURES
     runs: dict[str, Any] = json.loads(figures.read_text()) if figures.is_file() else {}
     return write_pack(
         folder,
-        networks(work),
+        networks(work, blend),
         overwrite=True,
         name=name,
         version=version,
