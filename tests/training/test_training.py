@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from stylecodec.errors import StylecodecError
+from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
-from stylecodec.training import augment, avatar, cli, encoder, sharpen
+from stylecodec.training import augment, avatar, cli, encoder, landmarks, sharpen
 from stylecodec.training.datasets import HeadsDataset
 from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
 from stylecodec.training.losses import region_weights
@@ -111,9 +112,43 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     warm = fresh.eval()(torch.zeros(1, 3, 256, 256))
     assert torch.equal(warm.alpha, code.alpha)
     again = TrainOptions(heads, tmp_path / "work", 1e-6)
-    from stylecodec.training import landmarks
-
     assert landmarks.train(again).keys() == {"all", "inner_face", "eyes", "mouth", "irises"}
+    a_better_encoder_for_the_same_renderer(heads, tmp_path)
+
+
+def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
+    """Go on from `folder/pack` in the work folder `folder/more`, and export the mean of both encoders."""
+    shutil.copytree(folder / "work", folder / "more")
+    (folder / "more" / "encoder.checkpoint.pt").unlink()
+    more = ["--data", str(heads), "--work", str(folder / "more"), "--device", "cpu", "--batch-scale", "0.2"]
+    arguments = ["encoder", *more, "--minutes", "0.00001", "--start", str(folder / "pack"), "--keep-renderer"]
+    assert cli.main(arguments) == 0
+    kept = torch.load(folder / "more" / "encoder.checkpoint.pt", weights_only=True)["averages"]
+    before = open_pack(folder / "pack").feedforward("cpu").state_dict()
+    generator = open_pack(folder / "pack").generator("cpu").state_dict()
+    assert all(torch.equal(kept["avatar"][f"generator.{k}"], v) for k, v in generator.items())
+    assert not torch.equal(kept["hybrid"]["alpha_head.bias"], before["alpha_head.bias"])
+    out = ["--work", str(folder / "more"), "--pack", str(folder / "mean"), "--blend", str(folder / "pack")]
+    assert cli.main(["export", *out]) == 0
+    mean = open_pack(folder / "mean").feedforward("cpu").state_dict()
+    halfway = (kept["hybrid"]["alpha_head.bias"] + before["alpha_head.bias"]) / 2
+    torch.testing.assert_close(mean["alpha_head.bias"], halfway, rtol=2e-3, atol=1e-6)  # stored in half precision
+
+
+def test_a_renderer_can_only_be_kept_from_a_pack(heads: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--start PACK"):
+        encoder.train(TrainOptions(heads, tmp_path, 1.0, keep_renderer=True))
+
+
+def test_random_filters_change_texture_and_keep_brightness() -> None:
+    torch.manual_seed(3)
+    rng = np.random.default_rng(3)
+    x = torch.nn.functional.interpolate(torch.rand(6, 3, 8, 8) - 0.5, size=(64, 64), mode="bilinear")
+    y = augment.filtered(x, rng, share=1.0)
+    assert y.shape == x.shape
+    assert not torch.allclose(y, x, atol=0.05)
+    torch.testing.assert_close(y.mean((1, 2, 3)), x.mean((1, 2, 3)), rtol=0, atol=1e-4)
+    assert torch.equal(augment.filtered(x, rng, share=0.0), x)
 
 
 def test_sharpening_terms_measure_what_they_say() -> None:
