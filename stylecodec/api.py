@@ -386,7 +386,7 @@ def _picture_identity(
     from .decoding.decoder import matching_pack
     from .encoding.feedforward import CROP_SIZE, analyse
     from .encoding.fit_identity import fit_identity
-    from .encoding.options import EncodeOptions, FitOptions
+    from .encoding.options import PORTRAIT, EncodeOptions
     from .face.warp import warp
     from .media.video import read_image
     from .packs.registry import pick_device
@@ -396,9 +396,9 @@ def _picture_identity(
     front_end = front_end or _aligner(model, EncodeOptions(device=device))
     crop = warp(image, front_end.still(image), CROP_SIZE)
     place = pick_device(device)
-    codes, fit = analyse([crop], model, place), FitOptions()
-    told = functools.partial(_tell_stage, tell, FITTING, of=fit.steps)
-    return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, fit, told))
+    codes = analyse([crop], model, place)
+    told = functools.partial(_tell_stage, tell, FITTING, of=PORTRAIT.steps)
+    return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, PORTRAIT, told))
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

@@ -51,6 +51,10 @@ class FitOptions:
             raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
+# One picture does not show how a face moves: fewer steps leave the latent more of what all faces do.
+PORTRAIT = FitOptions(steps=80, parts=0.0)
+
+
 @dataclass(frozen=True)
 class RefineOptions:
     """How pose and α are refined (encoding.refine); OptionError for a value outside its range."""
