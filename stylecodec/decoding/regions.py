@@ -93,7 +93,7 @@ class Regions:
         prior = face_ellipse(pictures.shape[-1], pictures.device) * FACE_WEIGHT
         if self.parser is None:
             return (prior + WEIGHTS["background"]).expand(len(pictures), -1, -1, -1)
-        found = self._blend(pictures, self._still if still else self._weight)
+        found = self._blend(pictures, (self._still if still else self._weight)[None])
         return found if still else torch.maximum(found, prior)
 
     @torch.no_grad()
@@ -101,7 +101,7 @@ class Regions:
         """[N, 3, S, S] in [-1, 1] -> share of each pixel that is head, hair and what is worn there [N, 1, S, S]."""
         if self.parser is None:
             return face_ellipse(pictures.shape[-1], pictures.device).expand(len(pictures), -1, -1, -1)
-        return self._blend(pictures, self._head)
+        return self._blend(pictures, self._head[None])
 
     def parts(self, pictures: Tensor) -> Tensor:
         """[N, 3, S, S] in [-1, 1] -> shares [N, 5, S, S]: brow, eye, iris, lip, inside of the mouth.
@@ -110,12 +110,12 @@ class Regions:
         """
         if self.parser is None:
             raise OptionError("the parts of a face are found by a face parser, and the pack has none")
-        return torch.einsum("nchw,pc->nphw", self._shares(pictures), self._parts)
+        return self._blend(pictures, self._parts)
 
     def _blend(self, pictures: Tensor, values: Tensor) -> Tensor:
-        """Pictures and a value per class [C] -> [N, 1, S, S]; few at a time, as class maps take much memory."""
-        parts = torch.split(pictures, PASS)
-        return torch.cat([torch.einsum("nchw,c->nhw", self._shares(part), values)[:, None] for part in parts])
+        """Pictures and values per class [M, C] -> [N, M, S, S]; few at a time, as class maps take much memory."""
+        few = torch.split(pictures, PASS)
+        return torch.cat([torch.einsum("nchw,mc->nmhw", self._shares(part), values) for part in few])
 
     def _shares(self, pictures: Tensor) -> Tensor:
         """Class probabilities [N, classes, S, S]."""

@@ -48,9 +48,8 @@ def fit_identity(
     pictures = to_input(crops, device)
     regions = Regions(pack, device)
     weight, target = at_side(regions.weights(pictures), side), at_side(pictures, side)
-    in_place = PartsInPlace(regions, scene.dtype) if options.parts and pack.has("parser") else None
-    with torch.no_grad():
-        parts = None if in_place is None else torch.cat([in_place.of(picture) for picture in torch.split(pictures, 1)])
+    judged = options.parts and pack.has("parser")
+    in_place = PartsInPlace(regions, pictures, side, scene.dtype) if judged else None
     placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
     resemblance = Resemblance(pack, device, LossWeights(features=options.features))
     pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
@@ -64,8 +63,8 @@ def fit_identity(
             anchor = scene.anchor(torch.cat([pivot[: options.rows] + moved * spread, pivot[options.rows :]]))
             output = scene.render(anchor, placed[few], side)
             loss = resemblance(output, target[few], weight[few]) + options.hold * moved.square().mean()
-            if in_place is not None and parts is not None and step % options.parts_every == 0:
-                loss = loss + options.parts_every * options.parts * in_place(output, parts[few])
+            if in_place is not None and step % options.parts_every == 0:
+                loss = loss + options.parts_every * options.parts * in_place(output, few)
             (moved.grad,) = torch.autograd.grad(loss, moved)
             optimizer.step()
             if progress is not None:

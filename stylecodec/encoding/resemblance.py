@@ -67,29 +67,25 @@ class PartsInPlace:
     """How far brows, eyes, irises, lips and the inside of the mouth are from where pictures have them, by the parser.
 
     Colours do not matter to it, so it keeps lids and lips moving where averages over frames would please the pixels.
+    Parameters: `pictures` [N, 3, S, S] in [-1, 1]; `side` of the renderings to come, S or a power of two below.
     """
 
     WEIGHTS = (0.5, 2.0, 1.0, 1.0, 1.5)  # of decoding.regions.PARTS
     SCALE = 10.0  # brings it to the size of the pixels' loss
 
-    def __init__(self, regions: Regions, dtype: torch.dtype) -> None:
+    def __init__(self, regions: Regions, pictures: Tensor, side: int, dtype: torch.dtype) -> None:
         self.regions, self.dtype = regions, dtype
+        with torch.no_grad():
+            self.parts = F.avg_pool2d(self._seen(pictures), pictures.shape[-1] // side)  # [N, 5, side, side]
 
-    def of(self, pictures: Tensor) -> Tensor:
-        """Pictures [N, 3, S, S] in [-1, 1] -> their parts [N, 5, 128, 128]."""
-        size = pictures.shape[-1]
-        if size < PARSER_SIDE:
-            pictures = F.interpolate(pictures, size=PARSER_SIDE, mode="bilinear", align_corners=False)
-        elif size > PARSER_SIDE:
-            pictures = F.avg_pool2d(pictures, size // PARSER_SIDE)
-        mixed = torch.autocast(pictures.device.type, self.dtype, enabled=self.dtype != torch.float32)
-        with mixed:
-            return F.avg_pool2d(self.regions.parts(pictures).float(), 2)
+    def _seen(self, pictures: Tensor) -> Tensor:
+        with torch.autocast(pictures.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.regions.parts(pictures).float()
 
-    def __call__(self, output: Tensor, parts: Tensor) -> Tensor:
-        """Renderings [N, 3, S, S] against the parts [N, 5, 128, 128] of the pictures -> the mean over the batch."""
+    def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """Renderings [n, 3, side, side] of the pictures of `rows` [n] -> the mean over them."""
         weights = output.new_tensor(self.WEIGHTS) * self.SCALE
-        return ((self.of(output) - parts).abs().mean(dim=(2, 3)) * weights).sum(dim=1).mean()
+        return ((self._seen(output) - self.parts[rows]).abs().mean(dim=(2, 3)) * weights).sum(dim=1).mean()
 
 
 @torch.no_grad()

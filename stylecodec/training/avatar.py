@@ -21,7 +21,7 @@ from ..nets.expression import ExpressionNet
 from ..nets.styleflow import HeadPoseFlow, small_start
 from ..nets.stylegan2 import Generator
 from ..nets.stylespace import apply_offsets
-from .loop import load_average
+from .loop import TrainOptions, load_average
 
 CHANNELS: Mapping[int, int] = {4: 192, 8: 192, 16: 192, 32: 160, 64: 64, 128: 32, 256: 16, 512: 16, 1024: 8}
 POSE_ROWS = 9  # rows 0-8 of W+ (up to 64²) take the flow's edit
@@ -89,6 +89,16 @@ class AvatarModel(nn.Module):
     def render(self, w: Tensor, pose: Tensor, alpha: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """RGB [n, 3, size, size]."""
         return self.generator.synthesis(self.styles(w, pose, alpha), noise=False, stop_at=size, dtype=dtype)
+
+
+def begin_renderer(options: TrainOptions, identities: NDArray[np.float32]) -> AvatarModel:
+    """A model for identity parameters like these [n, d], with the networks of the pack to go on from, if any."""
+    model = AvatarModel(identities.shape[1])
+    options.begin(model.generator, "generator")
+    options.begin(model.flow, "flow")
+    options.begin(model.expression, "expression")
+    model.standardize(identities)
+    return model
 
 
 def load_renderer(model: AvatarModel, work: Path) -> None:

@@ -22,7 +22,7 @@ from ..nets.feedforward import HybridCode, HybridEncoder
 from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .augment import degrade, wild
-from .avatar import AvatarModel
+from .avatar import AvatarModel, begin_renderer
 from .datasets import Batch, HeadsDataset
 from .generator import REFRESH_STEPS, THROUGH_W, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
@@ -119,14 +119,10 @@ def sheet(model: AvatarModel, encoder: HybridEncoder, data: HeadsDataset, path: 
 
 def renderer(options: TrainOptions, data: HeadsDataset) -> AvatarModel:
     """The renderer to begin with: the starting pack's own where it is to stay as it is, or the work folder's."""
-    model = AvatarModel(data.identities().shape[1])
     if options.keep_renderer:
-        options.begin(model.generator, "generator")
-        options.begin(model.flow, "flow")
-        options.begin(model.expression, "expression")
-        model.standardize(data.identities())
-        model.eval().requires_grad_(False)
+        model = begin_renderer(options, data.identities()).eval().requires_grad_(False)
     else:
+        model = AvatarModel(data.identities().shape[1])
         load_average(model, options.work / "generator.checkpoint.pt", "avatar")
     return model.to(options.device)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..nets.pixel_loss import pixel_loss
-from .avatar import AvatarModel
+from .avatar import AvatarModel, begin_renderer
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions
 from .losses import psnr, region_weights, weight_map
@@ -88,13 +88,9 @@ def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget (resumes `work/generator.checkpoint.pt`); writes `work/generator.png` and the weights."""
     data = HeadsDataset(options.data)
     torch.manual_seed(0)
-    model = AvatarModel(data.identities().shape[1])
-    options.begin(model.generator, "generator")
-    options.begin(model.flow, "flow")
-    options.begin(model.expression, "expression")
+    model = begin_renderer(options, data.identities())
     options.work.mkdir(parents=True, exist_ok=True)
     (options.work / EXPRESSION_NAMES).write_text(json.dumps(data.meta.get("expression_names", [])))
-    model.standardize(data.identities())
     model.to(options.device)
     optimizer = torch.optim.Adam(parameter_groups(model, 2e-3), betas=(0.9, 0.99))
     run = Run("generator", options.work, {"avatar": model}, optimizer, options.minutes)

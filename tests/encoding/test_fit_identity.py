@@ -108,16 +108,16 @@ def test_parts_of_the_face_tell_movement_from_colour() -> None:
     names = list(pack.card.training["expression_inputs"])
     faces = torch.zeros(2, len(names))
     faces[1, [names.index(name) for name in ("eyeBlink_L", "eyeBlink_R", "jawOpen")]] = 1.0
-    scene, in_place = Scene(pack, CPU), PartsInPlace(Regions(pack, CPU), torch.float32)
+    scene = Scene(pack, CPU)
     with torch.no_grad():
         alpha = pack.network("expression", "cpu")(faces)
         anchor = scene.anchor(pack.generator(CPU).mapping.w_avg.expand(18, -1))
         calm, moved = scene.render(anchor, scene.units.units(torch.zeros(2, 2), alpha), 128).clamp(-1, 1).split(1)
-        parts = in_place.of(calm)
-        assert parts.shape == (1, len(PARTS), 128, 128)
-        assert float(in_place(calm, parts)) == 0
-        cast = float(in_place((calm * 0.9 + torch.tensor([0.1, 0.0, -0.1])[:, None, None]).clamp(-1, 1), parts))
-        assert float(in_place(moved, parts)) > 4 * cast
+        in_place, row = PartsInPlace(Regions(pack, CPU), calm, 128, torch.float32), torch.tensor([0])
+        assert in_place.parts.shape == (1, len(PARTS), 128, 128)
+        assert float(in_place(calm, row)) == 0
+        cast = float(in_place((calm * 0.9 + torch.tensor([0.1, 0.0, -0.1])[:, None, None]).clamp(-1, 1), row))
+        assert float(in_place(moved, row)) > 4 * cast
 
 
 def test_parts_are_looked_at_every_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +127,9 @@ def test_parts_are_looked_at_every_few_steps(monkeypatch: pytest.MonkeyPatch) ->
     looks: list[int] = []
     judge = PartsInPlace.__call__
 
-    def counted(self: PartsInPlace, output: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
+    def counted(self: PartsInPlace, output: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         looks.append(len(output))
-        return judge(self, output, parts)
+        return judge(self, output, rows)
 
     monkeypatch.setattr(PartsInPlace, "__call__", counted)
     options = dataclasses.replace(FEW, steps=5, parts=1.0, parts_every=2)
