@@ -22,7 +22,7 @@ from scipy.ndimage import median_filter
 from stylecodec.errors import FaceNotFound, OptionError
 from stylecodec.face.detect import Detector, FaceDetector, Frame
 from stylecodec.face.landmarks import Dlib5, Landmarker
-from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker, anchors_of
+from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker
 from stylecodec.face.warp import warp
 from stylecodec.geometry import AVATAR_ALIGNMENT, Alignment, CropTransform
 
@@ -102,7 +102,6 @@ class Aligner:
         if detector is None:
             detector, checker = FaceDetector(), checker or Dlib5()
         self._detector = detector
-        self._landmarker = landmarker
         self._tracker = FaceTracker(detector, landmarker, checker, stride)
         self._alignment = alignment
         self._smoothing = smoothing
@@ -137,7 +136,7 @@ class Aligner:
         seen = self._detector(image, None)
         if seen is None:
             raise FaceNotFound("no face was found in the picture")
-        pose = EyeFrames.of(anchors_of(self._landmarker(image, seen.box))[None])
+        pose = EyeFrames.of(self._tracker.at(image, seen.box)[None])
         x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, 0.0)[0])
         return CropTransform((x, y), side, roll)
 

@@ -10,6 +10,7 @@ from stylecodec.errors import FaceNotFound, OptionError
 from stylecodec.face.align import SIZE_SLACK, Aligner, crops, smooth
 from stylecodec.face.detect import Box, Detection
 from stylecodec.face.landmarks import Dlib5
+from stylecodec.face.track import LOWER, SHIFT, TILT
 from stylecodec.face.warp import warp
 from stylecodec.geometry import AVATAR_ALIGNMENT, CropTransform, Similarity, ffhq_square
 
@@ -190,6 +191,30 @@ def test_a_face_is_followed_while_two_landmarkers_agree():
 
     doubted = Aligner(world.landmarks, world.detect, checker=elsewhere).track(world.frames())
     assert doubted.report.held == 31
+
+
+def test_a_network_that_tilts_shut_eyes_is_held_near_the_checker():
+    tilted = {n: face(x=230, roll=14) for n in range(20, 40)}
+
+    class Net(World):
+        def many(self, frames, boxes):
+            numbers = [self.number(frame) for frame in frames]
+            lower = Similarity(1, 0, 0, LOWER * 60)
+            return np.stack([lower.apply(tilted.get(n, self.faces[n])) for n in numbers]).astype(np.float32)
+
+        def landmarks(self, frame, box):
+            return self.many([frame], [box])[0]
+
+        __call__ = landmarks
+
+    world = Net([face()] * 60)
+    loose = Aligner(world, world.detect).track(world.frames())
+    held = Aligner(world, world.detect, checker=World(world.faces).landmarks).track(world.frames())
+    assert np.abs(loose.roll_deg).max() > 12
+    assert np.abs(held.roll_deg).max() < TILT + 0.01
+    truth = World(world.faces).track()
+    assert np.hypot(*(held.squares - truth.squares)[:, :2].T).max() < (SHIFT + LOWER) * 60 + 0.6
+    assert np.abs(held.squares[:6] - loose.squares[:6]).max() < 1e-3  # where they agree nothing is moved
 
 
 def test_both_passes_hold_few_frames_at_a_time():
