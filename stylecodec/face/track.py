@@ -39,8 +39,8 @@ AGREEMENT = (
 )
 FOLLOW_LIMIT = 45  # frames that a face is followed without any sighting
 
-# How far a network trained on drawn heads may be from the checker, which was trained on people. Shut eyes behind glasses
-# tilt it by up to 16 degrees; elsewhere, over the clips at hand, it is within these bounds or near them.
+# How far a network trained on drawn heads may be from the checker, which was trained on people. Shut eyes behind
+# glasses tilt it by up to 16 degrees; elsewhere, over the clips at hand, it is within these bounds or near them.
 TILT = 1.5  # degrees
 SHIFT = 0.05  # of the eye distance
 LOWER = 0.05  # of the eye distance: so much lower it sees the eye corners as a rule
@@ -90,7 +90,7 @@ def held_near(anchors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     shift = middle - usual
     kept = min(1.0, SHIFT * distance / max(float(np.hypot(*shift)), 1e-9))
     c, s = np.cos(turn), np.sin(turn)
-    return (anchors - middle) @ np.array([[c, s], [-s, c]]) + usual + kept * shift
+    return np.asarray((anchors - middle) @ np.array([[c, s], [-s, c]]) + usual + kept * shift)
 
 
 def _eyes(anchors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
