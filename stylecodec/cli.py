@@ -190,11 +190,11 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         "%(default)s)",
     )
     parser.add_argument(
-        "--alpha-smoothing",
+        "--smoothing",
         type=float,
-        default=usual.alpha_smoothing,
+        default=usual.smoothing,
         metavar="S",
-        help="smooth the expression over time, Gaussian of S seconds (default: %(default)s, off)",
+        help="smooth pose and expression over time, Gaussian of S seconds; 0: off (default: %(default)s)",
     )
     parser.add_argument(
         "--profile",
@@ -259,7 +259,7 @@ def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
-    more = ("identity_average", "alpha_smoothing", "profile", "quality")
+    more = ("identity_average", "smoothing", "profile", "quality")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
     values["fit"] = FitOptions(steps=arguments.identity_steps)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))

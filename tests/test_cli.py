@@ -85,7 +85,7 @@ def test_reports_as_json(clip: Path, stc: Path, tmp_path: Path, capsys: Run) -> 
 
 
 def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> None:
-    arguments = ["--start", "0.2", "--duration", "0.4", "--identity-average", "1", "--alpha-smoothing", "0.1"]
+    arguments = ["--start", "0.2", "--duration", "0.4", "--identity-average", "1", "--smoothing", "0.1"]
     code = cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, *arguments, "--json"])
     assert code == 0
     report = json.loads(capsys.readouterr().out)

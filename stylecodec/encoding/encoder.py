@@ -140,7 +140,7 @@ def encode_frames(
     candidates = pool.candidates()
     if not candidates:
         raise FaceNotFound(f"no face was found in the {len(seconds):,} frames of the clip")
-    packets = np.concatenate(rows)
+    packets = _smoothed(np.concatenate(rows), options.smoothing * float(rate))
     stage = tell or (lambda name, done, of: None)
     if card is None:
         choice = select(candidates, pack, device, options)
@@ -160,9 +160,6 @@ def encode_frames(
         shown = partial(_shown, stage, "refining", float(len(packets)))
         packets = refine_clip(frames, packets, choice.latent, pack, device, options, tuned, shown)
     packets, held = hold(packets)
-    if options.alpha_smoothing > 0:
-        sigma = options.alpha_smoothing * float(rate)
-        packets[:, 3:] = smooth(packets[:, 3:].astype(np.float32), sigma).astype(np.float16)
     times = np.array(seconds) - seconds[0]
     return EncodedClip(packets, times, held, choice, squares.geometry(source_size), pack, tuned, card)
 
@@ -200,6 +197,15 @@ def _packets(
         packets[found, 2] = [0.0 if transform is None else transform.roll_deg for transform in transforms]
         packets[found, 3:] = codes.alpha
     return packets
+
+
+def _smoothed(packets: NDArray[np.float16], sigma_frames: float) -> NDArray[np.float16]:
+    """Packets [n, 35] with pose and α smoothed over time; the roll is smooth already, rows of NaN stay."""
+    there = ~np.isnan(packets[:, 0])
+    filled, _ = hold(packets)
+    calm = smooth(filled.astype(np.float32), sigma_frames).astype(np.float16)
+    calm[:, 2], calm[~there] = packets[:, 2], np.nan
+    return calm
 
 
 def hold(packets: NDArray[np.float16]) -> tuple[NDArray[np.float16], int]:

@@ -48,8 +48,8 @@ def analyse(crops: Sequence[Crop], pack: ModelPack, device: torch.device) -> Fra
     )
 
 
-def smooth(alpha: NDArray[np.float32], sigma_frames: float) -> NDArray[np.float32]:
-    """Gaussian over time of [n, 32]; the ends are extended by their first and last values."""
-    if sigma_frames <= 0 or len(alpha) < 2:
-        return alpha
-    return np.asarray(gaussian_filter1d(alpha, sigma_frames, axis=0, mode="nearest"), np.float32)
+def smooth(codes: NDArray[np.float32], sigma_frames: float) -> NDArray[np.float32]:
+    """Gaussian over time of [n, k]; the ends are extended by their first and last values."""
+    if sigma_frames <= 0 or len(codes) < 2:
+        return codes
+    return np.asarray(gaussian_filter1d(codes, sigma_frames, axis=0, mode="nearest"), np.float32)

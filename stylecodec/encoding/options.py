@@ -160,7 +160,7 @@ class EncodeOptions:
     frontal_yaw: float = 15.0  # degrees either side that count as near-frontal
     frontal_pitch: float = 12.0
 
-    alpha_smoothing: float = 0.0  # seconds, sigma of a Gaussian over the offsets in time; 0: off
+    smoothing: float = 0.024  # seconds, sigma of a Gaussian in time over what the feed-forward encoder gives; 0: off
 
     personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
@@ -197,8 +197,8 @@ class EncodeOptions:
             )
         if not (self.frontal_yaw > 0 and self.frontal_pitch > 0):
             raise OptionError("the near-frontal angles must be more than 0 degrees")
-        if not (math.isfinite(self.alpha_smoothing) and self.alpha_smoothing >= 0):
-            raise OptionError(f"alpha_smoothing must be 0 seconds or more, not {self.alpha_smoothing}")
+        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
+            raise OptionError(f"smoothing must be 0 seconds or more, not {self.smoothing}")
         if self.personalize and self.identity is not None:
             raise OptionError("personalize makes an identity, so give it none")
         if self.background not in BACKGROUNDS:

@@ -13,7 +13,7 @@ def test_the_defaults_are_valid() -> None:
     assert options.preset == "fast"
     assert options.pack == "avatar-1024"
     assert options.audio_bitrate == 12_000
-    assert options.alpha_smoothing == 0.0
+    assert options.smoothing == 0.024
     assert (options.profile, options.quality, options.group_seconds) == ("compact", 60.0, None)
 
 
@@ -33,7 +33,7 @@ def test_the_defaults_are_valid() -> None:
         ("identity_average", 17, "identity_average"),
         ("identity_candidates", 1000, "256"),
         ("frontal_yaw", 0.0, "near-frontal"),
-        ("alpha_smoothing", -0.1, "alpha_smoothing"),
+        ("smoothing", -0.1, "smoothing"),
         ("background", "beach", "background must be render, plate, blur, key"),
         ("delta", "send", "delta must be"),
         ("profile", "tiny", "profile must be compact or raw"),
