@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import StylecodecError
 from ..geometry import Alignment
@@ -24,7 +25,7 @@ from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, RENDERER_RUNS, AvatarModel
 from .generator import EXPRESSION_NAMES
-from .loop import load_average
+from .loop import load_average, weights_of
 
 ALIGNMENT = Alignment(scale=1.08, lift=0.035)  # the crop that the heads are rendered in
 LICENCE = "MIT"
@@ -93,14 +94,13 @@ def networks(work: Path, blend: Path | None = None) -> dict[str, NetworkSource]:
         if path.is_file():
             load_average(module, path, key)
             if role == "feedforward" and blend is not None:
-                _average(module, open_pack(blend).network(role, "cpu"))
+                _average(module, weights_of(open_pack(blend), role, module))
             found[role] = _source(module, **params)
     return found
 
 
-def _average(module: nn.Module, other: nn.Module) -> None:
-    """Give `module` the mean of its own weights and those of `other`, which is built alike."""
-    state = other.state_dict()
+def _average(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give `module` the mean of its own weights and those of `state`."""
     for name, value in module.state_dict().items():
         if value.dtype.is_floating_point:
             value.lerp_(state[name], 0.5)

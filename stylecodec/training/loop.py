@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import StylecodecError
+from ..errors import OptionError, StylecodecError
 from ..nets import team
-from ..packs.store import open_pack
+from ..packs.store import ModelPack, open_pack
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,19 @@ class TrainOptions:
     def begin(self, module: nn.Module, role: str) -> None:
         """Take the weights of the starting pack's network, if there is such a pack and it has that role."""
         if self.start is not None and (pack := open_pack(self.start)).has(role):
-            module.load_state_dict(pack.network(role, "cpu").state_dict())
+            module.load_state_dict(weights_of(pack, role, module))
 
     def autocast(self) -> torch.autocast:
         """Mixed precision for the convolutional nets."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def weights_of(pack: ModelPack, role: str, like: nn.Module) -> dict[str, Tensor]:
+    """The state of a pack's network, which is to fit the module `like`; OptionError where it does not."""
+    state: dict[str, Tensor] = pack.network(role, "cpu").state_dict()
+    if {name: value.shape for name, value in state.items()} != {n: v.shape for n, v in like.state_dict().items()}:
+        raise OptionError(f"the {role} network of the pack {pack.folder} is built otherwise than the one trained here")
+    return state
 
 
 class Average:
