@@ -49,7 +49,7 @@ class Yardstick:
         The predictor starts from a box. The median of a few detections serves all frames, since the face stays in
         place in aligned pictures and a box that moves would move the points.
         """
-        picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int))
+        picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int)) if pictures else ()
         seen = [found.box.as_tuple() for k in picks if (found := self.detector(pictures[k])) is not None]
         if not seen:
             return None
