@@ -5,7 +5,8 @@
 A network's first guess knows what the people that it was trained on have in common; the 18 × 512 numbers can say more.
 The search is that of projection into W+ (1904.03189, and the pivot of pivotal tuning, 2106.05744), over several frames
 at once, so that what belongs to one of them alone is not taken for the person. It costs seconds once per clip, and no
-bytes but those of a latent that is less common.
+bytes but those of a latent that is less common. On the way the face is kept moving: behind glasses a likeness that never
+opens its mouth is as near as one that does.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..decoding.regions import Regions
+from ..decoding.regions import PASS, Regions
 from ..decoding.render import pick_dtype
 from ..packs.store import ModelPack
 from .codes import BETAS, shuffled
 from .feedforward import Crop, FrameCodes, to_input
 from .options import FitOptions
 from .refine import Scene, at_side, falling
-from .resemblance import LossWeights, PartsInPlace, Resemblance
+from .resemblance import LossWeights, PartsInPlace, Resemblance, StillMoves
 
 
 def fit_identity(
@@ -48,26 +50,44 @@ def fit_identity(
     pictures = to_input(crops, device)
     regions = Regions(pack, device)
     weight, target = at_side(regions.weights(pictures), side), at_side(pictures, side)
-    judged = options.parts and pack.has("parser")
-    in_place = PartsInPlace(regions, pictures, side, scene.dtype) if judged else None
     placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-    resemblance = Resemblance(pack, device, LossWeights(features=options.features))
     pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
+    in_place: PartsInPlace | None = None
+    still_moves: StillMoves | None = None
+    if pack.has("parser"):
+        in_place = PartsInPlace(regions, pictures, side, scene.dtype) if options.parts else None
+        still_moves = StillMoves(regions, _rendered(scene, pivot, placed, side)) if options.response else None
+    resemblance = Resemblance(pack, device, LossWeights(features=options.features))
     spread = pack.feedforward(device).latent_std
     moved = torch.zeros_like(pivot[: options.rows], requires_grad=True)  # from the pivot, in units of the spread
     optimizer = torch.optim.Adam([moved], betas=BETAS)
+    chance, every = torch.Generator().manual_seed(1), options.parts_every
     with torch.enable_grad():
         for step in range(options.steps):
-            few = next(batches).to(device)
-            optimizer.param_groups[0]["lr"] = options.rate * falling(step / options.steps)
+            few, others = next(batches).to(device), torch.zeros(0, dtype=torch.int64, device=device)
+            fraction = step / options.steps
+            response = options.response * (1 - fraction / options.response_share)
+            if still_moves is not None and response > 0 and step % every == every // 2:
+                others = torch.randint(len(crops), (len(few),), generator=chance).to(device)
+            optimizer.param_groups[0]["lr"] = options.rate * falling(fraction)
             anchor = scene.anchor(torch.cat([pivot[: options.rows] + moved * spread, pivot[options.rows :]]))
-            output = scene.render(anchor, placed[few], side)
+            rendered = scene.render(anchor, placed[torch.cat([few, others])], side)
+            output, beside = rendered[: len(few)], rendered[len(few) :]
             loss = resemblance(output, target[few], weight[few]) + options.hold * moved.square().mean()
-            if in_place is not None and step % options.parts_every == 0:
-                loss = loss + options.parts_every * options.parts * in_place(output, few)
+            if in_place is not None and step % every == 0:
+                loss = loss + every * options.parts * in_place(output, few)
+            if still_moves is not None and len(others):
+                loss = loss + every * response * still_moves(output, few, beside, others)
             (moved.grad,) = torch.autograd.grad(loss, moved)
             optimizer.step()
             if progress is not None:
                 progress(step + 1)
     pivot[: options.rows] += moved.detach() * spread
     return np.asarray(pivot.cpu().numpy(), np.float16)
+
+
+@torch.no_grad()
+def _rendered(scene: Scene, latent: Tensor, codes: Tensor, side: int) -> Tensor:
+    """Codes [N, 34] in units of one latent -> [N, 3, side, side]; few at a time, for the memory's sake."""
+    anchor = scene.anchor(latent)
+    return torch.cat([scene.render(anchor, few, side) for few in torch.split(codes, PASS)])

@@ -32,7 +32,9 @@ class FitOptions:
     rate: float = 0.1  # step size, in units of the latent's spread over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
     parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
-    parts_every: int = 2  # steps between two looks at them, which take the parser's time
+    response: float = 1.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
+    response_share: float = 0.8  # of the steps, until it is gone
+    parts_every: int = 2  # steps between two looks at parts, and two at the response, which take time
     hold: float = 0.02  # weight of the squared distance from the first latent, in the same units
     precision: Precision = "bfloat16"  # of the feature maps
 
@@ -43,16 +45,18 @@ class FitOptions:
             raise OptionError(f"the identity is fitted at 32, 64, 128 or 256 pixels, not {self.side}")
         if self.rows < 1:
             raise OptionError(f"one row of the identity latent and more can be fitted, not {self.rows}")
+        if not 0 < self.response_share <= 1:
+            raise OptionError(f"the response lasts a share of the steps above 0, up to 1, not {self.response_share}")
         if self.parts_every < 1:
             raise OptionError(f"the parts of the face are looked at every 1 step and more, not {self.parts_every}")
         if not 1 <= self.batch <= 256:
             raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
-        if not (self.rate > 0 and min(self.features, self.parts, self.hold) >= 0):
+        if not (self.rate > 0 and min(self.features, self.parts, self.response, self.hold) >= 0):
             raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
 # One picture does not show how a face moves: fewer steps leave the latent more of what all faces do.
-PORTRAIT = FitOptions(steps=80, parts=0.0)
+PORTRAIT = FitOptions(steps=80, parts=0.0, response=0.0)
 
 
 @dataclass(frozen=True)

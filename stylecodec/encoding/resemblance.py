@@ -88,6 +88,33 @@ class PartsInPlace:
         return ((self._seen(output) - self.parts[rows]).abs().mean(dim=(2, 3)) * weights).sum(dim=1).mean()
 
 
+class StillMoves:
+    """How much less changes from one frame to another than in given renderings of the same frames.
+
+    Only brows, eyes, lips and mouth count, where the renderings have them, and coarsely; what changes more, or where
+    nothing changed, is free. Parameters: the `renderings` [N, 3, S, S] in about [-1, 1], by a latent with which faces
+    move.
+    """
+
+    GRAIN = 4  # pixels over which changes are averaged
+    DISTINCT = (0, 1, 3, 4)  # of decoding.regions.PARTS: those that do not overlap
+
+    def __init__(self, regions: Regions, renderings: Tensor) -> None:
+        self.renderings = renderings
+        shown = renderings.clamp(-1, 1)
+        with torch.no_grad():
+            moving = regions.parts(shown)[:, list(self.DISTINCT)].sum(dim=1, keepdim=True)
+            weights = regions.weights(shown) * moving
+        self.weights = weights / weights.mean().clamp_min(1e-6)
+
+    def __call__(self, outputs: Tensor, rows: Tensor, others: Tensor, other_rows: Tensor) -> Tensor:
+        """Renderings [n, 3, S, S] of the frames `rows` [n], and of `other_rows` -> the mean over them."""
+        weight = torch.maximum(self.weights[rows], self.weights[other_rows])
+        wanted = F.avg_pool2d((self.renderings[other_rows] - self.renderings[rows]) * weight, self.GRAIN)
+        found = F.avg_pool2d((others - outputs) * weight, self.GRAIN)
+        return F.relu(wanted.abs() - found * wanted.sign()).mean()
+
+
 @torch.no_grad()
 def weighted_psnr(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """PSNR in dB [N] of pictures in [-1, 1] (output clamped) where the weights [N, 1, S, S] are."""

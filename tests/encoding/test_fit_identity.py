@@ -14,13 +14,13 @@ from stylecodec.encoding.feedforward import Crop, FrameCodes, to_input
 from stylecodec.encoding.fit_identity import fit_identity
 from stylecodec.encoding.options import FitOptions
 from stylecodec.encoding.refine import Scene, at_side
-from stylecodec.encoding.resemblance import PartsInPlace
+from stylecodec.encoding.resemblance import PartsInPlace, StillMoves
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
 CPU = torch.device("cpu")
 # Random features and random parts of a face would lead nowhere.
-FEW = FitOptions(steps=40, side=32, features=0.0, parts=0.0, batch=2, precision="float32")
+FEW = FitOptions(steps=40, side=32, features=0.0, parts=0.0, response=0.0, batch=2, precision="float32")
 FRAMES = 5
 
 Latent = np.ndarray
@@ -102,8 +102,9 @@ def test_one_picture_is_enough_and_no_steps_change_nothing(
     assert fit_identity(start, crops, codes, tiny_pack, CPU, dataclasses.replace(FEW, steps=0)) is start
 
 
-def test_parts_of_the_face_tell_movement_from_colour() -> None:
-    """On the embedded pack, whose parser knows faces: a closed eye and an open mouth count, a cast of colour hardly."""
+@pytest.fixture(scope="module")
+def moving() -> tuple[ModelPack, torch.Tensor]:
+    """The embedded pack, whose parser knows faces, and renderings of a calm face and one that shouts with shut eyes."""
     pack = open_pack(DEFAULT_PACK)
     names = list(pack.card.training["expression_inputs"])
     faces = torch.zeros(2, len(names))
@@ -112,7 +113,13 @@ def test_parts_of_the_face_tell_movement_from_colour() -> None:
     with torch.no_grad():
         alpha = pack.network("expression", "cpu")(faces)
         anchor = scene.anchor(pack.generator(CPU).mapping.w_avg.expand(18, -1))
-        calm, moved = scene.render(anchor, scene.units.units(torch.zeros(2, 2), alpha), 128).clamp(-1, 1).split(1)
+        return pack, scene.render(anchor, scene.units.units(torch.zeros(2, 2), alpha), 128).clamp(-1, 1)
+
+
+def test_parts_of_the_face_tell_movement_from_colour(moving: tuple[ModelPack, torch.Tensor]) -> None:
+    """A closed eye and an open mouth count, a cast of colour hardly."""
+    pack, (calm, moved) = moving[0], moving[1].split(1)
+    with torch.no_grad():
         in_place, row = PartsInPlace(Regions(pack, CPU), calm, 128, torch.float32), torch.tensor([0])
         assert in_place.parts.shape == (1, len(PARTS), 128, 128)
         assert float(in_place(calm, row)) == 0
@@ -135,3 +142,45 @@ def test_parts_are_looked_at_every_few_steps(monkeypatch: pytest.MonkeyPatch) ->
     options = dataclasses.replace(FEW, steps=5, parts=1.0, parts_every=2)
     fit_identity(latent, crops, codes, pack, CPU, options)
     assert looks == [2, 2, 2]
+
+
+def test_a_face_that_stays_still_costs_and_one_that_moves_more_does_not(moving: tuple[ModelPack, torch.Tensor]) -> None:
+    pack, faces = moving
+    calm, moved = faces.split(1)
+    first, second = torch.tensor([0]), torch.tensor([1])
+    still_moves = StillMoves(Regions(pack, CPU), faces)
+
+    def cost(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float(still_moves(one, first, other, second))
+
+    assert cost(calm, moved) == 0
+    assert cost(calm, calm + 1.5 * (moved - calm)) < 1e-6
+    assert cost(calm - 0.2, moved - 0.2) < 1e-6  # somebody darker
+    dead = cost(calm, calm)
+    assert dead > 0.05
+    assert cost(calm, calm + 0.5 * (moved - calm)) == pytest.approx(dead / 2, rel=1e-3)
+    assert float(still_moves(moved, second, calm, first)) == 0  # the other way round
+
+
+def test_the_fit_keeps_a_face_moving(moving: tuple[ModelPack, torch.Tensor]) -> None:
+    """Pictures of a face that never moves, codes that do: with the response the likeness still moves with them."""
+    pack = moving[0]
+    calm = to_uint8(torch.nn.functional.interpolate(moving[1][:1], size=256, mode="bilinear"))[0].numpy()
+    names = list(pack.card.training["expression_inputs"])
+    faces = torch.zeros(6, len(names))
+    faces[::2, names.index("jawOpen")] = 0.8
+    with torch.no_grad():
+        alpha = pack.network("expression", "cpu")(faces).numpy()
+    codes = FrameCodes(np.zeros((6, 18, 512), np.float16), np.zeros((6, 2), np.float32), alpha)
+    start = pack.generator(CPU).mapping.w_avg.expand(18, -1).numpy().astype(np.float16)
+    scene = Scene(pack, CPU)
+
+    def opening(response: float) -> float:
+        options = FitOptions(steps=30, side=64, parts=0.0, features=0.0, response=response, response_share=1.0)
+        found = fit_identity(start, [calm] * 6, codes, pack, CPU, options)
+        units = scene.units.units(torch.from_numpy(codes.pose[:2]), torch.from_numpy(alpha[:2]))
+        with torch.no_grad():
+            one, other = scene.render(scene.anchor(torch.from_numpy(found.astype(np.float32))), units, 64)
+        return float((one - other)[:, 32:52, 20:44].abs().mean())
+
+    assert opening(2.0) > 1.3 * opening(0.0)

@@ -111,7 +111,7 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     TrainOptions(heads, tmp_path, 1.0, start=tmp_path / "pack").begin(fresh, "feedforward")
     warm = fresh.eval()(torch.zeros(1, 3, 256, 256))
     assert torch.equal(warm.alpha, code.alpha)
-    with pytest.raises(OptionError, match="the feedforward network of the pack .* is built otherwise"):
+    with pytest.raises(OptionError, match=r"the feedforward network of the pack .* is built otherwise"):
         TrainOptions(heads, tmp_path, 1.0, start=tmp_path / "pack").begin(torch.nn.Linear(2, 2), "feedforward")
     again = TrainOptions(heads, tmp_path / "work", 1e-6)
     assert landmarks.train(again).keys() == {"all", "inner_face", "eyes", "mouth", "irises"}
