@@ -5,8 +5,8 @@
 A network's first guess knows what the people that it was trained on have in common; the 18 × 512 numbers can say more.
 The search is that of projection into W+ (1904.03189, and the pivot of pivotal tuning, 2106.05744), over several frames
 at once, so that what belongs to one of them alone is not taken for the person. It costs seconds once per clip, and no
-bytes but those of a latent that is less common. On the way the face is kept moving: behind glasses a likeness that never
-opens its mouth is as near as one that does.
+bytes but those of a latent that is less common. On the way the face is kept moving: behind glasses a likeness that
+never opens its mouth is as near as one that does.
 """
 
 from __future__ import annotations
