@@ -90,11 +90,11 @@ class Regions:
 
         still: only what moves with the head as a whole; lids, brows and lips weigh nothing (Eq. 2 of 2203.14512).
         """
-        prior = face_ellipse(pictures.shape[-1], pictures.device) * FACE_WEIGHT
         if self.parser is None:
+            prior = face_ellipse(pictures.shape[-1], pictures.device) * FACE_WEIGHT
             return (prior + WEIGHTS["background"]).expand(len(pictures), -1, -1, -1)
         found = self._blend(pictures, (self._still if still else self._weight)[None])
-        return found if still else torch.maximum(found, prior)
+        return found if still else self._at_least_face(found)
 
     @torch.no_grad()
     def head(self, pictures: Tensor) -> Tensor:
@@ -108,9 +108,24 @@ class Regions:
 
         With gradients. OptionError for a pack without a parser.
         """
+        self._need_parser()
+        return self._blend(pictures, self._parts)
+
+    @torch.no_grad()
+    def weights_and_parts(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """`weights` and `parts` of one pass of the parser."""
+        self._need_parser()
+        found = self._blend(pictures, torch.cat([self._weight[None], self._parts]))
+        return self._at_least_face(found[:, :1]), found[:, 1:]
+
+    @staticmethod
+    def _at_least_face(weights: Tensor) -> Tensor:
+        """Weights [N, 1, S, S], no less than FACE_WEIGHT where aligned faces lie."""
+        return torch.maximum(weights, face_ellipse(weights.shape[-1], weights.device) * FACE_WEIGHT)
+
+    def _need_parser(self) -> None:
         if self.parser is None:
             raise OptionError("the parts of a face are found by a face parser, and the pack has none")
-        return self._blend(pictures, self._parts)
 
     def _blend(self, pictures: Tensor, values: Tensor) -> Tensor:
         """Pictures and values per class [M, C] -> [N, M, S, S]; few at a time, as class maps take much memory."""

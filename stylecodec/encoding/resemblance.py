@@ -103,8 +103,8 @@ class StillMoves:
         self.renderings = renderings
         shown = renderings.clamp(-1, 1)
         with torch.no_grad():
-            moving = regions.parts(shown)[:, list(self.DISTINCT)].sum(dim=1, keepdim=True)
-            weights = regions.weights(shown) * moving
+            weights, parts = regions.weights_and_parts(shown)
+            weights = weights * parts[:, list(self.DISTINCT)].sum(dim=1, keepdim=True)
         self.weights = weights / weights.mean().clamp_min(1e-6)
 
     def __call__(self, outputs: Tensor, rows: Tensor, others: Tensor, other_rows: Tensor) -> Tensor:

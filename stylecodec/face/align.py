@@ -22,7 +22,7 @@ from scipy.ndimage import median_filter
 from stylecodec.errors import FaceNotFound, OptionError
 from stylecodec.face.detect import Detector, FaceDetector, Frame
 from stylecodec.face.landmarks import Dlib5, Landmarker
-from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker
+from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker, across_eyes, turned
 from stylecodec.face.warp import warp
 from stylecodec.geometry import AVATAR_ALIGNMENT, Alignment, CropTransform
 
@@ -162,25 +162,18 @@ class EyeFrames:
     def of(cls, anchors: NDArray[np.floating]) -> EyeFrames:
         """From anchors [n, 7, 2] without NaN."""
         a = anchors.astype(np.float64)
-        across = a[:, 2] + a[:, 3] - a[:, 0] - a[:, 1]
+        across = across_eyes(a)
         roll = np.unwrap(np.arctan2(across[:, 1], across[:, 0]))
         corner = a[:, CORNERS].mean(axis=1)
         middle = (a[:, LEFT_EYE] + a[:, RIGHT_EYE]) / 2
         e, m = a[:, RIGHT_EYE] - a[:, LEFT_EYE], a[:, MOUTH] - middle
         side = 2 * np.maximum(2.0 * np.hypot(*e.T), 1.8 * np.hypot(*m.T))
         span = np.hypot(*across.T) / 2
-        return cls(corner, roll, _turned(middle - corner, -roll), span, _turned(m, -roll), side)
+        return cls(corner, roll, turned(middle - corner, -roll), span, turned(m, -roll), side)
 
     def part(self, which: slice) -> EyeFrames:
         """Some of them."""
         return EyeFrames(*(getattr(self, field.name)[which] for field in fields(self)))
-
-
-def _turned(vectors: Floats, angle: Floats) -> Floats:
-    """Vectors [n, 2] turned by angles [n] in radians, clockwise in the image."""
-    c, s = np.cos(angle), np.sin(angle)
-    x, y = vectors[:, 0], vectors[:, 1]
-    return np.stack([c * x - s * y, s * x + c * y], axis=1)
 
 
 def _median(values: Floats) -> Floats:
@@ -214,7 +207,7 @@ def shot_squares(pose: EyeFrames, times: Floats, alignment: Alignment, sigma: fl
     side = shot_sides(pose, times)[:, None] * alignment.scale
     units = (pose.eyes + 0.1 * pose.mouth) / pose.side[:, None] / alignment.scale
     offset = np.median(units, axis=0) - np.array([0.0, alignment.lift / 2])  # up along the face's own axis
-    center = corner + _turned(side * offset, roll)
+    center = corner + turned(side * offset, roll)
     return np.column_stack([center, side, np.rad2deg(roll)])
 
 

@@ -78,25 +78,29 @@ def plausible(anchors: NDArray[np.float64], box: Box) -> bool:
     return bool(upright and low < np.hypot(*across) / box.width < high)
 
 
+def across_eyes(anchors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Anchors [..., 7, 2] -> [..., 2]: from the left eye's corners to the right eye's, twice."""
+    return np.asarray(anchors[..., 2, :] + anchors[..., 3, :] - anchors[..., 0, :] - anchors[..., 1, :])
+
+
+def turned(vectors: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors [..., 2] turned by angles [...] in radians, clockwise in the image."""
+    c, s = np.cos(angle), np.sin(angle)
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.stack([c * x - s * y, s * x + c * y], axis=-1)
+
+
 def held_near(anchors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Anchors [7, 2] turned and moved as a whole, no more than it takes for their eyes to be within TILT and SHIFT of
     those of `other`."""
-    angle, middle = _eyes(anchors)
-    true_angle, true_middle = _eyes(other)
-    distance = float(np.hypot(*(other[RIGHT_EYE] - other[LEFT_EYE])))
-    tilt = (angle - true_angle + np.pi) % (2 * np.pi) - np.pi
+    roll, true_roll = (np.arctan2(*across_eyes(a)[::-1]) for a in (anchors, other))
+    corner, distance = anchors[CORNERS].mean(axis=0), float(np.hypot(*(other[RIGHT_EYE] - other[LEFT_EYE])))
+    tilt = (roll - true_roll + np.pi) % (2 * np.pi) - np.pi
     turn = np.clip(tilt, -np.deg2rad(TILT), np.deg2rad(TILT)) - tilt
-    usual = true_middle + LOWER * distance * np.array([-np.sin(true_angle), np.cos(true_angle)])
-    shift = middle - usual
+    usual = other[CORNERS].mean(axis=0) + turned(np.array([0.0, LOWER * distance]), true_roll)
+    shift = corner - usual
     kept = min(1.0, SHIFT * distance / max(float(np.hypot(*shift)), 1e-9))
-    c, s = np.cos(turn), np.sin(turn)
-    return np.asarray((anchors - middle) @ np.array([[c, s], [-s, c]]) + usual + kept * shift)
-
-
-def _eyes(anchors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """The angle of the line through the eyes, in radians, and the middle of their corners [2]."""
-    across = anchors[2] + anchors[3] - anchors[0] - anchors[1]
-    return float(np.arctan2(across[1], across[0])), anchors[CORNERS].mean(axis=0)
+    return np.asarray(turned(anchors - corner, turn) + usual + kept * shift)
 
 
 @dataclass(frozen=True)
