@@ -101,7 +101,8 @@ class TuneOptions:
     settle_share: float = 0.08  # share of the budget, the last, in which codes fit the quantised generator
     code_rate: float = 0.1  # step sizes: codes (in units) while they are alone, then a fifth of it
     identity_rate: float = 0.02  # of the latent, in units of its spread
-    weight_rate: float = 3e-3  # of the generator
+    weight_rate: float = 3e-3  # of the generator, but for its convolutions
+    filter_rate: float = 0.015  # of its convolutions (see encoding.weights)
     decay: float = 0.0  # per step, of the difference from the untuned generator, times the step size
     features: float = 0.1  # weight of the face parser's features beside pixels
     structure: float = 0.5  # weight of 1 - SSIM
@@ -133,7 +134,7 @@ class TuneOptions:
             raise OptionError("shares of the personalisation's budget must be 0 to below 1")
         if self.codes_share + self.settle_share > 0.9:
             raise OptionError("codes_share and settle_share leave nothing of the budget for the generator")
-        if min(self.code_rate, self.identity_rate, self.weight_rate) <= 0:
+        if min(self.code_rate, self.identity_rate, self.weight_rate, self.filter_rate) <= 0:
             raise OptionError("the personalisation's step sizes must be above 0")
         if not 1 <= self.processes <= self.batch:
             raise OptionError(f"personalisation takes 1 to {self.batch} processes, a frame each, not {self.processes}")

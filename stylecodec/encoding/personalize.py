@@ -45,6 +45,7 @@ from .people import OtherPeople, UpperLayers, random_people
 from .refine import Scene, at_side, falling
 from .resemblance import LossWeights, Resemblance, weighted_psnr
 from .resume import Checkpoint
+from .weights import WeightOptimizer
 
 CODES, WEIGHTS, SETTLE = "codes", "weights", "settle"
 STAGES = (CODES, WEIGHTS, SETTLE)
@@ -116,7 +117,7 @@ class Personalizer:
         self.pivot = torch.from_numpy(np.array(latent, np.float32)).to(device)
         self.latent = RowAdam(self.pivot.reshape(1, -1))
         self.spread = _latent_spread(self.before)
-        self.adam = torch.optim.Adam(self.tuned.values(), lr=options.weight_rate, betas=(0.9, 0.99))
+        self.optimizer = WeightOptimizer(self.tuned, options.weight_rate, options.filter_rate)
         losses = LossWeights(features=options.features, structure=options.structure)
         self.resemblance = Resemblance(pack, device, losses)
         self.random = torch.Generator().manual_seed(self._seed(0))
@@ -160,9 +161,7 @@ class Personalizer:
         rate = min(1.0, (step + 1) / 20) * fall
         coarse = fraction < options.coarse
         side = max(options.side // 2, 32) if coarse else options.side
-        for group in self.adam.param_groups:
-            group["lr"] = options.weight_rate * rate
-        self.adam.zero_grad(set_to_none=True)
+        self.optimizer.clear()
         self._step(side, options.code_rate / 5 * rate, options.identity_rate / 5 * rate, step)
         if not coarse and options.upper and step % options.upper_every == 0:
             frame = int(self.own[torch.randint(len(self.own), (1,), generator=self.random)])
@@ -172,7 +171,7 @@ class Personalizer:
             (options.upper * loss).backward()  # type: ignore[no-untyped-call]
         team.average_gradients(self.tuned.values())
         torch.nn.utils.clip_grad_norm_(self.tuned.values(), 1.0)
-        self.adam.step()
+        self.optimizer.step(rate)
         if options.decay:
             self._decay(options.decay * options.weight_rate * rate)
         if step and step % options.look_steps == 0:
@@ -337,9 +336,7 @@ class Personalizer:
         if team.rank():
             return
         tensors: dict[str, Tensor] = {f"generator.{name}": p for name, p in self.tuned.items()}
-        for name, parameter in self.tuned.items():
-            for key, value in self.adam.state.get(parameter, {}).items():
-                tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
+        tensors |= {f"weights.{key}": value for key, value in self.optimizer.state().items()}
         tensors |= {f"table.{key}": value for key, value in self.table.state().items()}
         tensors |= {f"latent.{key}": value for key, value in self.latent.state().items()}
         self.checkpoint.store(tensors, asdict(self.at))
@@ -353,11 +350,8 @@ class Personalizer:
         with torch.no_grad():
             for name, parameter in self.tuned.items():
                 parameter.copy_(tensors[f"generator.{name}"])
-                keys = {k for k in ("step", "exp_avg", "exp_avg_sq") if f"adam.{k}.{name}" in tensors}
-                if keys:
-                    self.adam.state[parameter] = {k: tensors[f"adam.{k}.{name}"].to(_place(k, parameter)) for k in keys}
-            for table, prefix in ((self.table, "table."), (self.latent, "latent.")):
-                table.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        for part, prefix in ((self.optimizer, "weights."), (self.table, "table."), (self.latent, "latent.")):
+            part.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         self.random.manual_seed(self._seed(sum(self.at.steps.values())))
         self.batches = self._batches()
 
@@ -368,11 +362,6 @@ class Personalizer:
         """Rows of the frames of a step, of those whose codes move here."""
         count = min(max(self.options.batch // team.size(), 1), len(self.own))
         return (self.own[rows] for rows in shuffled(len(self.own), count, self.random))
-
-
-def _place(key: str, parameter: Tensor) -> torch.device:
-    """Adam counts its steps on the CPU."""
-    return torch.device("cpu") if key == "step" else parameter.device
 
 
 @torch.no_grad()
