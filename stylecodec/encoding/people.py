@@ -14,7 +14,7 @@ from .refine import Scene
 from .resemblance import Resemblance
 
 LOCAL_SIDE = 128  # pixels per side at which other people are compared
-NEAREST = 0.25  # share of the way from the person to another one at which a latent may lie
+NEAREST = 0.5  # share of the way from the person to another one at which a latent may lie
 WINDOW = 48  # side of a window of the maps below the upper layers
 MARGIN = 4  # of these at an edge inside the picture: what the missing neighbours touch
 INPUT_SPREAD = 0.5  # of mapping inputs where the mapping does not normalise them
