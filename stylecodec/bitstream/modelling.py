@@ -17,9 +17,10 @@ from .predict import OWN_CHANGE, OWN_REST, UNIT, Term
 from .quantise import Levels, Quantiser
 from .tables import ACTIVITY_OF_CLASS
 
-DEFAULT_QUALITY = 60.0
-PLAIN_ANGLE_STEP = 0.05  # degrees, at the default quality
-PLAIN_ALPHA_STEP = 0.2  # of the RMS deviation of all alpha, at the default quality
+DEFAULT_QUALITY = 62.0  # dB
+PLAIN_QUALITY = 60.0  # at which plain steps are these:
+PLAIN_ANGLE_STEP = 0.05  # degrees
+PLAIN_ALPHA_STEP = 0.2  # of the RMS deviation of all alpha
 QUALITY_PER_HALF = 6.0  # by which the quality rises when steps are halved
 
 _TERMS_PER_TARGET = 4
@@ -37,7 +38,7 @@ def plain_steps(packets: npt.ArrayLike, quality: float = DEFAULT_QUALITY) -> Flo
     moved = float(np.sqrt(np.mean((alpha - alpha.mean(0)) ** 2)))
     steps = np.full(layout.PARAMS_PER_FRAME, PLAIN_ANGLE_STEP)
     steps[-layout.ALPHA_COUNT :] = PLAIN_ALPHA_STEP * moved or 1.0
-    finer: Floats = steps * 2.0 ** ((DEFAULT_QUALITY - quality) / QUALITY_PER_HALF)
+    finer: Floats = steps * 2.0 ** ((PLAIN_QUALITY - quality) / QUALITY_PER_HALF)
     return finer
 
 

@@ -14,7 +14,7 @@ def test_the_defaults_are_valid() -> None:
     assert options.pack == "avatar-1024"
     assert options.audio_bitrate == 12_000
     assert options.smoothing == 0.024
-    assert (options.profile, options.quality, options.group_seconds) == ("compact", 60.0, None)
+    assert (options.profile, options.quality, options.group_seconds) == ("compact", 62.0, None)
 
 
 @pytest.mark.parametrize(
