@@ -118,7 +118,7 @@ class TuneOptions:
     precision: Precision = "bfloat16"  # of the feature maps while tuning
     processes: int = 1  # that share the work on a CPU; with more, the main module must be one that can be imported
     delta_bytes: int = 1_400_000  # what the delta may take
-    delta_noise: float = 46.0  # dB: how far below the picture the delta's rounding lies, if its bytes allow that
+    delta_margin: float = 12.0  # dB: how far the delta's rounding lies below the picture's own error, if bytes allow
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -188,7 +188,8 @@ class Personalizer:
             changes = {name: torch.zeros_like(parameter.detach(), device="cpu")}
         exact = Scene(TunedPack(self.pack, generator=self.generator), self.device)
         measured = measure(exact, anchor, codes, self.base, self.pack.digest, changes)
-        delta = fitted(measured, self.options.delta_bytes, self.options.delta_noise)
+        noise_db = float(psnr_before.mean()) + self.options.delta_margin
+        delta = fitted(measured, self.options.delta_bytes, noise_db)
         latent = self._latent().reshape(self.pivot.shape).detach().cpu().numpy().astype(np.float16)
         rounded = apply_delta(self.base, delta)
         self.scene = Scene(TunedPack(self.pack, generator=rounded), self.device, self.scene.dtype)
@@ -424,7 +425,7 @@ def _member(
 def work_of(pack: ModelPack, crops: Sequence[Crop], latent: NDArray[np.float16], options: TuneOptions) -> str:
     """What a checkpoint belongs to: the pack, the crops, the identity, and how it is tuned, but for the budget."""
     manner: dict[str, Any] = asdict(options)
-    for name in ("minutes", "steps", "delta_bytes", "delta_noise", "settle_share", "processes"):
+    for name in ("minutes", "steps", "delta_bytes", "delta_margin", "settle_share", "processes"):
         del manner[name]
     digest = hashlib.sha256(pack.digest + latent.tobytes() + repr(sorted(manner.items())).encode())
     for crop in crops:

@@ -36,7 +36,7 @@ QUICK = TuneOptions(
     weight_rate=0.02,
     look_steps=10,
     delta_bytes=60_000,
-    delta_noise=55.0,
+    delta_margin=28.0,
     hold_identity=0.0,
 )
 
