@@ -108,7 +108,7 @@ class TuneOptions:
     structure: float = 0.5  # weight of 1 - SSIM
     hold_codes: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
     hold_identity: float = 0.02  # weight of the squared distance of the latent from its pivot, in its spread
-    locality: float = 2.0  # weight of what other people's renderings changed by
+    locality: float = 3.0  # weight of what other people's renderings changed by
     locality_every: int = 5  # steps between two looks at other people
     upper: float = 0.5  # weight of what the layers above `side` are asked for
     upper_every: int = 8  # steps between two looks at them
