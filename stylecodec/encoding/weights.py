@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-BETAS = (0.9, 0.99)  # of Adam
+from .codes import BETAS
 
 
 class WeightOptimizer:
@@ -26,10 +26,10 @@ class WeightOptimizer:
         self._all = dict(parameters)
         # Muon takes matrices: the same numbers as the convolutions', a row per output map.
         self._filters = {name: nn.Parameter(p.detach().view(len(p), -1)) for name, p in self._all.items() if bank(p)}
-        self._rest = {name: p for name, p in self._all.items() if name not in self._filters}
-        self._muon = torch.optim.Muon(self._filters.values(), weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        self._adam = torch.optim.Adam(self._rest.values(), betas=BETAS)
-        self._rates = ((self._muon, filter_rate), (self._adam, rate))
+        rest = {name: p for name, p in self._all.items() if name not in self._filters}
+        muon = torch.optim.Muon(self._filters.values(), weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        adam = torch.optim.Adam(rest.values(), betas=BETAS)
+        self._halves = ((muon, self._filters, filter_rate), (adam, rest, rate))
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -41,7 +41,7 @@ class WeightOptimizer:
         for name, matrix in self._filters.items():
             gradient = self._all[name].grad
             matrix.grad = None if gradient is None else gradient.reshape(matrix.shape)
-        for optimizer, rate in self._rates:
+        for optimizer, _, rate in self._halves:
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
             optimizer.step()  # type: ignore[no-untyped-call]
@@ -50,17 +50,17 @@ class WeightOptimizer:
         """Tensors to be saved, by what they are and the parameter's name."""
         return {
             f"{key}.{name}": torch.as_tensor(value)
-            for optimizer, parameters in ((self._muon, self._filters), (self._adam, self._rest))
+            for optimizer, parameters, _ in self._halves
             for name, parameter in parameters.items()
             for key, value in optimizer.state.get(parameter, {}).items()
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state`."""
+        owners = {name: (o, p) for o, parameters, _ in self._halves for name, p in parameters.items()}
         for key_and_name, value in state.items():
             key, name = key_and_name.split(".", 1)
-            optimizer, parameters = (self._muon, self._filters) if name in self._filters else (self._adam, self._rest)
-            parameter = parameters[name]
+            optimizer, parameter = owners[name]
             place = value.device if key == "step" else parameter.device  # Adam counts its steps on the CPU
             optimizer.state[parameter][key] = value.to(place)
 
