@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
-from .encoding.options import FITTING
+from .encoding.options import FITTING, REGISTERING
 from .errors import FormatError, OptionError, Truncated
 from .files import PathLike, check_output, reading, whole_file
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .packs.store import ModelPack
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
+
 
 class Progress(Protocol):
     """Told how far a stage is."""
@@ -120,6 +121,7 @@ def encode(
     from .encoding.encoder import encode_frames, stream_bytes
     from .encoding.options import EncodeOptions
     from .encoding.plate import scene_behind
+    from .encoding.registration import registered
     from .media.audio import encode_opus
     from .media.video import VideoReader
     from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
@@ -140,6 +142,8 @@ def encode(
     tell = progress or _silent
     track = front_end.track(_counted(reader, options, lambda done: tell("finding the face", done, total)))
     aligned = AlignedClip(lambda: reader.frames(options.start, options.duration), track)
+    if card is not None:
+        aligned, card = registered(aligned, card, pack, options, functools.partial(_tell_stage, tell))
     clip = encode_frames(
         aligned,
         pack,
@@ -338,7 +342,7 @@ def _tell_stage(tell: Progress, stage: str, done: float, of: float | None) -> No
     if stage == "personalising":
         tell(stage, round(100 * done), 100, note=f"{of:.1f} dB" if of == of else "", unit="%")
     else:
-        unit = "steps" if stage == FITTING else "frames"
+        unit = "steps" if stage in (FITTING, REGISTERING) else "frames"
         tell(stage, int(done), None if of is None else int(of), unit=unit)
 
 

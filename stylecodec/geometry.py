@@ -130,6 +130,11 @@ class CropTransform:
         x, y = self.center
         return CropTransform((x * factor, y * factor), self.side * factor, self.roll_deg)
 
+    def moved(self, zoom: float, across: float, down: float) -> CropTransform:
+        """The square with e^zoom times its side, its centre moved along the face's own axes by shares of its side."""
+        x, y = self.to_source([0.5 + across, 0.5 + down])
+        return CropTransform((float(x), float(y)), self.side * float(np.exp(zoom)), self.roll_deg)
+
 
 @dataclass(frozen=True)
 class Alignment:

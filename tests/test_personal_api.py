@@ -33,7 +33,7 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options(pack: ModelPack, **changes: object) -> EncodeOptions:
     plain = {"pack": pack.folder, "device": "cpu", "duration": 0.4, "identity_candidates": 2, "identity_average": 1}
-    return EncodeOptions(**(plain | {"fit": FIT, "refine": REFINE, "tune": TUNE} | changes))  # type: ignore[arg-type]
+    return EncodeOptions(**(plain | {"fit": FIT, "refine": REFINE, "refine_tuned": REFINE, "tune": TUNE} | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,25 @@ def test_a_card_and_a_second_call(
         assert one.identity_for(0).digest == two.identity_for(0).digest
 
 
+def test_a_second_call_with_its_own_latent(
+    personal: Made, clip: Path, tiny_pack: ModelPack, tmp_path: Path
+) -> None:
+    stages: set[str] = set()
+
+    def progress(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
+        stages.add(stage)
+
+    chosen, second = options(tiny_pack, identity=personal[0], refit=True), tmp_path / "second.stc"
+    report = api.encode(clip, second, chosen, progress, FixedFace())
+    assert "placing the face" in stages
+    assert report.bytes["personalization"] == 66 + 16
+    assert report.bytes["identity"] > 1000
+    assert main(["identity", "import", str(personal[0])]) == 0
+    assert api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
+    with StreamFile.open(personal[0]) as one, StreamFile.open(second) as two:
+        assert one.identity_for(0).digest != two.identity_for(0).digest
+
+
 def test_a_card_of_another_pack(
     personal: Made, clip: Path, other_pack: ModelPack, tmp_path: Path
 ) -> None:
@@ -145,7 +164,8 @@ def test_the_command_line_knows_the_options(capsys: pytest.CaptureFixture[str]) 
     for command in ("encode", "decode", "puppet", "identity"):
         assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("--personalize", "--minutes", "--steps", "--background", "--identity", "--avatar", "--relative"):
+    person = ("--personalize", "--minutes", "--steps", "--background", "--identity", "--refit")
+    for word in (*person, "--avatar", "--relative"):
         assert word in text
     assert main(["encode", "a.mp4", "b.stc", "--personalize", "--minutes", "0"]) == 2
     assert "more than 0 minutes" in capsys.readouterr().err

@@ -74,7 +74,8 @@ def test_the_verdicts(tmp_path: Path, tiny_pack: ModelPack, capsys: pytest.Captu
     track = {"correlation": 0.97, "gain": 0.9}
     tracks = dict.fromkeys(personal.TRACKS, track)
     whole = {"head": head, "tracks": tracks, "delta_loss": 0.2, "locality": {"psnr": 33.0}, "identity": {"mean": 0.4}}
-    rows = {"a": personal.summary({"whole": whole, "held_out": {"loss": 1.0}}), "b": personal.summary({})}
+    held_out = {"rest_loss": 1.0, "refitted_loss": 0.5}
+    rows = {"a": personal.summary({"whole": whole, "held_out": held_out}), "b": personal.summary({})}
     found = {row["figure"]: row for row in personal.verdicts(rows)}
     assert {name for name, row in found.items() if row["reached"] == "NO"} == {"psnr_worst", "identity"}
     assert all(row["clips"] == 1 for row in found.values())

@@ -45,7 +45,6 @@ WEIGHTS: Mapping[str, float] = {
     "teeth": 6.0,
 }
 OUTSIDE = ("background", "cloth", "neck", "necklace")  # what is not the head
-MOVING = ("brow", "eye", "iris", "pupil", "lip", "mouth", "teeth")  # what moves without the head: not for Eq. 2
 
 PARTS = (("brow",), ("eye", "iris", "pupil"), ("iris", "pupil"), ("lip",), ("mouth", "teeth"))
 
@@ -80,21 +79,16 @@ class Regions:
         names += ("",) * (self.parser.classes - len(names))
         place = next(self.parser.parameters()).device
         self._weight = torch.tensor([WEIGHTS.get(_word(name), 1.0) for name in names], device=place)
-        self._still = self._weight * torch.tensor([float(_word(name) not in MOVING) for name in names], device=place)
         self._parts = torch.tensor([[float(_word(n) in part) for n in names] for part in PARTS], device=place)
         self._head = torch.tensor([float(_word(name) not in OUTSIDE) for name in names], device=place)
 
     @torch.no_grad()
-    def weights(self, pictures: Tensor, still: bool = False) -> Tensor:
-        """[N, 3, S, S] in [-1, 1] -> how much each pixel matters [N, 1, S, S].
-
-        still: only what moves with the head as a whole; lids, brows and lips weigh nothing (Eq. 2 of 2203.14512).
-        """
+    def weights(self, pictures: Tensor) -> Tensor:
+        """[N, 3, S, S] in [-1, 1] -> how much each pixel matters [N, 1, S, S]."""
         if self.parser is None:
             prior = face_ellipse(pictures.shape[-1], pictures.device) * FACE_WEIGHT
             return (prior + WEIGHTS["background"]).expand(len(pictures), -1, -1, -1)
-        found = self._blend(pictures, (self._still if still else self._weight)[None])
-        return found if still else self._at_least_face(found)
+        return self._at_least_face(self._blend(pictures, self._weight[None]))
 
     @torch.no_grad()
     def head(self, pictures: Tensor) -> Tensor:

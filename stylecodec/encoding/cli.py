@@ -62,6 +62,11 @@ def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> N
         "--identity", metavar="CARD", help="card or .stc file of a known person, whose generator is used as it is"
     )
     person.add_argument(
+        "--refit",
+        action="store_true",
+        help="with --identity: fit the latent to this video's light, hair and clothes; it travels in the file (6 kB)",
+    )
+    person.add_argument(
         "--delta",
         choices=DELTAS,
         default=usual.delta,
@@ -79,7 +84,7 @@ def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> N
 
 def person_options(arguments: argparse.Namespace, usual: EncodeOptions) -> dict[str, Any]:
     """The values of `person_arguments` by the name of their option."""
-    names = ("personalize", "checkpoint", "identity", "delta", "background")
+    names = ("personalize", "checkpoint", "identity", "refit", "delta", "background")
     values = {name: getattr(arguments, name) for name in names}
     tune = replace(
         usual.tune,

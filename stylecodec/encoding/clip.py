@@ -31,10 +31,14 @@ class AlignedClip:
             else:
                 yield AlignedFrame(seconds, None)
 
-    def spread(self, count: int) -> Iterator[tuple[Frame, CropTransform]]:
-        """About `count` whole frames that show the face, spread over the clip, with their squares."""
+    def numbers(self, count: int) -> list[int]:
+        """The numbers of about `count` frames that show the face, spread over the clip."""
         there = np.flatnonzero(self.track.found)
-        wanted = {int(there[k]) for k in spread(len(there), count)}
+        return [int(there[k]) for k in spread(len(there), count)]
+
+    def spread(self, count: int) -> Iterator[tuple[Frame, CropTransform]]:
+        """The whole frames of `numbers`, with their squares."""
+        wanted = set(self.numbers(count))
         for number, (_, frame) in zip(range(len(self.track)), self.read(), strict=False):
             if number in wanted:
                 yield frame, self.track[number]

@@ -14,6 +14,7 @@ from ..packs.store import ModelPack
 POSE_UNITS = (10.0, 5.0)  # degrees of yaw and of pitch
 SIZE = len(POSE_UNITS) + ALPHA_COUNT  # 34
 BETAS = (0.9, 0.99)
+EVENNESS = 0.03  # of the mean response: directions that show less than this are not stepped along further
 
 
 class CodeUnits:
@@ -82,6 +83,18 @@ class RowAdam:
         """Go on from `state`."""
         for name, value in self.state().items():
             value.copy_(state[name])
+
+
+def even_steps(metric: Tensor) -> Tensor:
+    """[34, 34] from steps to codes in units: a step of one size changes the picture about as much in every direction.
+
+    metric [34, 34]: the squared change of a picture is e · metric · e for a change e of its codes. Some combinations of
+    codes hardly show and others outweigh all the rest; an optimiser that goes code by code takes long over both.
+    """
+    values, directions = torch.linalg.eigh(metric.double())
+    mean = values.mean().clamp_min(1e-30)
+    lengths = (mean / (values.clamp_min(0) + EVENNESS * mean)).sqrt()
+    return torch.as_tensor((directions * lengths) @ directions.T, dtype=metric.dtype)
 
 
 def spread(count: int, wanted: int) -> list[int]:

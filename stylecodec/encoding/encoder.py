@@ -88,6 +88,11 @@ class EncodedClip:
         return Identity(self.choice.latent) if self.card is None else self.card.identity
 
     @property
+    def known(self) -> bool:
+        """Whether receivers may know the identity already."""
+        return self.card is not None and not self.card.fresh
+
+    @property
     def delta(self) -> GeneratorDelta | None:
         """What the personalised generator differs by from the pack's."""
         return self.pack.delta if isinstance(self.pack, TunedPack) else None
@@ -99,6 +104,7 @@ class IdentityCard:
 
     identity: Identity
     delta: GeneratorDelta | None = None
+    fresh: bool = False  # the latent was fitted anew, so no receiver knows it
 
 
 Stage = Callable[[str, float, float | None], None]
@@ -233,7 +239,7 @@ def stream_bytes(
         device = pick_device(options.device)
         made = compact_clip(clip.packets, identity, clip.pack, device, options.quality, step)
         clip, quantiser = replace(clip, packets=made.packets), made.quantiser
-        identity = made.identity if clip.card is None else identity  # one that is known keeps its digest
+        identity = identity if clip.known else made.identity  # one that is known keeps its digest
     header = StreamHeader(
         rate=rate,
         width=pack.card.resolution,
@@ -247,7 +253,8 @@ def stream_bytes(
         quantiser=quantiser,
     )
     extras = _attached(clip, identity, options)
-    sent = identity if clip.delta is None or _carries(clip, options) else IdentityReference(identity.digest)
+    named = clip.known and clip.delta is not None and not _carries(clip, options)
+    sent = IdentityReference(identity.digest) if named else identity
     return mux(StreamWriter(header, audio), sent, _groups(clip, step, rate, variable), sound, extras)
 
 

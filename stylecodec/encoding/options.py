@@ -17,7 +17,8 @@ BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
-FITTING = "fitting the identity"  # the name of that stage, in reports of progress
+FITTING = "fitting the identity"  # the names of these stages, in reports of progress
+REGISTERING = "placing the face"
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
 
@@ -64,12 +65,11 @@ class RefineOptions:
     """How pose and α are refined (encoding.refine); OptionError for a value outside its range."""
 
     steps: int = 12  # per frame, of the optimiser
-    side: int = 128  # pixels per side of the renderings compared; half of it in the coarse steps
-    coarse: float = 0.0  # share of the steps at half the side
-    pose_share: float = 0.2  # share of the steps, the first ones, that move the pose alone
-    rate: float = 0.1  # step size, in units of the codes (see encoding.codes)
+    side: int = 256  # pixels per side of the renderings compared; half of it in the coarse steps
+    coarse: float = 0.75  # share of the steps, the first ones, at half the side
+    rate: float = 0.1  # step size, in even steps of the codes (see encoding.codes)
     features: float = 0.1  # weight of the face parser's features beside pixels
-    hold: float = 0.02  # weight of the squared distance from the feed-forward codes
+    hold: float = 0.1  # weight of the squared distance from the feed-forward codes
     smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
     target: str = "frame"  # what renderings are held against: the crop, or its "inversion" as in the paper
     precision: Precision = "bfloat16"  # of the feature maps, see decoding.render.Renderer
@@ -81,10 +81,14 @@ class RefineOptions:
             raise OptionError(f"refinement compares at 32, 64, 128 or 256 pixels, not {self.side}")
         if self.target not in TARGETS:
             raise OptionError(f"refinement is held against {' or '.join(TARGETS)}, not {self.target!r}")
-        if not (0 <= self.coarse <= 1 and 0 <= self.pose_share <= 1):
-            raise OptionError("shares of the refinement's steps must be 0 to 1")
+        if not 0 <= self.coarse <= 1:
+            raise OptionError(f"the share of the refinement's coarse steps must be 0 to 1, not {self.coarse}")
         if not (self.rate > 0 and min(self.features, self.hold, self.smoothness) >= 0):
             raise OptionError("the refinement's rate must be above 0 and its weights 0 or more")
+
+
+# A personalised generator can show what the codes are to say, so they may go further for it.
+ON_TUNED = RefineOptions(rate=0.2, hold=0.02)
 
 
 @dataclass(frozen=True)
@@ -169,11 +173,13 @@ class EncodeOptions:
 
     personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
+    refit: bool = False  # with an identity whose generator is personalised: its latent is fitted anew, and sent
     delta: str = "auto"  # "carry" personalised generator and latent or "name" them; auto: carry what was made now
     background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
     fit: FitOptions = FitOptions()
     refine: RefineOptions = RefineOptions()
+    refine_tuned: RefineOptions = ON_TUNED  # the same on a personalised generator
     tune: TuneOptions = TuneOptions()
 
     def __post_init__(self) -> None:
@@ -206,6 +212,8 @@ class EncodeOptions:
             raise OptionError(f"smoothing must be 0 seconds or more, not {self.smoothing}")
         if self.personalize and self.identity is not None:
             raise OptionError("personalize makes an identity, so give it none")
+        if self.refit and self.identity is None:
+            raise OptionError("refit fits the latent of a known person anew, so give it an identity")
         if self.background not in BACKGROUNDS:
             raise OptionError(f"the background must be {', '.join(BACKGROUNDS)}, not {self.background!r}")
         if self.delta not in DELTAS:

@@ -109,3 +109,10 @@ def detail(image: Tensor, factor: int) -> Tensor:
     while factor > 1:
         low, factor = upsample_rgb(low), factor // 2
     return image - low
+
+
+@torch.no_grad()
+def latent_spread(scene: Scene) -> float:
+    """How far w of different people lie apart, per element (root mean square around their mean)."""
+    w = random_people(scene.generator, 64, torch.Generator().manual_seed(0))
+    return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-3)

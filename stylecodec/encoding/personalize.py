@@ -41,8 +41,8 @@ from .codes import RowAdam, shuffled, spread
 from .delta_coding import Measured, fitted, measure
 from .feedforward import Crop, FrameCodes, to_input
 from .options import TuneOptions
-from .people import OtherPeople, UpperLayers, random_people
-from .refine import Scene, at_side, falling
+from .people import OtherPeople, UpperLayers, latent_spread
+from .refine import Scene, at_side, coarse_side, falling
 from .resemblance import LossWeights, Resemblance, weighted_psnr
 from .resume import Checkpoint
 from .weights import WeightOptimizer
@@ -116,7 +116,7 @@ class Personalizer:
         self.start, self.table = start, RowAdam(self.scene.units.bound_(start.clone()))
         self.pivot = torch.from_numpy(np.array(latent, np.float32)).to(device)
         self.latent = RowAdam(self.pivot.reshape(1, -1))
-        self.spread = _latent_spread(self.before)
+        self.spread = latent_spread(self.before)
         self.optimizer = WeightOptimizer(self.tuned, options.weight_rate, options.filter_rate)
         losses = LossWeights(features=options.features, structure=options.structure)
         self.resemblance = Resemblance(pack, device, losses)
@@ -151,7 +151,7 @@ class Personalizer:
     def _codes_step(self, fraction: float) -> None:
         """Pose, α and the latent against the pack's generator."""
         rate = falling(fraction)
-        self._step(max(self.options.side // 2, 32), self.options.code_rate * rate, self.options.identity_rate * rate)
+        self._step(coarse_side(self.options.side), self.options.code_rate * rate, self.options.identity_rate * rate)
 
     def _weights_step(self, fraction: float) -> None:
         """Everything together."""
@@ -160,7 +160,7 @@ class Personalizer:
         fall = 1.0 if fraction < HOLD else falling((fraction - HOLD) / (1 - HOLD))
         rate = min(1.0, (step + 1) / 20) * fall
         coarse = fraction < options.coarse
-        side = max(options.side // 2, 32) if coarse else options.side
+        side = coarse_side(options.side) if coarse else options.side
         self.optimizer.clear()
         self._step(side, options.code_rate / 5 * rate, options.identity_rate / 5 * rate, step)
         if not coarse and options.upper and step % options.upper_every == 0:
@@ -363,13 +363,6 @@ class Personalizer:
         """Rows of the frames of a step, of those whose codes move here."""
         count = min(max(self.options.batch // team.size(), 1), len(self.own))
         return (self.own[rows] for rows in shuffled(len(self.own), count, self.random))
-
-
-@torch.no_grad()
-def _latent_spread(scene: Scene) -> float:
-    """How far w of different people lie apart, per element (root mean square around their mean)."""
-    w = random_people(scene.generator, 64, torch.Generator().manual_seed(0))
-    return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-3)
 
 
 def personalize(

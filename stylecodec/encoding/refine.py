@@ -1,11 +1,13 @@
 """Refinement of pose and α by rendering and comparing: Eq. 2 and Eq. 3 of 2203.14512 in spirit, many frames at once.
 
-    codes of the feed-forward encoder ─► first steps: pose alone, where nothing but the head moves        (Eq. 2)
-                                         then pose and α, eyes and mouth weighed most                     (Eq. 3)
-                                         coarse first, then at the full size ─► codes, less far from the crop
+    codes of the feed-forward encoder ─► steps of pose and α together, eyes and mouth weighed most,
+                                         each direction as far as it shows ─► codes, less far from the crop
 
 The crop itself is what the renderings are held against, or its inversion, G(L_t), as in the paper, where nothing that
 the generator cannot show is to pull at the codes; with a personalised generator it is always the crop.
+
+The paper first moves the pose alone and weighs the steps of α by their sensitivity (Eq. 8). Here the steps are weighed
+by the response to all codes at once, so that none waits for another: the same number of them comes 1 dB nearer.
 
 The paper takes one frame after the other and begins each where the last one ended (Eq. 7). Here the frames of a batch
 move together; what carries over is by how much the feed-forward codes were wrong, which is much the same from one frame
@@ -22,17 +24,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..bitstream import Identity
 from ..decoding.latents import Anchor, LatentDecoder
 from ..decoding.personal import TunedPack
 from ..decoding.regions import Regions
 from ..decoding.render import pick_dtype
 from ..nets.e4e import E4eEncoder
 from ..packs.store import ModelPack
-from .codes import CodeUnits, RowAdam
+from .codes import CodeUnits, RowAdam, even_steps
 from .feedforward import Crop, FrameCodes, to_input
 from .options import EncodeOptions, RefineOptions
 from .resemblance import LossWeights, Resemblance
+from .sensitivity import picture_metrics
 
+ROLL = 2  # its place in a packet: no code of the generator
 WARM = 0.5  # how fast the correction that the next batch begins with follows the last batch's
 
 
@@ -74,11 +79,9 @@ class Refiner:
     pack: with the generator that the receiver will use. latent: float [18, 512], as it is sent.
     """
 
-    def __init__(
-        self, pack: ModelPack, device: torch.device, latent: np.ndarray, options: EncodeOptions
-    ) -> None:
-        self.settings: RefineOptions = options.refine
-        self.device = device
+    def __init__(self, pack: ModelPack, device: torch.device, latent: np.ndarray, options: EncodeOptions) -> None:
+        self.settings: RefineOptions = options.refine_tuned if isinstance(pack, TunedPack) else options.refine
+        self.pack, self.device, self.identity = pack, device, Identity(latent.astype(np.float16))
         self.scene = Scene(pack, device, pick_dtype(self.settings.precision, device))
         self.regions = Regions(pack, device)
         self.resemblance = Resemblance(pack, device, LossWeights(features=self.settings.features))
@@ -89,6 +92,7 @@ class Refiner:
             pack.require(("inversion",), "refinement held against inversions")
             self.inversion = pack.inversion(device)
         self.offset: Tensor | None = None  # [34] by how much the last codes were corrected
+        self.directions: Tensor | None = None  # [34, 34], of steps; see codes.even_steps
 
     def __call__(self, crops: Sequence[Crop], codes: FrameCodes) -> FrameCodes:
         """Refine the codes of frames that follow each other; FrameCodes with the refined pose and α."""
@@ -112,34 +116,45 @@ class Refiner:
         """Pictures [n, 3, 256, 256] and codes in units [n, 34] -> codes [n, 34], within the pack's reach."""
         settings = self.settings
         begin = start if self.offset is None else start + self.offset
-        table = RowAdam(self.scene.units.bound_(begin.clone()))
-        rows = torch.arange(len(start), device=self.device)
-        weight, still = self.regions.weights(pictures), self.regions.weights(pictures, still=True)
-        pose_steps = round(settings.pose_share * settings.steps)
+        steps, rows = RowAdam(torch.zeros_like(start)), torch.arange(len(start), device=self.device)
+        weight = self.regions.weights(pictures)
+        if self.directions is None:
+            self.directions = self.even_directions(begin)
         for step in range(settings.steps):
             fraction = step / settings.steps
-            side = settings.side if fraction >= settings.coarse else max(settings.side // 2, 32)
-            turning = step < pose_steps
-            codes = table.take(rows)
+            side = settings.side if fraction >= settings.coarse else coarse_side(settings.side)
+            taken = steps.take(rows)
+            codes = begin + taken @ self.directions
             output = self.scene.render(self.anchor, codes, side)
-            loss = self.resemblance(output, at_side(pictures, side), at_side(still if turning else weight, side))
-            loss = loss + self._hold(codes, start)
-            (gradient,) = torch.autograd.grad(loss, codes)
-            if turning:
-                gradient[:, 2:] = 0
-            table.step(rows, gradient * len(rows), settings.rate * falling(fraction))
-            self.scene.units.bound_(table.values)
-        wrong = (table.values - start).mean(0)
+            loss = self.resemblance(output, at_side(pictures, side), at_side(weight, side))
+            (gradient,) = torch.autograd.grad(loss + self.hold(codes, start), taken)
+            steps.step(rows, gradient * len(rows), settings.rate * falling(fraction))
+        found = self.scene.units.bound_(begin + steps.values @ self.directions)
+        wrong = (found - start).mean(0)
         self.offset = wrong if self.offset is None else torch.lerp(self.offset, wrong, WARM)
-        return table.values
+        return found
 
-    def _hold(self, codes: Tensor, start: Tensor) -> Tensor:
+    def even_directions(self, codes: Tensor) -> Tensor:
+        """`codes.even_steps` around codes in units [n, 34], by what is felt in pictures of this identity."""
+        pose, alpha = (value.cpu() for value in self.scene.units.split(codes))
+        packets = torch.cat([pose, torch.zeros(len(pose), 1), alpha], dim=1)
+        felt = picture_metrics(self.pack, self.device, self.identity, packets.numpy()).felt
+        moving = [k for k in range(len(felt)) if k != ROLL]
+        scale = self.scene.units.scale
+        return even_steps(torch.from_numpy(felt[np.ix_(moving, moving)]).to(scale) * scale * scale[:, None])
+
+    def hold(self, codes: Tensor, start: Tensor) -> Tensor:
         """What corrections of the codes cost: their size, and how much they differ between neighbours in time."""
         wrong = codes - start
         held = self.settings.hold * wrong.square().mean()
         if self.settings.smoothness and len(codes) > 1:
             held = held + self.settings.smoothness * wrong.diff(dim=0).square().mean()
         return held
+
+
+def coarse_side(side: int) -> int:
+    """Pixels per side of the coarse steps of a search whose last ones have `side`."""
+    return max(side // 2, 32)
 
 
 def falling(fraction: float) -> float:

@@ -12,7 +12,7 @@ square and are counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -64,6 +64,11 @@ class AlignedTrack:
     def __getitem__(self, frame: int) -> CropTransform:
         x, y, side, roll = (float(v) for v in self.squares[frame])
         return CropTransform((x, y), side, roll)
+
+    def moved(self, by: Floats) -> AlignedTrack:
+        """Every square moved: [T, 3] of zoom, across and down as in CropTransform.moved."""
+        squares = [self[frame].moved(*map(float, by[frame])) for frame in range(len(self))]
+        return replace(self, squares=np.array([[*square.center, square.side, square.roll_deg] for square in squares]))
 
     @property
     def roll_deg(self) -> Floats:

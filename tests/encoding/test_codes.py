@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stylecodec.encoding.codes import CodeUnits, RowAdam, shuffled, spread
+from stylecodec.encoding.codes import EVENNESS, CodeUnits, RowAdam, even_steps, shuffled, spread
 from stylecodec.packs.store import ModelPack
 
 
@@ -63,3 +63,14 @@ def test_spread() -> None:
     assert spread(3, 8) == [0, 1, 2]
     assert spread(100, 3) == [0, 50, 99] or spread(100, 3) == [0, 49, 99]
     assert len(spread(1000, 16)) == 16
+
+
+def test_even_steps_undo_the_response_but_for_what_hardly_shows() -> None:
+    turn, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+    metric = turn @ torch.diag(torch.tensor([9.0, 1.0, 0.1, 0.0])) @ turn.T
+    steps = even_steps(metric)
+    shown = torch.linalg.eigvalsh(steps.T @ metric @ steps)
+    mean = float(metric.diagonal().mean())
+    expected = torch.tensor([value * mean / (value + EVENNESS * mean) for value in (0.0, 0.1, 1.0, 9.0)])
+    assert torch.allclose(shown, expected, atol=1e-4)
+    assert torch.isfinite(even_steps(torch.zeros(4, 4))).all()

@@ -84,6 +84,8 @@ def test_refinement_and_personalisation_out_of_range(kind: type, name: str, valu
 def test_an_identity_is_given_or_made() -> None:
     with pytest.raises(OptionError, match="give it none"):
         EncodeOptions(personalize=True, identity="me.stid")
+    with pytest.raises(OptionError, match="give it an identity"):
+        EncodeOptions(refit=True)
     assert EncodeOptions(personalize=True).refines
     assert EncodeOptions(preset="balanced").refines
     assert not EncodeOptions().refines

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.regions import AVATAR_CLASSES, CELEBAMASK_CLASSES, Regions, face_ellipse
 from stylecodec.decoding.render import to_uint8
 from stylecodec.encoding.feedforward import FrameCodes
@@ -19,7 +20,7 @@ from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.store import ModelPack
 
 CPU = torch.device("cpu")
-QUICK = RefineOptions(steps=30, side=32, coarse=0.0, rate=0.1, hold=0.0, smoothness=0.0, pose_share=0.0)
+QUICK = RefineOptions(steps=30, side=32, coarse=0.0, rate=0.1, hold=0.0, smoothness=0.0)
 
 
 def latent(seed: int = 3) -> np.ndarray:
@@ -93,12 +94,35 @@ def test_a_strong_hold_keeps_the_codes(tiny_pack: ModelPack) -> None:
     assert np.abs(refined.alpha - start.alpha).max() < 0.05
 
 
-def test_coarse_steps_and_pose_steps_run(tiny_pack: ModelPack) -> None:
+def test_coarse_steps_run(tiny_pack: ModelPack) -> None:
     crops, start = scene_of(tiny_pack, torch.zeros(1, 34)), frame_codes(torch.full((1, 34), 0.2), tiny_pack)
-    settings = RefineOptions(steps=4, side=64, coarse=0.5, pose_share=1.0)
+    settings = RefineOptions(steps=4, side=64, coarse=0.5)
     refined = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=settings))(crops, start)
-    assert np.array_equal(refined.alpha, start.alpha)  # only the pose was to move
+    assert not np.array_equal(refined.alpha, start.alpha)
     assert not np.array_equal(refined.pose, start.pose)
+
+
+def test_a_personalised_generator_has_its_own_options(tiny_pack: ModelPack) -> None:
+    options = EncodeOptions(refine=QUICK)
+    assert Refiner(tiny_pack, CPU, latent(), options).settings is QUICK
+    tuned = TunedPack(tiny_pack, generator=tiny_pack.generator(CPU))
+    assert Refiner(tuned, CPU, latent(), options).settings is options.refine_tuned
+
+
+def test_steps_in_every_direction_show_alike(tiny_pack: ModelPack) -> None:
+    """A step of one size along any of the directions that show changes the picture by about as much."""
+    refiner = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=QUICK))
+    around = torch.zeros(1, 34)
+    directions = refiner.even_directions(around)
+
+    def changes(steps: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            shown = refiner.scene.render(refiner.anchor, torch.cat([around, around + 0.05 * steps]), 256)
+        weight = refiner.regions.weights(shown[:1].clamp(-1, 1))
+        return ((shown[1:] - shown[:1]).square() * weight).mean(dim=(1, 2, 3))
+
+    plain, even = changes(torch.eye(34)), changes(directions.T)
+    assert float(even.std() / even.mean()) < 0.5 * float(plain.std() / plain.mean())
 
 
 def test_the_loss_is_zero_for_equal_pictures(tiny_pack: ModelPack) -> None:

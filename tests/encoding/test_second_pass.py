@@ -25,7 +25,14 @@ FIT = FitOptions(steps=2, side=32)
 REFINE = RefineOptions(steps=2, side=32)
 TUNE = TuneOptions(steps=12, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
 FAST = EncodeOptions(
-    device="cpu", identity_candidates=4, identity_average=1, profile="raw", fit=FIT, refine=REFINE, tune=TUNE
+    device="cpu",
+    identity_candidates=4,
+    identity_average=1,
+    profile="raw",
+    fit=FIT,
+    refine=REFINE,
+    refine_tuned=REFINE,
+    tune=TUNE,
 )
 
 
@@ -116,6 +123,19 @@ def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, ca
     data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
     with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
         assert stream.identity_for(0).digest == card.identity.digest
+
+
+def test_a_latent_fitted_anew_travels_and_its_generator_is_named(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    options = replace(FAST, profile="compact", quality=30.0)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, card=replace(card, fresh=True))
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        identity = stream.identity_for(0)
+        found = personalizations(stream)[identity.digest]
+        assert stream.byte_account()["identity"] > 1000
+    assert identity.digest != card.identity.digest  # rounded as every latent of the compact profile
+    assert found.digest == card.delta.digest  # type: ignore[union-attr]
+    assert found.delta is None
 
 
 def test_a_card_without_a_generator(tiny_pack: ModelPack) -> None:
