@@ -44,17 +44,21 @@ class Yardstick:
         self.detector, self.predictor = FaceDetector(), Dlib68()
 
     def __call__(self, pictures: Sequence[Frame]) -> Floats | None:
-        """Points [n, 68, 2], in pixels of enlarged pictures, of one aligned face; None when the detector sees none.
+        """Points [n, 68, 2], in pixels of enlarged pictures, of one aligned face; None when the detector sees none."""
+        box = self.box(pictures)
+        if box is None:
+            return None
+        return np.stack([self.predictor(enlarged(picture), box) for picture in pictures]).astype(np.float64)
 
-        The predictor starts from a box. The median of a few detections serves all frames, since the face stays in
-        place in aligned pictures and a box that moves would move the points.
+    def box(self, pictures: Sequence[Frame]) -> Box | None:
+        """Where the predictor starts, in pixels of enlarged pictures.
+
+        The median of a few detections serves all frames, since the face stays in place in aligned pictures and a box
+        that moves would move the points. Other boxes than the detector's own read worse (`benchmarks.yardstick`).
         """
         picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int)) if pictures else ()
         seen = [found.box.as_tuple() for k in picks if (found := self.detector(pictures[k])) is not None]
-        if not seen:
-            return None
-        box = Box(*(float(side) * ENLARGED for side in np.median(seen, axis=0)))
-        return np.stack([self.predictor(enlarged(picture), box) for picture in pictures]).astype(np.float64)
+        return Box(*(float(side) * ENLARGED for side in np.median(seen, axis=0))) if seen else None
 
 
 def enlarged(picture: Frame) -> Frame:

@@ -27,10 +27,12 @@ from benchmarks import (
     real_clips,
     speed,
     video_codecs,
+    yardstick,
 )
 from benchmarks.ceiling import block_rows, flops, threads
 from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact import encode_levels
+from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack
@@ -319,6 +321,26 @@ def test_a_sheet_spreads_frames_in_time_and_leaves_empty_rows_out() -> None:
     assert sheet.shape == (64, 160, 3)
     assert list(sheet[0, ::32, 0]) == [0, 5, 10, 15, 20]
     assert list(sheet[40, ::32, 0]) == [20, 15, 10, 5, 0]
+
+
+def test_boxes_beside_the_detectors() -> None:
+    box = Box(100.0, 200.0, 140.0, 240.0)
+    assert yardstick.moved(box, 1.0, 0.0) == box
+    assert yardstick.moved(box, 1.5, 0.25) == Box(90.0, 180.0, 150.0, 240.0)
+
+
+def test_the_mean_of_several_boxes_is_that_of_their_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    face = np.random.default_rng(0).uniform(50, 200, (68, 2))
+
+    class Dlib:
+        def predictor(self, picture: NDArray[np.uint8], box: Box) -> NDArray[np.float64]:
+            return face + box.as_tuple()[0]
+
+    monkeypatch.setattr(yardstick, "BOXES", {"one": ((1.0, 0.0),), "two": ((1.0, 0.0), (1.5, 0.0))})
+    tracks = yardstick.read([np.zeros((8, 8, 3), np.uint8)] * 2, Box(100.0, 200.0, 140.0, 240.0), Dlib())  # type: ignore[arg-type]
+    assert tracks.keys() == {"one", "two"}
+    for name, values in tracks["one"].items():
+        assert values == pytest.approx(tracks["two"][name]), name  # moved as a whole, points mean the same
 
 
 def test_tables_of_following_leave_out_what_did_not_move() -> None:

@@ -1,0 +1,92 @@
+"""How far can the yardstick be trusted? dlib's 68-point tracks of rendered people against the renderer's truth.
+
+    python -m benchmarks.yardstick clips/ --short 40
+
+For the long clips of a folder as `benchmarks.held_out` takes it: `clip_<id>.mp4` beside its truth. The input alone is
+read, no codec takes part. The predictor starts from a box, so other boxes than the detector's own are tried beside it:
+larger, higher, and the mean of the points from several. Correlations over time, mean over the clips that move.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
+from benchmarks.follow import ENLARGED, SIDE, Yardstick, enlarged, means
+from benchmarks.measuring import RESULTS, machine, save, table
+from stylecodec.face.align import Aligner, crops
+from stylecodec.face.detect import Box
+from stylecodec.face.landmarks import make_landmarker
+from stylecodec.geometry import AVATAR_ALIGNMENT
+from stylecodec.media.video import Frame, VideoReader
+
+# Times the side of the detector's box, and by how much of it higher; more than one: the mean of the points.
+BOXES: Mapping[str, Sequence[tuple[float, float]]] = {
+    "the detector's": ((1.0, 0.0),),
+    "larger": ((1.15, 0.0),),
+    "higher": ((1.0, 0.05),),
+    "larger and higher": ((1.3, 0.1),),
+    "mean of five": ((1.0, 0.0), (1.05, 0.0), (0.95, 0.0), (1.0, 0.03), (1.0, -0.03)),
+}
+
+
+def moved(box: Box, scale: float, higher: float) -> Box:
+    """`scale` times as large around its middle, and moved up by `higher` of its height."""
+    left, top, right, bottom = box.as_tuple()
+    half, middle = scale * (right - left) / 2, (left + right) / 2
+    centre = (top + bottom) / 2 - higher * (bottom - top)
+    return Box(middle - half, centre - half, middle + half, centre + half)
+
+
+def read(pictures: Sequence[Frame], box: Box, yardstick: Yardstick) -> dict[str, dict[str, Floats]]:
+    """The tracks by each kind of box."""
+    large = [enlarged(picture) for picture in pictures]
+
+    def points(scale: float, higher: float) -> Floats:
+        return np.stack([yardstick.predictor(picture, moved(box, scale, higher)) for picture in large]).astype(float)
+
+    return {kind: face_tracks(np.mean([points(*one) for one in many], axis=0)) for kind, many in BOXES.items()}
+
+
+def aligned(path: Path) -> list[Frame]:
+    """The aligned squares of a clip."""
+    reader = VideoReader(path)
+    aligner = Aligner(make_landmarker("dlib5", None, AVATAR_ALIGNMENT), alignment=AVATAR_ALIGNMENT)
+    track = aligner.track(frame for _, frame in reader.frames())
+    return list(crops((frame for _, frame in reader.frames()), track, SIDE))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.yardstick",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("clips", type=Path, help="folder of clip_<id>.mp4 with clip_<id>.npz")
+    parser.add_argument("--short", type=int, default=0, help="the first N clips are too short for a correlation")
+    parser.add_argument("--results", type=Path, default=RESULTS / "yardstick.json")
+    arguments = parser.parse_args()
+    yardstick = Yardstick()
+    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {kind: {} for kind in BOXES}
+    for path in sorted(arguments.clips.glob("clip_*.mp4"))[arguments.short :]:
+        pictures = aligned(path)
+        box = yardstick.box(pictures)
+        if box is None:
+            print(f"{path.name}: the detector sees no face")
+            continue
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as truth:
+            true = face_tracks(truth["landmarks"].astype(np.float64))
+        for kind, tracks in read(pictures, box, yardstick).items():
+            found[kind][path.stem] = compare(true, tracks)
+        print(path.name, flush=True)
+    mean = {kind: means(clips) for kind, clips in found.items()}
+    print(table([{"box": kind, **{n: values[n]["correlation"] for n in NAMES}} for kind, values in mean.items()]))
+    save(arguments.results, {"machine": machine(), "enlarged": ENLARGED, "clips": len(found["larger"]), "boxes": mean})
+
+
+if __name__ == "__main__":
+    main()
