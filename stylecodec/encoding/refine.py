@@ -38,6 +38,7 @@ from .resemblance import LossWeights, Resemblance
 from .sensitivity import picture_metrics
 
 ROLL = 2  # its place in a packet: no code of the generator
+AT_ONCE = 16 * 128**2  # pixels of renderings whose gradients are in memory together
 WARM = 0.5  # how fast the correction that the next batch begins with follows the last batch's
 
 
@@ -124,11 +125,13 @@ class Refiner:
             fraction = step / settings.steps
             side = settings.side if fraction >= settings.coarse else coarse_side(settings.side)
             taken = steps.take(rows)
-            codes = begin + taken @ self.directions
-            output = self.scene.render(self.anchor, codes, side)
-            loss = self.resemblance(output, at_side(pictures, side), at_side(weight, side))
-            (gradient,) = torch.autograd.grad(loss + self.hold(codes, start), taken)
-            steps.step(rows, gradient * len(rows), settings.rate * falling(fraction))
+            (gradient,) = torch.autograd.grad(self.hold(begin + taken @ self.directions, start), taken)
+            gradient = gradient * len(rows)
+            for few in torch.split(rows, max(1, AT_ONCE // side**2)):
+                output = self.scene.render(self.anchor, begin[few] + taken[few] @ self.directions, side)
+                loss = self.resemblance(output, at_side(pictures[few], side), at_side(weight[few], side))
+                gradient += torch.autograd.grad(loss * len(few), taken)[0]
+            steps.step(rows, gradient, settings.rate * falling(fraction))
         found = self.scene.units.bound_(begin + steps.values @ self.directions)
         wrong = (found - start).mean(0)
         self.offset = wrong if self.offset is None else torch.lerp(self.offset, wrong, WARM)
