@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .bitstream import AudioChunk, AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
+from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
 from .encoding.options import FITTING, REGISTERING
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .encoding.options import EncodeOptions
     from .face.align import AlignedTrack
     from .geometry import CropTransform
-    from .media.opus import OpusTrack
     from .media.video import VideoReader
     from .packs.store import ModelPack
 
@@ -47,7 +46,6 @@ class Progress(Protocol):
 
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-AUDIO_CHUNK_PACKETS = 50  # a second of 20 ms packets
 
 
 class FrontEnd(Protocol):
@@ -126,6 +124,7 @@ def encode(
     from .media.video import VideoReader
     from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
     from .packs.store import open_pack
+    from .sound import audio_chunks
 
     begun = perf_counter()
     options = options or EncodeOptions()
@@ -157,7 +156,7 @@ def encode(
     clip = dataclasses.replace(clip, scene=scene_behind(aligned, pack, options))
     config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
     with whole_file(output) as file:
-        for portion in stream_bytes(clip, pack, options, reader.rate, config, _audio_chunks(sound)):
+        for portion in stream_bytes(clip, pack, options, reader.rate, config, audio_chunks(sound)):
             file.write(portion)
     facts = probe(output)
     return EncodeReport(
@@ -207,6 +206,7 @@ def decode(
     from .decoding.decoder import Decoder
     from .decoding.personal import keep
     from .media.writer import VideoWriter
+    from .sound import opus_track
 
     begun = perf_counter()
     if size is not None and size % 2:
@@ -224,7 +224,7 @@ def decode(
             raise Truncated("not one group of frames is whole")
         keep(stream)
         width, height = decoder.frame_size
-        sound = _opus_track(stream) if audio else None
+        sound = opus_track(stream) if audio else None
         header, count, held = stream.header, 0, 0
         rate = None if header.variable_rate else header.rate
         with VideoWriter(output, width, height, rate, sound) as writer:
@@ -371,14 +371,6 @@ def _counted(reader: VideoReader, options: EncodeOptions, tell: Callable[[int], 
         tell(done)
 
 
-def _audio_chunks(sound: OpusTrack | None) -> Iterator[AudioChunk]:
-    """Chunks of a second; a stream counts audio time from the first frame, a track from the decoder's start."""
-    packets = sound.packets if sound else ()
-    for start in range(0, len(packets), AUDIO_CHUNK_PACKETS):
-        part = packets[start : start + AUDIO_CHUNK_PACKETS]
-        yield AudioChunk(part[0].pts - (sound.pre_skip if sound else 0), tuple(packet.data for packet in part))
-
-
 def _picture_identity(
     picture: PathLike,
     header: StreamHeader,
@@ -432,21 +424,3 @@ def _pictures(decoder: Decoder, partial: bool) -> Iterator[tuple[int, Frame, boo
             yield group.first_frame + offset, picture, False
             last = picture
         expected = group.end_frame
-
-
-def _opus_track(stream: StreamFile) -> OpusTrack | None:
-    """The stream's sound as the muxer takes it: times from the decoder's start, never backwards."""
-    from .media.opus import OpusPacket, OpusTrack
-
-    config = stream.audio_config
-    if config is None:
-        return None
-    packets, played = [], 0
-    for chunk in stream.audio_chunks():
-        pts = chunk.first_packet_pts + config.pre_skip
-        for data, duration in zip(chunk.packets, chunk.durations, strict=True):
-            if pts >= played:
-                packets.append(OpusPacket(pts, duration, data))
-                played = pts + duration
-            pts += duration
-    return OpusTrack(config.sample_rate, config.channels, config.pre_skip, tuple(packets)) if packets else None

@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoding": LEAVES | {"bitstream", "nets", "packs", "decoding", "face"},
     "metrics": LEAVES | {"nets", "packs"},
     "training": LEAVES | {"nets", "packs", "metrics"},
-    "api": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding"},
+    "sound": {"bitstream", "media"},
+    "api": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "sound"},
     "cli": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "api", "progress", "training"},
 }
 # Only these rooms touch the libraries that are heavy, native or optional.
