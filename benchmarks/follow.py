@@ -77,10 +77,14 @@ class Watched:
     found: NDArray[np.bool_]
 
 
+def aligner() -> Aligner:
+    """The aligner of the yardstick, which needs nothing of a model pack."""
+    return Aligner(make_landmarker("dlib5", None, AVATAR_ALIGNMENT), alignment=AVATAR_ALIGNMENT)
+
+
 def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Watched:
     """Align and read a video of one face; StylecodecError when there is none."""
     reader = VideoReader(path)
-    aligner = Aligner(make_landmarker("dlib5", None, AVATAR_ALIGNMENT), alignment=AVATAR_ALIGNMENT)
     times: list[float] = []
 
     def timed() -> Iterator[Frame]:
@@ -88,7 +92,7 @@ def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Wat
             times.append(time)
             yield frame
 
-    track = aligner.track(timed())
+    track = aligner().track(timed())
     pictures = list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE))
     points = yardstick(pictures)
     if points is None:

@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
-from benchmarks.follow import ENLARGED, SIDE, Yardstick, enlarged, means
+from benchmarks.follow import ENLARGED, SIDE, Yardstick, aligner, enlarged, means
 from benchmarks.measuring import RESULTS, machine, save, table
-from stylecodec.face.align import Aligner, crops
+from stylecodec.face.align import crops
 from stylecodec.face.detect import Box
-from stylecodec.face.landmarks import make_landmarker
-from stylecodec.geometry import AVATAR_ALIGNMENT
 from stylecodec.media.video import Frame, VideoReader
 
 # Times the side of the detector's box, and by how much of it higher; more than one: the mean of the points.
@@ -55,8 +53,7 @@ def read(pictures: Sequence[Frame], box: Box, yardstick: Yardstick) -> dict[str,
 def aligned(path: Path) -> list[Frame]:
     """The aligned squares of a clip."""
     reader = VideoReader(path)
-    aligner = Aligner(make_landmarker("dlib5", None, AVATAR_ALIGNMENT), alignment=AVATAR_ALIGNMENT)
-    track = aligner.track(frame for _, frame in reader.frames())
+    track = aligner().track(frame for _, frame in reader.frames())
     return list(crops((frame for _, frame in reader.frames()), track, SIDE))
 
 

@@ -7,7 +7,8 @@ The crop itself is what the renderings are held against, or its inversion, G(L_t
 the generator cannot show is to pull at the codes; with a personalised generator it is always the crop.
 
 The paper first moves the pose alone and weighs the steps of α by their sensitivity (Eq. 8). Here the steps are weighed
-by the response to all codes at once, so that none waits for another: the same number of them comes 1 dB nearer.
+by the response to all codes at once, so that none waits for another: with a personalised generator the same number of
+them comes 1 dB nearer, with the pack's own, which cannot show much of what is asked, at most 0.2.
 
 The paper takes one frame after the other and begins each where the last one ended (Eq. 7). Here the frames of a batch
 move together; what carries over is by how much the feed-forward codes were wrong, which is much the same from one frame

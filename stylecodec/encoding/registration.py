@@ -38,8 +38,8 @@ FRAMES = 32  # of the clip that are compared
 STEPS = 25  # of the optimiser, for each of them
 BATCH = 8  # frames per step
 MOVE_RATE = 0.004  # step size of zoom and place, in the units of CropTransform.moved
-LATENT_RATE = 0.05  # of the latent, in units of its spread
 FARTHEST = 0.1  # in the same units, that a square may move
+LATENT_RATE = 0.05  # step size of the latent, in units of its spread
 MARGIN = 1.25  # side of what is cut out around a square, to move it in
 SMOOTHING = 1.5  # sigma, in compared frames, of the Gaussian over what was found
 
