@@ -21,7 +21,7 @@ from .bitstream import cli as bitstream_cli
 from .bitstream import live_cli
 from .bitstream.cli import add_command
 from .encoding import cli as encoding_cli
-from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions
+from .encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions, FollowOptions
 from .errors import OptionError, StylecodecError
 from .progress import ProgressDisplay
 
@@ -190,6 +190,12 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         "%(default)s)",
     )
     parser.add_argument(
+        "--no-follow",
+        dest="follow",
+        action="store_false",
+        help="leave pose and expression as the feed-forward encoder gives them, without a look at the face mesh",
+    )
+    parser.add_argument(
         "--smoothing",
         type=float,
         default=usual.smoothing,
@@ -262,6 +268,8 @@ def _encode(arguments: argparse.Namespace) -> int:
     more = ("identity_average", "smoothing", "profile", "quality")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
     values["fit"] = FitOptions(steps=arguments.identity_steps)
+    if not arguments.follow:
+        values["follow"] = FollowOptions(frames=0)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)

@@ -1,10 +1,10 @@
 """The stages of encoding in their order, and nothing else.
 
-    aligned frames ──► analyse ──► packets (yaw, pitch, roll, α) ──► refine ──► hold, smooth ──┐
-                          └──► candidates ──► select ──► fit ──► identity ──► personalise ─────┴──► groups ──► bytes
+    aligned frames ─┬► analyse ─┬► packets (yaw, pitch, roll, α) ─► smooth ─► follow ─► refine ─► hold ─┐
+                    └► marks    └► candidates ─► select ─► fit ─► identity ─────┴─► personalise ────────┴─► bytes
 
-Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers and one time per
-frame (about 7 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
+Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers, 15 marks and one time
+per frame (about 12 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
 To refine and to personalise, which `fast` does not do, the clip is read again.
 """
 
@@ -45,9 +45,11 @@ from ..geometry import CropTransform
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
 from .compaction import compact_clip
-from .feedforward import Crop, FrameCodes, analyse, smooth
+from .feedforward import Crop, FrameCodes, analyse, smooth, to_input
 from .fit_identity import fit_identity
-from .options import FITTING, EncodeOptions
+from .follow import follow
+from .marks import NAMES, MarkReader
+from .options import FITTING, FOLLOWING, EncodeOptions
 from .second_pass import TunedClip, personalize_clip, refine_clip
 from .select_id import CandidatePool, IdentityChoice, select
 
@@ -134,11 +136,14 @@ def encode_frames(
     size = options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
     pool, squares = CandidatePool(options), _MeanSquare()
     rows: list[NDArray[np.float16]] = []
+    marks: list[NDArray[np.float32]] = []
+    reader = MarkReader(device) if options.follow.frames else None
     seconds: list[float] = []
     for batch in _batches(frames, size):
         first = len(seconds)
         seconds += [frame.seconds for frame in batch]
         rows.append(_packets(batch, first, pack, device, pool, squares))
+        marks.append(_marks(batch, reader, device))
         if progress is not None:
             progress(len(seconds))
     if not seconds:
@@ -146,7 +151,8 @@ def encode_frames(
     candidates = pool.candidates()
     if not candidates:
         raise FaceNotFound(f"no face was found in the {len(seconds):,} frames of the clip")
-    packets = _smoothed(np.concatenate(rows), options.smoothing * float(rate))
+    sigma = options.smoothing * float(rate)
+    packets = _smoothed(np.concatenate(rows), sigma)
     stage = tell or (lambda name, done, of: None)
     if card is None:
         choice = select(candidates, pack, device, options)
@@ -156,6 +162,10 @@ def encode_frames(
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
         pack = pack if card.delta is None else TunedPack(pack, card.delta)
+    shown = partial(_shown, stage, FOLLOWING, float(len(packets)))
+    packets = follow(
+        packets, np.concatenate(marks), choice.latent, pack, device, options.follow, sigma, shown
+    )
     refines = options.refines or isinstance(pack, TunedPack)
     tuned = None
     if options.personalize:
@@ -203,6 +213,16 @@ def _packets(
         packets[found, 2] = [0.0 if transform is None else transform.roll_deg for transform in transforms]
         packets[found, 3:] = codes.alpha
     return packets
+
+
+def _marks(batch: list[AlignedFrame], reader: MarkReader | None, device: torch.device) -> NDArray[np.float32]:
+    """Marks [n, 15] of the crops of a batch; NaN for frames without a face, and if nothing is to be read."""
+    marks = np.full((len(batch), len(NAMES)), np.nan, np.float32)
+    found = [k for k, frame in enumerate(batch) if frame.crop is not None]
+    if found and reader is not None:
+        crops = [frame.crop for frame in batch if frame.crop is not None]
+        marks[found] = reader(to_input(crops, device)).cpu().numpy()
+    return marks
 
 
 def _smoothed(packets: NDArray[np.float16], sigma_frames: float) -> NDArray[np.float16]:

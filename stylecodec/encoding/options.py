@@ -18,6 +18,7 @@ PROFILES = ("compact", "raw")
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
 FITTING = "fitting the identity"  # the names of these stages, in reports of progress
+FOLLOWING = "following the face"
 REGISTERING = "placing the face"
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
@@ -58,6 +59,26 @@ class FitOptions:
 
 # One picture does not show how a face moves: fewer steps leave the latent more of what all faces do.
 PORTRAIT = FitOptions(steps=80, parts=0.0, response=0.0)
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How α is corrected by what the face mesh sees (encoding.follow); OptionError for a value outside its range."""
+
+    frames: int = 2  # at which the answer of the marks to the codes is measured; 0: codes stay as they are
+    side: int = 128  # pixels per side of the renderings
+    step: float = 0.3  # of α, in its units, while the answer is measured
+    hold: float = 0.3  # weight of the squared changes of the codes, where a mark that answers as usual counts 1
+    floor: float = 0.01  # eye distances per unit: marks that answer less count less
+    precision: Precision = "bfloat16"  # of the feature maps
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frames <= 256:
+            raise OptionError(f"the answer of the marks is measured at 0 to 256 frames, not {self.frames}")
+        if self.side not in (32, 64, 128, 256):
+            raise OptionError(f"the face is followed at 32, 64, 128 or 256 pixels, not {self.side}")
+        if not (self.step > 0 and self.hold > 0 and self.floor > 0):
+            raise OptionError("step, hold and floor of the following must be above 0")
 
 
 @dataclass(frozen=True)
@@ -178,6 +199,7 @@ class EncodeOptions:
     background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
     fit: FitOptions = FitOptions()
+    follow: FollowOptions = FollowOptions()
     refine: RefineOptions = RefineOptions()
     refine_tuned: RefineOptions = ON_TUNED  # the same on a personalised generator
     tune: TuneOptions = TuneOptions()

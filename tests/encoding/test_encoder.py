@@ -14,14 +14,15 @@ import torch
 from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Profile, StreamFile, check
 from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, group_frames, hold, stream_bytes
 from stylecodec.encoding.feedforward import analyse, smooth
-from stylecodec.encoding.options import EncodeOptions, FitOptions
+from stylecodec.encoding.options import FOLLOWING, EncodeOptions, FitOptions, FollowOptions
 from stylecodec.errors import FaceNotFound, MediaError
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
 RATE = Fraction(25)
 FIT = FitOptions(steps=2, side=32)
-OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
+NOT_FOLLOWED = FollowOptions(frames=0)
+OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, fit=FIT, follow=NOT_FOLLOWED)
 
 
 def crop(seed: int) -> np.ndarray:
@@ -49,6 +50,19 @@ def test_packets_are_the_networks_codes(clip: EncodedClip, tiny_pack: ModelPack)
     np.testing.assert_allclose(clip.packets[5, 3:], codes.alpha[0], atol=2e-3, rtol=2e-3)
 
 
+def test_following_moves_expressions_and_nothing_else(clip: EncodedClip, tiny_pack: ModelPack) -> None:
+    told: list[str] = []
+    options = replace(OPTIONS, follow=FollowOptions(frames=1, side=32))
+    followed = encode_frames(
+        frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, (640, 480), tell=lambda name, *_: told.append(name)
+    )
+    assert FOLLOWING in told
+    assert np.array_equal(followed.packets[:, :3], clip.packets[:, :3])
+    assert not np.allclose(followed.packets[:, 3:], clip.packets[:, 3:], atol=0.02)
+    assert np.array_equal(followed.packets[0], followed.packets[1])
+    assert followed.held == 3
+
+
 def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None:
     assert clip.held == 3
     assert np.array_equal(clip.packets[7], clip.packets[6])
@@ -58,7 +72,7 @@ def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None
 
 
 def test_the_batch_does_not_matter(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    options = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, batch=3, fit=FIT)
+    options = replace(OPTIONS, batch=3)
     again = encode_frames(frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, (640, 480))
     np.testing.assert_allclose(again.packets, clip.packets, atol=0.02)
     assert again.choice.frame == clip.choice.frame
@@ -162,7 +176,7 @@ def test_smoothing_over_time(tiny_pack: ModelPack) -> None:
     assert np.allclose(smooth(np.ones((5, 32), np.float32), 3.0), 1.0)
 
     def encoded(smoothing: float) -> EncodedClip:
-        options = EncodeOptions(device="cpu", identity_average=1, smoothing=smoothing, fit=FIT)
+        options = replace(OPTIONS, identity_candidates=16, identity_average=1, smoothing=smoothing)
         return encode_frames(frames(20, lost=(6,)), tiny_pack, options, RATE)
 
     rough, fine = encoded(0.0), encoded(0.1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, FollowOptions, RefineOptions, TuneOptions
 from stylecodec.errors import OptionError
 
 
@@ -49,6 +49,11 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
+        (FollowOptions, "frames", -1),
+        (FollowOptions, "side", 100),
+        (FollowOptions, "step", 0.0),
+        (FollowOptions, "hold", 0.0),
+        (FollowOptions, "floor", -1.0),
         (FitOptions, "steps", -1),
         (FitOptions, "side", 100),
         (FitOptions, "rows", 0),

@@ -1,0 +1,101 @@
+"""Codes corrected by the face mesh: marks that are known to be off come nearer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stylecodec.encoding.follow import _Seen, follow, solved
+from stylecodec.encoding.marks import NAMES
+from stylecodec.encoding.options import FollowOptions
+from stylecodec.encoding.refine import Scene
+from stylecodec.encoding.second_pass import codes_of
+from stylecodec.packs.store import ModelPack, open_pack
+
+CPU = torch.device("cpu")
+OPTIONS = FollowOptions(precision="float32")
+
+
+@pytest.fixture(scope="module")
+def pack() -> ModelPack:
+    return open_pack("avatar-1024")
+
+
+@pytest.fixture(scope="module")
+def latent(pack: ModelPack) -> np.ndarray:
+    return pack.generator(CPU).mapping.w_avg.expand(18, -1).numpy().astype(np.float16)
+
+
+def packets(count: int) -> np.ndarray:
+    """[count, 35]: a face that nods and does nothing else."""
+    values = np.zeros((count, 35), np.float16)
+    values[:, 1] = np.linspace(-3, 3, count)
+    return values
+
+
+def seen(pack: ModelPack, latent: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The marks [n, 15] of renderings."""
+    scene = Scene(pack, CPU)
+    codes = codes_of(rows)
+    units = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+    return _Seen(scene, torch.from_numpy(latent.astype(np.float32)), OPTIONS.side)(units).numpy()
+
+
+def test_a_face_that_moves_is_followed(pack: ModelPack, latent: np.ndarray) -> None:
+    """The person is the avatar with other α, and the first codes have none of that."""
+    rng = np.random.default_rng(0)
+    scale = Scene(pack, CPU).units.scale[-32:].numpy()
+    truth = packets(10)
+    truth[:, 3:] = (0.7 * rng.standard_normal((10, 32)) * scale).astype(np.float16)
+    wanted, before = seen(pack, latent, truth), packets(10)
+    after = follow(before, wanted + 0.05, latent, pack, CPU, OPTIONS, 0.0)  # built otherwise: a constant
+    assert np.array_equal(after[:, :3], before[:, :3])
+
+    def apart(rows: np.ndarray) -> np.ndarray:
+        difference = wanted - seen(pack, latent, rows)
+        return (difference - np.median(difference, axis=0)).std(axis=0)
+
+    gained = apart(after) / apart(before)
+    assert np.median(gained) < 0.65
+    assert gained[NAMES.index("mouth_width")] < 0.65
+
+
+def test_who_is_as_the_codes_say_is_left_alone(pack: ModelPack, latent: np.ndarray) -> None:
+    before = packets(6)
+    after = follow(before, seen(pack, latent, before) + 0.02, latent, pack, CPU, OPTIONS, 0.0)
+    scale = Scene(pack, CPU).units.scale[-32:].numpy()
+    assert np.abs((after - before)[:, 3:] / scale).max() < 0.02
+
+
+def test_frames_without_a_face_stay_empty(pack: ModelPack, latent: np.ndarray) -> None:
+    rows, told = packets(5), []
+    rows[2] = np.nan
+    marks = np.full((5, len(NAMES)), np.nan, np.float32)
+    there = [0, 1, 3, 4]
+    marks[there] = seen(pack, latent, rows[there]) * np.float32(1.2)
+    after = follow(rows, marks, latent, pack, CPU, OPTIONS, 1.0, told.append)
+    assert np.isnan(after[2]).all()
+    assert np.isfinite(after[there]).all()
+    assert not np.array_equal(after[there], rows[there])
+    assert told == [4]
+
+
+def test_turned_off_or_alone_nothing_happens(pack: ModelPack, latent: np.ndarray) -> None:
+    rows = packets(3)
+    nothing = np.full((3, len(NAMES)), np.nan, np.float32)
+    assert follow(rows, nothing, latent, pack, CPU, replace(OPTIONS, frames=0), 0.0) is rows
+    assert follow(rows[:1], nothing[:1], latent, pack, CPU, OPTIONS, 0.0) is not None
+
+
+def test_marks_that_do_not_answer_are_not_run_after() -> None:
+    answer = torch.zeros(len(NAMES), 32)
+    answer[0, 0], answer[1, 1] = 0.05, 1e-5
+    missing = torch.zeros(1, len(NAMES))
+    missing[0, :2] = 0.05
+    change = solved(answer, missing, OPTIONS)[0]
+    assert change[0] == pytest.approx(1 / (1 + OPTIONS.hold), rel=0.05)
+    assert change[1].abs() < 0.02
+    assert change[2:].abs().max() == 0
