@@ -3,8 +3,8 @@
     aligned frames ─┬► analyse ─┬► packets (yaw, pitch, roll, α) ─► smooth ─► follow ─► refine ─► hold ─┐
                     └► marks    └► candidates ─► select ─► fit ─► identity ─────┴─► personalise ────────┴─► bytes
 
-Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers, 15 marks and one time
-per frame (about 12 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
+Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers, 17 marks and one time
+per frame (about 13 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
 To refine and to personalise, which `fast` does not do, the clip is read again.
 """
 
@@ -216,7 +216,7 @@ def _packets(
 
 
 def _marks(batch: list[AlignedFrame], reader: MarkReader | None, device: torch.device) -> NDArray[np.float32]:
-    """Marks [n, 15] of the crops of a batch; NaN for frames without a face, and if nothing is to be read."""
+    """Marks [n, 17] of the crops of a batch; NaN for frames without a face, and if nothing is to be read."""
     marks = np.full((len(batch), len(NAMES)), np.nan, np.float32)
     found = [k for k, frame in enumerate(batch) if frame.crop is not None]
     if found and reader is not None:

@@ -2,13 +2,14 @@
 
     marks of the person ────────────────────────────┐
     codes ─► renderings ─► marks ─► what is missing, less its median over the clip
-                                         └─► codes, by how the marks answer to them
+                                     ├─► of the nose: pose
+                                     └─► of brows, lids, irises, lips, with the pose corrected: α
 
 The feed-forward encoder was trained on drawn heads, and what the identity latent makes of its codes differs from person
 to person. The face mesh was trained on people and sees where lids, brows and lips of either are. The two differ by a
-constant, since an avatar has a face of its own; the rest is a linear problem of 15 marks and 32 α, solved for all
-frames at once. It is the landmark loss of Eq. 3 of 2203.14512 in one step of Gauss and Newton instead of many of a
-gradient. The pose stays: with it set free, turns of the head and sideways mouths were taken for each other.
+constant, since an avatar has a face of its own; the rest is a linear problem, solved for all frames at once. It is the
+landmark loss of Eq. 3 of 2203.14512 in one step of Gauss and Newton instead of many of a gradient. Pose and α are
+solved one after the other: together, turns of the head and sideways mouths were taken for each other.
 """
 
 from __future__ import annotations
@@ -20,15 +21,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..bitstream import ALPHA_COUNT
 from ..decoding.latents import Anchor
 from ..decoding.render import pick_dtype
 from ..packs.store import ModelPack
-from .codes import spread
 from .feedforward import FrameCodes, smooth
-from .marks import MarkReader
+from .marks import POSE, MarkReader
 from .options import FollowOptions
 from .refine import Scene
 from .second_pass import Packets, codes_of, write
@@ -46,9 +45,9 @@ def follow(
     sigma_frames: float,
     progress: Callable[[int], None] | None = None,
 ) -> Packets:
-    """Packets [n, 35], NaN where there is no face, with α corrected; all else stays.
+    """Packets [n, 35], NaN where there is no face, with pose and α corrected; roll and NaN rows stay.
 
-    marks: float32 [n, 15], of the person's crops. pack: with the generator that renders. sigma_frames: of the Gaussian
+    marks: float32 [n, 17], of the person's crops. pack: with the generator that renders. sigma_frames: of the Gaussian
     that the packets were smoothed with over time. `progress` is told the number of frames done. With `options.frames` 0
     the packets are returned as they are.
     """
@@ -58,34 +57,48 @@ def follow(
     scene = Scene(pack, device, pick_dtype(options.precision, device))
     first = codes_of(packets[rows])
     codes = scene.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
+    wanted = torch.from_numpy(smooth(marks[rows], sigma_frames)).to(device)
     seen = _Seen(scene, torch.from_numpy(latent.astype(np.float32)).to(device), options.side)
-    answer = seen.answer(codes[spread(len(codes), options.frames + 2)[1:-1] or [0]], options.step)
+    answer = seen.answer(codes[half_open(wanted[:, 0], options.frames)], options.step)
     shown: list[Tensor] = []
     for few in torch.split(codes, AT_ONCE):
         shown.append(seen(few))
         if progress is not None:
             progress(min(len(shown) * AT_ONCE, len(codes)))
-    wanted = torch.from_numpy(smooth(marks[rows], sigma_frames)).to(device)
     missing = wanted - torch.cat(shown)
     change = solved(answer, missing - missing.median(dim=0).values, options)
-    scale = scene.units.scale[-ALPHA_COUNT:]
+    moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
+    pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
     result = packets.copy()
-    alpha = first.alpha + smooth((change * scale).cpu().numpy(), sigma_frames)
-    write(result, rows, FrameCodes(first.w_id, first.pose, alpha))
+    write(result, rows, FrameCodes(first.w_id, pose, alpha))
     return result
 
 
+def half_open(lips_apart: Tensor, count: int) -> list[int]:
+    """Numbers of `count` frames whose mouths are evenly between shut and as far open [n] as they ever are.
+
+    Lips that are shut do not answer to what would open them further.
+    """
+    low, high = lips_apart.min(), lips_apart.max()
+    return [int((lips_apart - low - (high - low) * (k + 0.5) / count).abs().argmin()) for k in range(count)]
+
+
 def solved(answer: Tensor, missing: Tensor, options: FollowOptions) -> Tensor:
-    """Changes of α in units [n, 32] that bring marks nearer to where `missing` [n, 15] says; answer: [15, 32].
+    """Changes of codes in units [n, 34] that bring marks nearer to where `missing` [n, 17] says; answer: [17, 34].
 
     Every mark counts by what it moves per unit of α, so that brows are heard beside lips; marks that hardly answer are
     not run after.
     """
-    weight = (answer.square().sum(dim=1) + options.floor**2).rsqrt()
-    scaled = answer * weight[:, None]
+    still = options.floor * torch.eye(POSE, device=answer.device)
+    nose = answer[-POSE:, :POSE]
+    pose = options.pose * torch.linalg.solve(nose.T @ nose + still**2, nose.T @ missing[:, -POSE:].T).T
+    left = missing[:, :-POSE] - pose @ answer[:-POSE, :POSE].T
+    face = answer[:-POSE, POSE:]
+    weight = (face.square().sum(dim=1) + options.floor**2).rsqrt()
+    scaled = face * weight[:, None]
     held = scaled.T @ scaled + options.hold * torch.eye(ALPHA_COUNT, device=answer.device)
-    change: Tensor = torch.linalg.solve(held, scaled.T @ (missing * weight).T).T
-    return change
+    alpha = torch.linalg.solve(held, scaled.T @ (left * weight).T).T
+    return torch.cat([pose, alpha], dim=1)
 
 
 class _Seen:
@@ -98,17 +111,18 @@ class _Seen:
 
     @torch.no_grad()
     def __call__(self, codes: Tensor) -> Tensor:
-        """Codes [n, 34] in units -> [n, 15]."""
+        """Codes [n, 34] in units -> [n, 17]."""
         parts = (self.scene.render(self.anchor, few, self.side) for few in torch.split(codes, AT_ONCE))
         return torch.cat([self.reader(part) for part in parts])
 
     def answer(self, codes: Tensor, step: float) -> Tensor:
-        """How marks answer to α, [15, 32] per unit, in the mean over codes [n, 34].
+        """How marks answer to codes, [17, 34] per unit, in the mean over codes [n, 34].
 
         All α are moved at once, by `step` up or down in 32 patterns that tell them apart: more of the picture moves
-        than by one alone, and what it does not do in proportion evens out.
+        than by one alone, and what it does not do in proportion evens out. Yaw and pitch move one by one.
         """
-        signs = torch.from_numpy(hadamard(ALPHA_COUNT).astype(np.float32)).to(codes.device)
-        moves = F.pad(step * signs, (codes.shape[1] - ALPHA_COUNT, 0))
-        slopes = [signs.T @ (self(middle + moves) - self(middle - moves)) for middle in codes]
-        return torch.stack(slopes).mean(dim=0).T / (2 * step * ALPHA_COUNT)
+        signs = torch.from_numpy(hadamard(ALPHA_COUNT).astype(np.float32)).to(codes)
+        moves = codes.new_zeros(POSE + ALPHA_COUNT, codes.shape[1])
+        moves[:POSE, :POSE], moves[POSE:, POSE:] = step * torch.eye(POSE), step * signs
+        slopes = torch.stack([self(middle + moves) - self(middle - moves) for middle in codes]).mean(dim=0) / (2 * step)
+        return torch.cat([slopes[:POSE], signs.T @ slopes[POSE:] / ALPHA_COUNT]).T

@@ -1,4 +1,4 @@
-"""What a face does, in 15 numbers read off the points of the face mesh.
+"""What a face does, in 17 numbers read off the points of the face mesh.
 
 They are lengths in units of the distance between the eyes, along the face's own axes, so that size, place and roll of
 the picture do not matter, and they say the same of a person and of an avatar that is built otherwise, but for a
@@ -16,9 +16,11 @@ from ..nets.face_mesh import EYE_CORNERS, MESH, NOSE_BASE, FaceMesh, published_m
 NAMES = (
     "lips_apart", "mouth_width", "mouth_across", "mouth_down", "left_corner", "right_corner", "lips_height",
     "left_lids", "right_lids", "left_inner_brow", "left_outer_brow", "right_inner_brow", "right_outer_brow",
-    "gaze_across", "gaze_down",
+    "gaze_across", "gaze_down", "nose_across", "nose_down",
 )
 # fmt: on
+POSE = 2  # of them, the last
+NOSE_TIP = 4
 LEFT_CORNER, RIGHT_CORNER, TOP, BOTTOM = 61, 291, 0, 17  # of the mouth
 INNER_LIPS = ((82, 87), (13, 14), (312, 317))
 LEFT_LIDS, RIGHT_LIDS = ((160, 144), (158, 153)), ((385, 380), (387, 373))
@@ -28,15 +30,16 @@ AT_ONCE = 8  # pictures that the mesh sees together
 
 
 def marks_of(points: Tensor) -> Tensor:
-    """Points [n, 478, 2] of the face mesh -> [n, 15] in the order of NAMES.
+    """Points [n, 478, 2] of the face mesh -> [n, 17] in the order of NAMES.
 
     Gaps and widths; the mouth from the base of the nose; corners over the middle of the mouth; brows over their eye;
-    irises from the middle of their eye.
+    irises from the middle of their eye. The last two tell the pose: the tip of the nose from the middle of the outer
+    eye corners, and under the eyes in units of the base of the nose.
     """
     outer_left, inner_left, inner_right, outer_right = EYE_CORNERS
     left = (points[:, outer_left] + points[:, inner_left]) / 2
     right = (points[:, outer_right] + points[:, inner_right]) / 2
-    between = right - left
+    eyes, between = (left + right) / 2, right - left
     unit: Tensor = torch.linalg.vector_norm(between, dim=1).clamp_min(1e-6)
     axis: Tensor = between / unit[:, None]
 
@@ -51,7 +54,7 @@ def marks_of(points: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(points[:, ends[:, 0]] - points[:, ends[:, 1]], dim=2)
         return torch.div(lengths.mean(dim=1), unit)
 
-    base = points[:, NOSE_BASE]
+    base, tip = points[:, NOSE_BASE], points[:, NOSE_TIP]
     mouth = points[:, [LEFT_CORNER, TOP, RIGHT_CORNER, BOTTOM]].mean(dim=1)
     brows = [down(e - points[:, list(b)].mean(dim=1)) for b, e in zip(BROWS, (left, left, right, right), strict=True)]
     looks = (points[:, LEFT_IRIS] - left, points[:, RIGHT_IRIS] - right)
@@ -69,6 +72,8 @@ def marks_of(points: Tensor) -> Tensor:
             *brows,
             (across(looks[0]) + across(looks[1])) / 2,
             (down(looks[0]) + down(looks[1])) / 2,
+            across(tip - (points[:, outer_left] + points[:, outer_right]) / 2),
+            down(tip - eyes) / down(base - eyes).clamp_min(1e-2),
         ],
         dim=1,
     )
@@ -82,5 +87,5 @@ class MarkReader:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Pictures [n, 3, S, S] in about [-1, 1] -> [n, 15] float32."""
+        """Pictures [n, 3, S, S] in about [-1, 1] -> [n, 17] float32."""
         return torch.cat([marks_of(self.mesh(few.clamp(-1, 1))) for few in torch.split(pictures.float(), AT_ONCE)])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec.encoding.follow import _Seen, follow, solved
-from stylecodec.encoding.marks import NAMES
+from stylecodec.encoding.follow import _Seen, follow, half_open, solved
+from stylecodec.encoding.marks import NAMES, POSE
 from stylecodec.encoding.options import FollowOptions
 from stylecodec.encoding.refine import Scene
 from stylecodec.encoding.second_pass import codes_of
@@ -44,6 +44,12 @@ def seen(pack: ModelPack, latent: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return _Seen(scene, torch.from_numpy(latent.astype(np.float32)), OPTIONS.side)(units).numpy()
 
 
+def apart(pack: ModelPack, latent: np.ndarray, wanted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How far the marks of `rows` are from those wanted, [17], constants aside."""
+    difference = wanted - seen(pack, latent, rows)
+    return np.asarray((difference - np.median(difference, axis=0)).std(axis=0))
+
+
 def test_a_face_that_moves_is_followed(pack: ModelPack, latent: np.ndarray) -> None:
     """The person is the avatar with other α, and the first codes have none of that."""
     rng = np.random.default_rng(0)
@@ -52,22 +58,32 @@ def test_a_face_that_moves_is_followed(pack: ModelPack, latent: np.ndarray) -> N
     truth[:, 3:] = (0.7 * rng.standard_normal((10, 32)) * scale).astype(np.float16)
     wanted, before = seen(pack, latent, truth), packets(10)
     after = follow(before, wanted + 0.05, latent, pack, CPU, OPTIONS, 0.0)  # built otherwise: a constant
-    assert np.array_equal(after[:, :3], before[:, :3])
-
-    def apart(rows: np.ndarray) -> np.ndarray:
-        difference = wanted - seen(pack, latent, rows)
-        return (difference - np.median(difference, axis=0)).std(axis=0)
-
-    gained = apart(after) / apart(before)
+    assert np.array_equal(after[:, 2], before[:, 2])
+    gained = (apart(pack, latent, wanted, after) / apart(pack, latent, wanted, before))[:-POSE]
     assert np.median(gained) < 0.65
     assert gained[NAMES.index("mouth_width")] < 0.65
+
+
+def test_a_head_that_turns_is_followed(pack: ModelPack, latent: np.ndarray) -> None:
+    truth, before = packets(7), packets(7)
+    truth[:, 0], before[:, 0] = np.linspace(-12, 12, 7), np.linspace(-6, 6, 7)
+    after = follow(before, seen(pack, latent, truth), latent, pack, CPU, OPTIONS, 0.0)
+    gone = (after - before)[:, 0] / np.where(truth[:, 0] == 0, 1, (truth - before)[:, 0])
+    assert (gone[[0, -1]] > 0.4).all()  # far from where the answer was measured, a nose does not go in proportion
+    assert (gone[[0, -1]] < 1.0).all()
+    assert np.abs((after - before)[:, 1]).max() < 1.5
 
 
 def test_who_is_as_the_codes_say_is_left_alone(pack: ModelPack, latent: np.ndarray) -> None:
     before = packets(6)
     after = follow(before, seen(pack, latent, before) + 0.02, latent, pack, CPU, OPTIONS, 0.0)
-    scale = Scene(pack, CPU).units.scale[-32:].numpy()
-    assert np.abs((after - before)[:, 3:] / scale).max() < 0.02
+    scale = Scene(pack, CPU).units.scale.numpy()
+    assert np.abs((after - before)[:, [0, 1, *range(3, 35)]] / scale).max() < 0.02
+
+
+def test_the_answer_is_measured_where_mouths_are_open() -> None:
+    assert half_open(torch.tensor([0.0, 0.05, 0.0, 0.21, 0.3, 0.0, 0.4]), 2) == [1, 4]
+    assert half_open(torch.zeros(3), 2) == [0, 0]
 
 
 def test_frames_without_a_face_stay_empty(pack: ModelPack, latent: np.ndarray) -> None:
@@ -91,11 +107,22 @@ def test_turned_off_or_alone_nothing_happens(pack: ModelPack, latent: np.ndarray
 
 
 def test_marks_that_do_not_answer_are_not_run_after() -> None:
-    answer = torch.zeros(len(NAMES), 32)
-    answer[0, 0], answer[1, 1] = 0.05, 1e-5
+    answer = torch.zeros(len(NAMES), 34)
+    answer[0, 2], answer[1, 3] = 0.05, 1e-5
     missing = torch.zeros(1, len(NAMES))
     missing[0, :2] = 0.05
     change = solved(answer, missing, OPTIONS)[0]
-    assert change[0] == pytest.approx(1 / (1 + OPTIONS.hold), rel=0.05)
-    assert change[1].abs() < 0.02
-    assert change[2:].abs().max() == 0
+    assert change[2] == pytest.approx(1 / (1 + OPTIONS.hold), rel=0.05)
+    assert change[3].abs() < 0.02
+    assert change[:2].abs().max() == change[4:].abs().max() == 0
+
+
+def test_what_the_pose_does_is_not_asked_of_the_face() -> None:
+    answer = torch.zeros(len(NAMES), 34)
+    answer[-2, 0] = answer[-1, 1] = answer[3, 0] = 0.1
+    answer[3, 5] = 0.05
+    missing = torch.zeros(1, len(NAMES))
+    missing[0, [-2, 3]] = torch.tensor([0.1, 0.1 * OPTIONS.pose])
+    change = solved(answer, missing, OPTIONS)[0]
+    assert change[0] == pytest.approx(OPTIONS.pose, rel=0.02)
+    assert change[2:].abs().max() < 0.02

@@ -18,7 +18,7 @@ def face() -> torch.Tensor:
     for corner, x in ((33, -0.7), (133, -0.3), (362, 0.3), (263, 0.7)):
         points[corner] = torch.tensor([x, 0.0])
     points[468], points[473] = torch.tensor(LEFT_EYE), torch.tensor(RIGHT_EYE)
-    points[2] = torch.tensor([0.0, 0.6])
+    points[2], points[4] = torch.tensor([0.0, 0.6]), torch.tensor([0.0, 0.45])
     for name, place in ((61, (-0.3, 0.9)), (291, (0.3, 0.9)), (0, (0.0, 0.8)), (17, (0.0, 1.0))):
         points[name] = torch.tensor(place)
     for upper, lower in ((82, 87), (13, 14), (312, 317)):
@@ -52,7 +52,8 @@ def test_a_face_at_rest() -> None:
     assert found["mouth_down"] == pytest.approx(0.3)
     assert found["left_lids"] == pytest.approx(0.1)
     assert found["right_outer_brow"] == pytest.approx(0.3)
-    assert all(found[name] == pytest.approx(0, abs=1e-6) for name in ("mouth_across", "gaze_across", "gaze_down"))
+    assert all(found[name] == pytest.approx(0, abs=1e-6) for name in ("mouth_across", "gaze_across", "nose_across"))
+    assert found["nose_down"] == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_a_face_at_rest() -> None:
         ({"p160": (0, 0.1), "p158": (0, 0.1)}, {"left_lids": -0.1}),
         ({"p336": (0, -0.1), "p296": (0, -0.1)}, {"right_inner_brow": 0.1}),
         ({"p468": (0.1, 0), "p473": (0.1, 0)}, {"gaze_across": 0.1}),
+        ({"p4": (0.1, 0.06)}, {"nose_across": 0.1, "nose_down": 0.1}),
         ({"p61": (0.1, 0), "p0": (0.1, 0), "p291": (0.1, 0), "p17": (0.1, 0)}, {"mouth_across": 0.1}),
     ],
 )
