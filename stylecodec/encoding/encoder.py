@@ -137,7 +137,9 @@ def encode_frames(
     pool, squares = CandidatePool(options), _MeanSquare()
     rows: list[NDArray[np.float16]] = []
     marks: list[NDArray[np.float32]] = []
-    reader = MarkReader(device) if options.follow.frames else None
+    # A personalised generator shows in pixels what the person does, and refinement sees it there.
+    own = options.personalize or (card is not None and card.delta is not None)
+    reader = MarkReader(device) if options.follow.frames and not own else None
     seconds: list[float] = []
     for batch in _batches(frames, size):
         first = len(seconds)
@@ -162,10 +164,10 @@ def encode_frames(
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
         pack = pack if card.delta is None else TunedPack(pack, card.delta)
-    shown = partial(_shown, stage, FOLLOWING, float(len(packets)))
-    packets = follow(
-        packets, np.concatenate(marks), choice.latent, pack, device, options.follow, sigma, shown
-    )
+    if reader is not None:
+        shown = partial(_shown, stage, FOLLOWING, float(len(packets)))
+        found = np.concatenate(marks)
+        packets = follow(packets, found, choice.latent, pack, device, options.follow, sigma, shown)
     refines = options.refines or isinstance(pack, TunedPack)
     tuned = None
     if options.personalize:
