@@ -26,13 +26,15 @@ from ..bitstream import ALPHA_COUNT
 from ..decoding.latents import Anchor
 from ..decoding.render import pick_dtype
 from ..packs.store import ModelPack
+from .codes import POSE_UNITS
 from .feedforward import FrameCodes, smooth
-from .marks import POSE, MarkReader
+from .marks import NAMES, POSE, MarkReader
 from .options import FollowOptions
 from .refine import Scene
 from .second_pass import Packets, codes_of, write
 
 AT_ONCE = 16  # renderings
+LOUD = ("lips_apart", "mouth_across")  # what is seen at once when it is wrong
 
 
 def follow(
@@ -66,7 +68,8 @@ def follow(
         if progress is not None:
             progress(min(len(shown) * AT_ONCE, len(codes)))
     missing = wanted - torch.cat(shown)
-    change = solved(answer, missing - missing.median(dim=0).values, options)
+    missing, wanted = missing - missing.median(dim=0).values, wanted - wanted.median(dim=0).values
+    change = solved(answer, missing, wanted, options)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
     result = packets.copy()
@@ -83,18 +86,21 @@ def half_open(lips_apart: Tensor, count: int) -> list[int]:
     return [int((lips_apart - low - (high - low) * (k + 0.5) / count).abs().argmin()) for k in range(count)]
 
 
-def solved(answer: Tensor, missing: Tensor, options: FollowOptions) -> Tensor:
+def solved(answer: Tensor, missing: Tensor, wanted: Tensor, options: FollowOptions) -> Tensor:
     """Changes of codes in units [n, 34] that bring marks nearer to where `missing` [n, 17] says; answer: [17, 34].
 
-    Every mark counts by what it moves per unit of α, so that brows are heard beside lips; marks that hardly answer are
-    not run after.
+    wanted: [n, 17], the marks of the person; it and what is missing are less their medians. Every mark counts by what
+    it moves per unit of α, so that brows are heard beside lips, and LOUD ones twice; marks that hardly answer are not
+    run after.
     """
-    still = options.floor * torch.eye(POSE, device=answer.device)
     nose = answer[-POSE:, :POSE]
-    pose = options.pose * torch.linalg.solve(nose.T @ nose + still**2, nose.T @ missing[:, -POSE:].T).T
+    inverse = torch.linalg.solve(nose.T @ nose + options.floor**2 * torch.eye(POSE).to(nose), nose.T).T
+    turns = (wanted[:, -POSE:] @ inverse).square().mean(dim=0) * wanted.new_tensor(POSE_UNITS).square()
+    pose = missing[:, -POSE:] @ inverse * (options.pose * turns / (turns + options.calm**2))
     left = missing[:, :-POSE] - pose @ answer[:-POSE, :POSE].T
     face = answer[:-POSE, POSE:]
     weight = (face.square().sum(dim=1) + options.floor**2).rsqrt()
+    weight[[NAMES.index(name) for name in LOUD]] *= 2
     scaled = face * weight[:, None]
     held = scaled.T @ scaled + options.hold * torch.eye(ALPHA_COUNT, device=answer.device)
     alpha = torch.linalg.solve(held, scaled.T @ (left * weight).T).T

@@ -68,7 +68,8 @@ class FollowOptions:
     frames: int = 2  # at which the answer of the marks to the codes is measured; 0: codes stay as they are
     side: int = 128  # pixels per side of the renderings
     step: float = 0.3  # of the codes, in their units, while the answer is measured
-    pose: float = 0.6  # share of what the nose asks for that the pose goes
+    pose: float = 0.6  # share of what the nose asks for that the pose goes, at most
+    calm: float = 4.0  # degrees, standard deviation of a head that goes half of that: noses of still heads deceive
     hold: float = 0.3  # weight of the squared changes of α, where a mark that answers as usual counts 1
     floor: float = 0.01  # eye distances per unit: marks that answer less count less
     precision: Precision = "bfloat16"  # of the feature maps
@@ -78,8 +79,8 @@ class FollowOptions:
             raise OptionError(f"the answer of the marks is measured at 0 to 256 frames, not {self.frames}")
         if self.side not in (32, 64, 128, 256):
             raise OptionError(f"the face is followed at 32, 64, 128 or 256 pixels, not {self.side}")
-        if not (self.step > 0 and self.hold > 0 and self.floor > 0 and 0 <= self.pose <= 1):
-            raise OptionError("step, hold and floor of the following must be above 0, its pose 0 to 1")
+        if not (min(self.step, self.hold, self.floor, self.calm) > 0 and 0 <= self.pose <= 1):
+            raise OptionError("step, hold, floor and calm of the following must be above 0, its pose 0 to 1")
 
 
 @dataclass(frozen=True)

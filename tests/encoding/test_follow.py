@@ -108,10 +108,10 @@ def test_turned_off_or_alone_nothing_happens(pack: ModelPack, latent: np.ndarray
 
 def test_marks_that_do_not_answer_are_not_run_after() -> None:
     answer = torch.zeros(len(NAMES), 34)
-    answer[0, 2], answer[1, 3] = 0.05, 1e-5
+    answer[1, 2], answer[3, 3] = 0.05, 1e-5
     missing = torch.zeros(1, len(NAMES))
-    missing[0, :2] = 0.05
-    change = solved(answer, missing, OPTIONS)[0]
+    missing[0, [1, 3]] = 0.05
+    change = solved(answer, missing, missing, OPTIONS)[0]
     assert change[2] == pytest.approx(1 / (1 + OPTIONS.hold), rel=0.05)
     assert change[3].abs() < 0.02
     assert change[:2].abs().max() == change[4:].abs().max() == 0
@@ -121,8 +121,19 @@ def test_what_the_pose_does_is_not_asked_of_the_face() -> None:
     answer = torch.zeros(len(NAMES), 34)
     answer[-2, 0] = answer[-1, 1] = answer[3, 0] = 0.1
     answer[3, 5] = 0.05
-    missing = torch.zeros(1, len(NAMES))
+    missing, wanted = torch.zeros(1, len(NAMES)), torch.zeros(1, len(NAMES))
     missing[0, [-2, 3]] = torch.tensor([0.1, 0.1 * OPTIONS.pose])
-    change = solved(answer, missing, OPTIONS)[0]
+    wanted[0, -2] = 10.0  # a head that turns a lot
+    change = solved(answer, missing, wanted, OPTIONS)[0]
     assert change[0] == pytest.approx(OPTIONS.pose, rel=0.02)
     assert change[2:].abs().max() < 0.02
+
+
+def test_a_head_that_hardly_turns_keeps_its_pose() -> None:
+    answer = torch.zeros(len(NAMES), 34)
+    answer[-2, 0] = answer[-1, 1] = 0.1
+    wanted = torch.zeros(2, len(NAMES))
+    wanted[:, -2] = torch.tensor([-0.1, 0.1]) * OPTIONS.calm / 10  # a unit of yaw is ten degrees
+    change = solved(answer, wanted / 2, wanted, OPTIONS)
+    assert change[1, 0] == pytest.approx(OPTIONS.pose / 2 * OPTIONS.calm / 10 / 2, rel=0.05)
+    assert solved(answer, wanted / 2, wanted / 10, OPTIONS)[1, 0] < change[1, 0] / 20

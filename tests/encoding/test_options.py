@@ -54,6 +54,7 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (FollowOptions, "step", 0.0),
         (FollowOptions, "hold", 0.0),
         (FollowOptions, "pose", 1.5),
+        (FollowOptions, "calm", 0.0),
         (FollowOptions, "floor", -1.0),
         (FitOptions, "steps", -1),
         (FitOptions, "side", 100),
