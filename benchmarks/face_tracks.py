@@ -24,6 +24,16 @@ PARTS = {
     "mouth": slice(48, 68),
 }
 
+# fmt: off
+# The points of MediaPipe's face mesh that lie where the 68 of iBUG do; those of the jaw only roughly.
+MESH_AS_68 = (
+    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
+)
+# fmt: on
+
 
 def face_tracks(points: NDArray[Any]) -> dict[str, Floats]:
     """Landmarks [n, >= 68, 2] in the iBUG order -> [n] per name of NAMES.

@@ -1,10 +1,12 @@
 """How far can the yardstick be trusted? dlib's 68-point tracks of rendered people against the renderer's truth.
 
-    python -m benchmarks.yardstick clips/ --short 40
+    python -m benchmarks.yardstick clips/ --short 40 --people talk.mp4 ...
 
 For the long clips of a folder as `benchmarks.held_out` takes it: `clip_<id>.mp4` beside its truth. The input alone is
 read, no codec takes part. The predictor starts from a box, so other boxes than the detector's own are tried beside it:
-larger, higher, and the mean of the points from several. Correlations over time, mean over the clips that move.
+larger, higher, and the mean of the points from several. So is another reader, MediaPipe's face mesh. Correlations over
+time, mean over the clips that move. With --people, videos of which nobody knows the truth: there the two readers are
+held against each other, on the input alone; where they disagree, no output can agree with both.
 """
 
 from __future__ import annotations
@@ -14,13 +16,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
+from benchmarks.face_tracks import MESH_AS_68, NAMES, Floats, compare, face_tracks
 from benchmarks.follow import ENLARGED, SIDE, Yardstick, aligner, enlarged, means
+from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, machine, save, table
+from stylecodec.errors import StylecodecError
 from stylecodec.face.align import crops
 from stylecodec.face.detect import Box
 from stylecodec.media.video import Frame, VideoReader
+from stylecodec.nets.face_mesh import published_mesh
 
 # Times the side of the detector's box, and by how much of it higher; more than one: the mean of the points.
 BOXES: Mapping[str, Sequence[tuple[float, float]]] = {
@@ -30,6 +36,7 @@ BOXES: Mapping[str, Sequence[tuple[float, float]]] = {
     "larger and higher": ((1.3, 0.1),),
     "mean of five": ((1.0, 0.0), (1.05, 0.0), (0.95, 0.0), (1.0, 0.03), (1.0, -0.03)),
 }
+MESH = "the face mesh"
 
 
 def moved(box: Box, scale: float, higher: float) -> Box:
@@ -50,6 +57,14 @@ def read(pictures: Sequence[Frame], box: Box, yardstick: Yardstick) -> dict[str,
     return {kind: face_tracks(np.mean([points(*one) for one in many], axis=0)) for kind, many in BOXES.items()}
 
 
+def read_by_mesh(pictures: Sequence[Frame]) -> dict[str, Floats]:
+    """The tracks by the face mesh."""
+    mesh = published_mesh(torch.device("cpu"))
+    with torch.no_grad():
+        points = torch.cat([mesh(few)[:, list(MESH_AS_68)] for few in batches(pictures, 8)])
+    return face_tracks(points.double().numpy())
+
+
 def aligned(path: Path) -> list[Frame]:
     """The aligned squares of a clip."""
     reader = VideoReader(path)
@@ -65,10 +80,11 @@ def main() -> None:
     )
     parser.add_argument("clips", type=Path, help="folder of clip_<id>.mp4 with clip_<id>.npz")
     parser.add_argument("--short", type=int, default=0, help="the first N clips are too short for a correlation")
+    parser.add_argument("--people", type=Path, nargs="*", default=[], help="videos of which nobody knows the truth")
     parser.add_argument("--results", type=Path, default=RESULTS / "yardstick.json")
     arguments = parser.parse_args()
     yardstick = Yardstick()
-    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {kind: {} for kind in BOXES}
+    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {kind: {} for kind in (*BOXES, MESH)}
     for path in sorted(arguments.clips.glob("clip_*.mp4"))[arguments.short :]:
         pictures = aligned(path)
         box = yardstick.box(pictures)
@@ -77,12 +93,31 @@ def main() -> None:
             continue
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as truth:
             true = face_tracks(truth["landmarks"].astype(np.float64))
-        for kind, tracks in read(pictures, box, yardstick).items():
+        for kind, tracks in (read(pictures, box, yardstick) | {MESH: read_by_mesh(pictures)}).items():
             found[kind][path.stem] = compare(true, tracks)
         print(path.name, flush=True)
     mean = {kind: means(clips) for kind, clips in found.items()}
-    print(table([{"box": kind, **{n: values[n]["correlation"] for n in NAMES}} for kind, values in mean.items()]))
-    save(arguments.results, {"machine": machine(), "enlarged": ENLARGED, "clips": len(found["larger"]), "boxes": mean})
+    print(table([{"reader": kind, **correlations(values)} for kind, values in mean.items()]))
+    people = {path.stem: agreement(path, yardstick) for path in arguments.people}
+    if people:
+        print("\nthe face mesh against dlib, on the input alone")
+        print(table([{"clip": name, **correlations(row)} for name, row in (people | {"mean": means(people)}).items()]))
+    facts = {"machine": machine(), "enlarged": ENLARGED, "clips": len(found["larger"])}
+    save(arguments.results, {**facts, "boxes": mean, "people": people})
+
+
+def correlations(row: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Those of a row of `compare`."""
+    return {name: row[name]["correlation"] for name in NAMES}
+
+
+def agreement(path: Path, yardstick: Yardstick) -> dict[str, dict[str, float]]:
+    """How the tracks by the face mesh follow those by dlib; StylecodecError where dlib sees no face."""
+    pictures = aligned(path)
+    points = yardstick(pictures)
+    if points is None:
+        raise StylecodecError(f"{path}: the detector sees no face in the aligned pictures")
+    return compare(face_tracks(points), read_by_mesh(pictures))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact import encode_levels
 from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader
+from stylecodec.media.video import read_image
+from stylecodec.nets.face_mesh import published_mesh
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack
 
@@ -341,6 +343,19 @@ def test_the_mean_of_several_boxes_is_that_of_their_points(monkeypatch: pytest.M
     assert tracks.keys() == {"one", "two"}
     for name, values in tracks["one"].items():
         assert values == pytest.approx(tracks["two"][name]), name  # moved as a whole, points mean the same
+
+
+def test_the_mesh_reads_the_points_that_dlib_reads() -> None:
+    large = read_image(Path(__file__).parents[1] / "examples" / "portrait.png").astype(np.float64)
+    picture = large.reshape(256, 2, 256, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    points = follow.Yardstick()([picture])
+    assert points is not None
+    pixels = published_mesh(torch.device("cpu"))(next(likeness.batches([picture])))[0] * 256
+    apart = face_tracks.landmark_distance(pixels.numpy()[None, list(face_tracks.MESH_AS_68)], points / follow.ENLARGED)
+    assert apart["inner"] < 0.06
+    mine, theirs = yardstick.read_by_mesh([picture]), face_tracks.face_tracks(points)
+    assert mine.keys() == theirs.keys()
+    assert mine["mouth_width"][0] == pytest.approx(theirs["mouth_width"][0], abs=0.1)
 
 
 def test_tables_of_following_leave_out_what_did_not_move() -> None:
