@@ -34,6 +34,7 @@ from .refine import Scene
 from .second_pass import Packets, codes_of, write
 
 AT_ONCE = 16  # renderings
+FARTHEST = 3.0  # units that a code is moved: a hand before the mouth is no reason for more
 LOUD = ("lips_apart", "mouth_across")  # what is seen at once when it is wrong
 
 
@@ -60,7 +61,7 @@ def follow(
     first = codes_of(packets[rows])
     codes = scene.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
     wanted = torch.from_numpy(smooth(marks[rows], sigma_frames)).to(device)
-    seen = _Seen(scene, torch.from_numpy(latent.astype(np.float32)).to(device), options.side)
+    seen = _Seen(scene, torch.from_numpy(latent.astype(np.float32)).to(device), min(options.side, pack.card.resolution))
     answer = seen.answer(codes[half_open(wanted[:, 0], options.frames)], options.step)
     shown: list[Tensor] = []
     for few in torch.split(codes, AT_ONCE):
@@ -69,7 +70,7 @@ def follow(
             progress(min(len(shown) * AT_ONCE, len(codes)))
     missing = wanted - torch.cat(shown)
     missing, wanted = missing - missing.median(dim=0).values, wanted - wanted.median(dim=0).values
-    change = solved(answer, missing, wanted, options)
+    change = solved(answer, missing, wanted, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
     result = packets.copy()
