@@ -75,7 +75,8 @@ def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Pa
     assert names(tmp_path) == ["a.stc"]
     assert seen[0] == ("finding the face", 1, 20)
     assert ("encoding", 20, 20) in seen
-    assert seen[-1] == ("fitting the identity", FIT.steps, FIT.steps)
+    assert ("fitting the identity", FIT.steps, FIT.steps) in seen
+    assert seen[-1] == ("following the face", 20, 20)
     assert report.identity["steps"] == FIT.steps
 
 

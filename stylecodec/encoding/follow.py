@@ -67,7 +67,8 @@ def follow(
     for few in torch.split(codes, AT_ONCE):
         shown.append(seen(few))
         if progress is not None:
-            progress(min(len(shown) * AT_ONCE, len(codes)))
+            last = min(len(shown) * AT_ONCE, len(rows)) - 1
+            progress(len(packets) if last == len(rows) - 1 else int(rows[last]) + 1)
     missing = wanted - torch.cat(shown)
     missing, wanted = missing - missing.median(dim=0).values, wanted - wanted.median(dim=0).values
     change = solved(answer, missing, wanted, options).clamp(-FARTHEST, FARTHEST)
