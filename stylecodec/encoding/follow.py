@@ -7,9 +7,10 @@
 
 The feed-forward encoder was trained on drawn heads, and what the identity latent makes of its codes differs from person
 to person. The face mesh was trained on people and sees where lids, brows and lips of either are. The two differ by a
-constant, since an avatar has a face of its own; the rest is a linear problem, solved for all frames at once. It is the
-landmark loss of Eq. 3 of 2203.14512 in one step of Gauss and Newton instead of many of a gradient. Pose and α are
-solved one after the other: together, turns of the head and sideways mouths were taken for each other.
+constant, since an avatar has a face of its own; the rest, as far as it is more than the mesh's own error, is a linear
+problem, solved for all frames at once. It is the landmark loss of Eq. 3 of 2203.14512 in one step of Gauss and Newton
+instead of many of a gradient. Pose and α are solved one after the other: together, turns of the head and sideways
+mouths were taken for each other.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..decoding.render import pick_dtype
 from ..packs.store import ModelPack
 from .codes import POSE_UNITS
 from .feedforward import FrameCodes, smooth
-from .marks import NAMES, POSE, MarkReader
+from .marks import DOUBT, NAMES, POSE, MarkReader
 from .options import FollowOptions
 from .refine import Scene
 from .second_pass import Packets, codes_of, write
@@ -70,7 +71,7 @@ def follow(
             last = min(len(shown) * AT_ONCE, len(rows)) - 1
             progress(len(packets) if last == len(rows) - 1 else int(rows[last]) + 1)
     missing = wanted - torch.cat(shown)
-    missing, wanted = missing - missing.median(dim=0).values, wanted - wanted.median(dim=0).values
+    missing, wanted = believed(missing - missing.median(dim=0).values), wanted - wanted.median(dim=0).values
     change = solved(answer, missing, wanted, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
@@ -86,6 +87,15 @@ def half_open(lips_apart: Tensor, count: int) -> list[int]:
     """
     low, high = lips_apart.min(), lips_apart.max()
     return [int((lips_apart - low - (high - low) * (k + 0.5) / count).abs().argmin()) for k in range(count)]
+
+
+def believed(missing: Tensor) -> Tensor:
+    """What is missing [n, 17], each mark by how much more it varies than where nothing is missing (marks.DOUBT).
+
+    It is the gain of a Wiener filter over the clip; a mark that is not believed is held where the codes have it.
+    """
+    power = missing.square().mean(dim=0)
+    return missing * (1 - missing.new_tensor(DOUBT).square() / power.clamp_min(1e-12)).clamp_min(0)
 
 
 def solved(answer: Tensor, missing: Tensor, wanted: Tensor, options: FollowOptions) -> Tensor:
