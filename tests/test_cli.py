@@ -13,6 +13,8 @@ import pytest
 
 import stylecodec
 from stylecodec import api, cli
+from stylecodec.encoding.options import EncodeOptions, FollowOptions
+from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from stylecodec.progress import ProgressDisplay
 
@@ -91,6 +93,22 @@ def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> N
     report = json.loads(capsys.readouterr().out)
     assert report["frames"] == 10
     assert report["identity"]["averaged"] == 1
+
+
+@pytest.mark.parametrize(("flags", "frames"), [([], FollowOptions().frames), (["--no-follow"], 0)])
+def test_following_can_be_left_out(
+    flags: list[str], frames: int, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Run
+) -> None:
+    given: list[EncodeOptions] = []
+
+    def encode(source: str, output: str, options: EncodeOptions, progress: object) -> None:
+        given.append(options)
+        raise OptionError("seen enough")
+
+    monkeypatch.setattr(api, "encode", encode)
+    assert cli.main(["encode", str(clip), str(tmp_path / "talk.stc"), *ENCODE, *flags]) != 0
+    assert "seen enough" in capsys.readouterr().err
+    assert [options.follow.frames for options in given] == [frames]
 
 
 def test_verify_tells_of_damage_by_its_exit_code(stc: Path, tmp_path: Path, capsys: Run) -> None:
