@@ -6,7 +6,7 @@ For the long clips of a folder as `benchmarks.held_out` takes it: `clip_<id>.mp4
 read, no codec takes part. The predictor starts from a box, so other boxes than the detector's own are tried beside it:
 larger, higher, and the mean of the points from several. So is another reader, MediaPipe's face mesh. Correlations over
 time, mean over the clips that move. With --people, videos of which nobody knows the truth: there the two readers are
-held against each other, on the input alone; where they disagree, no output can agree with both.
+held against each other, on the input alone; where they disagree, no output can follow both to the letter.
 """
 
 from __future__ import annotations

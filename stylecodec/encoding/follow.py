@@ -3,7 +3,7 @@
     marks of the person ────────────────────────────┐
     codes ─► renderings ─► marks ─► what is missing, less its median over the clip
                                      ├─► of the nose: pose
-                                     └─► of brows, lids, irises, lips, with the pose corrected: α
+                                     └─► of brows, lids, lips, with the pose corrected: α (gaze is left as it is)
 
 The feed-forward encoder was trained on drawn heads, and what the identity latent makes of its codes differs from person
 to person. The face mesh was trained on people and sees where lids, brows and lips of either are. The two differ by a

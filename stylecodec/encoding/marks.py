@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..nets.face_mesh import EYE_CORNERS, MESH, NOSE_BASE, FaceMesh, published_mesh
+from ..nets.face_mesh import EYE_CORNERS, IRIS, MESH, NOSE_BASE, FaceMesh, published_mesh
 
 # fmt: off
 NAMES = (
@@ -32,7 +32,7 @@ LEFT_CORNER, RIGHT_CORNER, TOP, BOTTOM = 61, 291, 0, 17  # of the mouth
 INNER_LIPS = ((82, 87), (13, 14), (312, 317))
 LEFT_LIDS, RIGHT_LIDS = ((160, 144), (158, 153)), ((385, 380), (387, 373))
 BROWS = ((107, 66), (63, 70), (336, 296), (293, 300))  # inner, outer; left, right
-LEFT_IRIS, RIGHT_IRIS = MESH, MESH + 5
+LEFT_IRIS, RIGHT_IRIS = MESH, MESH + IRIS  # their centres
 AT_ONCE = 8  # pictures that the mesh sees together
 
 

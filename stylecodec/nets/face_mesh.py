@@ -26,7 +26,6 @@ from torch.nn import functional as F
 
 WEIGHTS_FILE = Path(__file__).with_name("face_mesh.safetensors")
 SIDE = 192  # pixels of what the network looks at
-FINE = 48  # of the features that lips and eyes are cut out of
 CUT = 16  # of what is cut out
 AROUND = 1.5  # times as large as the points' box
 UNITS_PER_CUT = 4  # the second look's points are in quarters of a cut-out pixel
