@@ -1,10 +1,7 @@
 """The model that the training fits: generator, head-pose flow and expression net as one renderer of heads.
 
     identity parameters ─► mapping ─► w ─► flow to (yaw, pitch), rows 0..pose_rows-1 ─► A(.) ─► + α ─► synthesis
-    expression ───────────► (either through the mapping, or as) α = E(expression) - E(0) ─────────┘
-
-Expression reaches the picture by two roads, so that a latent with the expression in it and a neutral latent plus α
-render alike; that is what Eq. 3 of 2203.14512 needs.
+    expression ───────────────────────────────────────► α = E(expression) - E(0) ────────────────┘
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ ALPHA_LAYERS = ((5, 4), (6, 4), (8, 6), (9, 6), (11, 4), (12, 4), (14, 4))
 ALPHA_INDICES: tuple[tuple[int, int], ...] = tuple(
     (layer, channel) for layer, count in ALPHA_LAYERS for channel in range(count)
 )
-EXPRESSIONS = 55
 FLOW_SETTINGS = {"hidden": [256, 256, 256], "attributes": 2, "attribute_scale": [20.0, 10.0], "steps": 2}
 
 
@@ -46,7 +42,7 @@ class AvatarModel(nn.Module):
         self.generator = Generator(
             max(channels),
             channels,
-            z_dim=identity_size + EXPRESSIONS,
+            z_dim=identity_size,
             mapping_layers=4,
             normalize_z=False,
             mapping_lr=0.1,
@@ -65,12 +61,9 @@ class AvatarModel(nn.Module):
         self.identity_mean.copy_(values.mean(0))
         self.identity_std.copy_(values.std(0) + 1e-3)
 
-    def latent(self, identity: Tensor, expression: Tensor | None = None) -> Tensor:
-        """Identity parameters [n, d] (and, optionally, expression [n, 55]) -> w [n, 512]."""
-        person = (identity - self.identity_mean) / self.identity_std * 0.5
-        if expression is None:
-            expression = person.new_zeros(len(person), EXPRESSIONS)
-        w: Tensor = self.generator.mapping(torch.cat([person, expression], dim=1))
+    def latent(self, identity: Tensor) -> Tensor:
+        """Identity parameters [n, d] -> w [n, 512] of the face at rest."""
+        w: Tensor = self.generator.mapping((identity - self.identity_mean) / self.identity_std * 0.5)
         return w
 
     def pose(self, w: Tensor, pose: Tensor) -> Tensor:

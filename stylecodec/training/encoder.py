@@ -24,9 +24,10 @@ from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel, begin_renderer
 from .datasets import Batch, HeadsDataset
-from .generator import REFRESH_STEPS, THROUGH_W, forward, parameter_groups
+from .generator import REFRESH_STEPS, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
 from .losses import psnr, region_weights, weight_map
+from .reader import Reader
 from .sheets import save_sheet
 
 SETTINGS = {
@@ -51,29 +52,9 @@ def statistics(model: AvatarModel, data: HeadsDataset) -> tuple[Tensor, Tensor, 
 
 
 def code_loss(code: HybridCode, truth: Batch, alpha: Tensor, encoder: HybridEncoder) -> Tensor:
-    """Smooth L1 of pose and α in their standard units."""
+    """Smooth L1 of pose and α in their standard units; of α the square up to one (see `reader`)."""
     pose = F.smooth_l1_loss(code.pose / encoder.pose_scale, truth.pose / encoder.pose_scale, beta=0.2)
-    return pose + F.smooth_l1_loss(code.alpha / encoder.alpha_scale, alpha / encoder.alpha_scale, beta=0.2)
-
-
-class Reader(nn.Module):
-    """Motion features -> expression in standard units; only the training uses it.
-
-    Parameters: `features` in, `expressions` [n, 55] of the data set (scaled).
-    """
-
-    def __init__(self, features: int, expressions: Tensor) -> None:
-        super().__init__()
-        self.read = nn.Linear(features, expressions.shape[1])
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", expressions.mean(0))
-        self.register_buffer("std", expressions.std(0) + 0.02)
-
-    def loss(self, motion: Tensor, expression: Tensor) -> Tensor:
-        """Smooth L1 in standard units."""
-        found = self.read(motion).float()
-        return F.smooth_l1_loss(found, (expression - self.mean) / self.std, beta=0.3)
+    return pose + F.smooth_l1_loss(code.alpha / encoder.alpha_scale, alpha / encoder.alpha_scale)
 
 
 @torch.no_grad()
@@ -192,8 +173,7 @@ def train(options: TrainOptions) -> dict[str, float]:
             if tuned and step % 2 == 0:  # keep the renderer true to its parameters as well
                 part = slice(0, max(1, count // 2))
                 few = Batch(*(field[part] for field in driving))
-                through_w = torch.rand(len(few.pose), device=options.device) < THROUGH_W
-                straight = forward(model, few, side, through_w, options.dtype)
+                straight = forward(model, few, side, options.dtype)
                 loss = loss + pixel_loss(straight, target[part], weight[part])
         run.update(loss, limit=2.0)
         pose_error = (motion.pose.detach() - driving.pose).abs().mean()

@@ -36,9 +36,9 @@ def evaluate(model: AvatarModel, net: E4eEncoder, data: HeadsDataset) -> dict[st
     return {"psnr": float(torch.cat(quality).mean())}
 
 
-def true_latent(model: AvatarModel, identity: Tensor, expression: Tensor, pose: Tensor) -> Tensor:
-    """W+ [n, 18, 512] of renders with the expression in it, turned to their pose."""
-    return model.pose(model.latent(identity, expression), pose)
+def true_latent(model: AvatarModel, identity: Tensor, pose: Tensor) -> Tensor:
+    """W+ [n, 18, 512] of renders turned to their pose, the face at rest."""
+    return model.pose(model.latent(identity), pose)
 
 
 def train(options: TrainOptions) -> dict[str, float]:
@@ -51,7 +51,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     net = E4eEncoder(**SETTINGS)  # type: ignore[arg-type]
     first = data.batch(data.train_rows[::8][:512])
     with torch.no_grad():
-        net.latent_avg.copy_(true_latent(model.cpu(), first.identity, first.expression, first.pose).mean(0))
+        net.latent_avg.copy_(true_latent(model.cpu(), first.identity, first.pose).mean(0))
         model.to(options.device)
     options.begin(net, "inversion")
     net.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -66,7 +66,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         with options.autocast():
             deltas = net.deltas(x.contiguous(memory_format=torch.channels_last))
         wplus = net.compose(deltas)
-        truth = true_latent(model, batch.identity, batch.expression, batch.pose)
+        truth = true_latent(model, batch.identity, batch.pose)
         output = model.generator.synthesis(
             model.generator.styles(wplus), noise=False, stop_at=SIDE, dtype=options.dtype
         )

@@ -75,7 +75,17 @@ MOODS: dict[str, dict[str, float]] = {
     "anger": {**both("browDown", 0.9), **both("eyeSquint", 0.4), **both("noseSneer", 0.25), **both("mouthPress", 0.5)},
 }
 SIDEWAYS = ("mouthLeft", "mouthRight", "jawLeft", "jawRight")
-MOUTH = (
+MOUTH_PAIRS = (
+    "mouthSmile",
+    "mouthFrown",
+    "mouthStretch",
+    "mouthPress",
+    "mouthUpperUp",
+    "mouthLowerDown",
+    "mouthDimple",
+    "cheekPuff",
+)
+MOUTH_SHAPES = (
     "jawOpen",
     "jawForward",
     "mouthFunnel",
@@ -84,20 +94,7 @@ MOUTH = (
     "mouthRollUpper",
     "mouthShrugLower",
     "mouthShrugUpper",
-    "mouthSmile_L",
-    "mouthSmile_R",
-    "mouthFrown_L",
-    "mouthFrown_R",
-    "mouthStretch_L",
-    "mouthStretch_R",
-    "mouthPress_L",
-    "mouthPress_R",
-    "mouthUpperUp_L",
-    "mouthUpperUp_R",
-    "mouthLowerDown_L",
-    "mouthLowerDown_R",
-    "mouthDimple_L",
-    "mouthDimple_R",
+    *MOUTH_PAIRS,
 )
 
 
@@ -128,38 +125,41 @@ def _random_mouth(rng: np.random.Generator) -> dict[str, float]:
     u = rng.random
     mouth: dict[str, float] = {}
     kind = u()
-    if kind < 0.12:
+    if kind < 0.07:
         pass
-    elif kind < 0.52:  # speech: between two mouth shapes, at some loudness
+    elif kind < 0.35:  # speech: between two mouth shapes, at some loudness
         first, second = (VISEMES[str(v)] for v in rng.choice(list(VISEMES), 2))
-        blend, loud = u(), rng.uniform(0.4, 1.25)
+        blend, loud = u(), rng.uniform(0.4, 1.3)
         _add(mouth, first, loud * blend)
         _add(mouth, second, loud * (1 - blend))
         if u() < 0.25:
             _add(mouth, both("mouthSmile"), 0.7 * u())
-    elif kind < 0.82:
+    elif kind < 0.58:
         mood = MOODS[str(rng.choice(list(MOODS)))]
-        _add(mouth, mood, rng.uniform(0.25, 1.1))
+        _add(mouth, mood, rng.uniform(0.25, 1.2))
         if u() < 0.35:
             _add(mouth, {"jawOpen": 0.5 * u() ** 1.5})
-    else:
-        for name in rng.choice(MOUTH, int(rng.integers(1, 4)), replace=False):
-            _add(mouth, {str(name): 0.85 * u()})
-    if u() < 0.15:  # mouths open wider than in speech: laughs, yawns, shouts
+    else:  # some shapes as far as they go, alike on both sides or not: what is rare is not learned
+        for name in rng.choice(MOUTH_SHAPES, int(rng.integers(1, 4)), replace=False):
+            far = u() ** 0.7
+            if name in MOUTH_PAIRS:
+                lean = rng.choice([0.0, 1.0, -1.0], p=[0.5, 0.25, 0.25]) * u()
+                _add(mouth, {f"{name}_L": far * (1 - max(lean, 0.0)), f"{name}_R": far * (1 + min(lean, 0.0))})
+            else:
+                _add(mouth, {str(name): far})
+    if u() < 0.12:  # mouths open wider than in speech: laughs, yawns, shouts
         _add(mouth, {"jawOpen": 0.8 * u()})
-    if u() < 0.28:
-        name, far = str(rng.choice(SIDEWAYS)), 0.9 * u()
-        _add(mouth, {name: far if name.startswith("mouth") else 0.6 * far})
-        _pull_aside(mouth, "R" if name.endswith("Left") else "L", far)
-    if u() < 0.22:  # lopsided
+    if u() < 0.33:
+        name, far = str(rng.choice(SIDEWAYS)), float(u() ** 0.7)
+        _add(mouth, {name: far if name.startswith("mouth") else 0.8 * far})
+        _pull_aside(mouth, "R" if name.endswith("Left") else "L", 0.9 * far)
+    if u() < 0.2:  # lopsided
         side = "L" if u() < 0.5 else "R"
         for name in list(mouth):
             if name.endswith(f"_{side}"):
                 mouth[name] *= rng.uniform(0, 0.7)
     if u() < 0.05 and mouth.get("jawOpen", 0) > 0.05:
         mouth["mouthClose"] = mouth["jawOpen"] * u()
-    if u() < 0.06:
-        _add(mouth, {"jawForward": u()})
     return mouth
 
 
@@ -167,17 +167,17 @@ def _random_eyes(rng: np.random.Generator) -> dict[str, float]:
     u = rng.random
     eyes: dict[str, float] = {}
     kind = u()
-    if kind < 0.30:
+    if kind < 0.24:
         _add(eyes, both("eyeBlink", u()))
-    elif kind < 0.38:
+    elif kind < 0.31:
         _add(eyes, {"eyeBlink_L": u(), "eyeBlink_R": 0.25 * u()})
-    elif kind < 0.46:
+    elif kind < 0.38:
         _add(eyes, {"eyeBlink_R": u(), "eyeBlink_L": 0.25 * u()})
-    elif kind < 0.62:
-        _add(eyes, both("eyeSquint", 0.9 * u()))
-        _add(eyes, both("cheekSquint", 0.5 * u()))
+    elif kind < 0.56:
+        _add(eyes, both("eyeSquint", u()))
+        _add(eyes, both("cheekSquint", 0.6 * u()))
     elif kind < 0.72:
-        _add(eyes, both("eyeWide", 0.8 * u()))
+        _add(eyes, both("eyeWide", u()))
     kind = u()
     if kind < 0.16:
         _add(eyes, {**both("browInnerUp", u()), **both("browOuterUp", u())})
