@@ -62,22 +62,26 @@ def follow(
     first = codes_of(packets[rows])
     codes = scene.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
     wanted = torch.from_numpy(smooth(marks[rows], sigma_frames)).to(device)
-    seen = _Seen(scene, torch.from_numpy(latent.astype(np.float32)).to(device), min(options.side, pack.card.resolution))
+    seen = Shown(scene, torch.from_numpy(latent.astype(np.float32)).to(device), min(options.side, pack.card.resolution))
     answer = seen.answer(codes[half_open(wanted[:, 0], options.frames)], options.step)
-    shown: list[Tensor] = []
-    for few in torch.split(codes, AT_ONCE):
-        shown.append(seen(few))
+
+    def tell(done: int) -> None:
         if progress is not None:
-            last = min(len(shown) * AT_ONCE, len(rows)) - 1
-            progress(len(packets) if last == len(rows) - 1 else int(rows[last]) + 1)
-    missing = wanted - torch.cat(shown)
-    missing, wanted = believed(missing - missing.median(dim=0).values), wanted - wanted.median(dim=0).values
-    change = solved(answer, missing, wanted, options).clamp(-FARTHEST, FARTHEST)
+            progress(len(packets) if done == len(rows) else int(rows[done - 1]) + 1)
+
+    missing = believed(lacking(wanted, seen(codes, tell)))
+    change = solved(answer, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
     result = packets.copy()
     write(result, rows, FrameCodes(first.w_id, pose, alpha))
     return result
+
+
+def lacking(wanted: Tensor, shown: Tensor) -> Tensor:
+    """What the marks shown [n, 17] lack of those wanted [n, 17], less its median: an avatar has a face of its own."""
+    missing = wanted - shown
+    return missing - missing.median(dim=0).values
 
 
 def half_open(lips_apart: Tensor, count: int) -> list[int]:
@@ -119,7 +123,7 @@ def solved(answer: Tensor, missing: Tensor, wanted: Tensor, options: FollowOptio
     return torch.cat([pose, alpha], dim=1)
 
 
-class _Seen:
+class Shown:
     """The marks of renderings of one identity."""
 
     def __init__(self, scene: Scene, latent: Tensor, side: int) -> None:
@@ -128,10 +132,13 @@ class _Seen:
             self.anchor: Anchor = scene.anchor(latent)
 
     @torch.no_grad()
-    def __call__(self, codes: Tensor) -> Tensor:
-        """Codes [n, 34] in units -> [n, 17]."""
-        parts = (self.scene.render(self.anchor, few, self.side) for few in torch.split(codes, AT_ONCE))
-        return torch.cat([self.reader(part) for part in parts])
+    def __call__(self, codes: Tensor, tell: Callable[[int], None] = lambda done: None) -> Tensor:
+        """Codes [n, 34] in units -> [n, 17]; `tell` is told how many are done."""
+        found: list[Tensor] = []
+        for few in torch.split(codes, AT_ONCE):
+            found.append(self.reader(self.scene.render(self.anchor, few, self.side)))
+            tell(min(len(found) * AT_ONCE, len(codes)))
+        return torch.cat(found)
 
     def answer(self, codes: Tensor, step: float) -> Tensor:
         """How marks answer to codes, [17, 34] per unit, in the mean over codes [n, 34].

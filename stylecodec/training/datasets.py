@@ -9,6 +9,7 @@ degrees), pose float32 [n, 2] (yaw, pitch in degrees), landmarks float32 [n, 83,
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,19 @@ GAZE_SCALE = (15.0, 10.0)  # degrees of gaze yaw and pitch that count as 1 in th
 FIELDS = ("images", "labels", "expression", "pose", "landmarks", "identity", "identity_id")
 
 
+SIDES = (("_L", "_R"), ("Left", "Right"))  # how the names of expressions end that have a counterpart on the other side
+
+
+def mirrored_order(names: Sequence[str]) -> list[int]:
+    """For each expression name the number of the one that it is in a mirror."""
+    swapped = {a: b for pair in SIDES for a, b in (pair, pair[::-1])}
+    order = []
+    for name in names:
+        end = next((end for end in swapped if name.endswith(end)), "")
+        order.append(names.index(name.removesuffix(end) + swapped[end]) if end else names.index(name))
+    return order
+
+
 class Batch(NamedTuple):
     """Renders: images uint8 [n, 256, 256, 3], labels uint8 [n, 256, 256], the rest float32 (see the module)."""
 
@@ -37,6 +51,13 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         return Batch(*(field.to(device, non_blocking=True) for field in self))
+
+    def mirrored(self, order: Sequence[int]) -> Batch:
+        """What a mirror shows, `order` being `mirrored_order`; landmarks and identity are left as they are."""
+        turned = self.expression[:, list(order)].clone()
+        turned[:, -2] *= -1  # gaze yaw
+        pose = self.pose * self.pose.new_tensor([-1.0, 1.0])
+        return self._replace(images=self.images.flip(2), labels=self.labels.flip(2), expression=turned, pose=pose)
 
     def pictures(self, size: int) -> Tensor:
         """float32 [n, 3, size, size] in [-1, 1], area-averaged."""

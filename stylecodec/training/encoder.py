@@ -23,7 +23,7 @@ from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel, begin_renderer
-from .datasets import Batch, HeadsDataset
+from .datasets import Batch, HeadsDataset, mirrored_order
 from .generator import REFRESH_STEPS, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
 from .losses import psnr, region_weights, weight_map
@@ -108,6 +108,15 @@ def renderer(options: TrainOptions, data: HeadsDataset) -> AvatarModel:
     return model.to(options.device)
 
 
+@torch.no_grad()
+def in_units(encoder: HybridEncoder, alpha_std: Tensor) -> None:
+    """Let the head of α speak in these units [32], and say the same as before: another data set has other spreads."""
+    ratio = encoder.alpha_scale / alpha_std
+    encoder.alpha_head.weight.mul_(ratio[:, None])
+    encoder.alpha_head.bias.mul_(ratio)
+    encoder.alpha_scale.copy_(alpha_std)
+
+
 def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget from `work/generator.checkpoint.pt`, or from the pack to go on from.
 
@@ -124,6 +133,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     encoder.latent_std.copy_(w_std)
     encoder.alpha_scale.copy_(alpha_std)
     options.begin(encoder, "feedforward")
+    in_units(encoder, alpha_std)
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader(encoder.motion_size, torch.from_numpy(data.expressions())).to(options.device)
     ours = [*encoder.parameters(), *reader.parameters()]
@@ -133,6 +143,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     run = Run("encoder", options.work, modules, optimizer, options.minutes)
     distance = parser.feature_distance(options)
     weights = region_weights(data.meta["class_names"]).to(options.device)
+    mirror = mirrored_order(data.meta.get("expression_names", []))
     rng = run.rng
     for step in run.steps():
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
@@ -143,6 +154,8 @@ def train(options: TrainOptions) -> dict[str, float]:
         count = len(rows)
         plain = data.siblings(rows[: options.batch(others)], rng)
         driving, source = (data.batch(r).to(options.device) for r in (rows, plain))
+        if mirror and fraction < CODES and rng.random() < 0.5:  # later the picture must be that of a known person
+            driving = driving.mirrored(mirror)
         x = wild(driving.pictures(256), driving.labels, rng)
         y = source.pictures(256)
         y = degrade(y, rng) if rng.random() < 0.3 else y

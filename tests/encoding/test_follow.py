@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec.encoding.follow import _Seen, believed, follow, half_open, solved
+from stylecodec.encoding.follow import Shown, believed, follow, half_open, solved
 from stylecodec.encoding.marks import DOUBT, NAMES, POSE
 from stylecodec.encoding.options import FollowOptions
 from stylecodec.encoding.refine import Scene
@@ -41,7 +41,7 @@ def seen(pack: ModelPack, latent: np.ndarray, rows: np.ndarray) -> np.ndarray:
     scene = Scene(pack, CPU)
     codes = codes_of(rows)
     units = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-    return _Seen(scene, torch.from_numpy(latent.astype(np.float32)), OPTIONS.side)(units).numpy()
+    return Shown(scene, torch.from_numpy(latent.astype(np.float32)), OPTIONS.side)(units).numpy()
 
 
 def apart(pack: ModelPack, latent: np.ndarray, wanted: np.ndarray, rows: np.ndarray) -> np.ndarray:

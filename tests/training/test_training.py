@@ -15,8 +15,8 @@ from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
-from stylecodec.training import augment, avatar, cli, encoder, landmarks, sharpen
-from stylecodec.training.datasets import HeadsDataset
+from stylecodec.training import augment, avatar, cli, encoder, landmarks, reader, sharpen
+from stylecodec.training.datasets import HeadsDataset, mirrored_order
 from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
 from stylecodec.training.losses import region_weights
 
@@ -62,6 +62,20 @@ def test_dataset_keeps_people_apart(heads: Path) -> None:
 def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(StylecodecError, match=r"no meta\.json"):
         HeadsDataset(tmp_path)
+
+
+def test_a_mirror_swaps_sides(heads: Path) -> None:
+    names = ["jawLeft", "jawOpen", "jawRight", "mouthSmile_L", "mouthSmile_R", "gaze_yaw", "gaze_pitch"]
+    order = mirrored_order(names)
+    assert [names[k] for k in order] == ["jawRight", "jawOpen", "jawLeft", "mouthSmile_R", "mouthSmile_L", *names[-2:]]
+    batch = HeadsDataset(heads).batch(np.arange(3))
+    same = batch.mirrored(range(55))
+    assert torch.equal(same.pictures(256), batch.pictures(256).flip(-1))
+    assert torch.equal(same.labels, batch.labels.flip(-1))
+    assert torch.equal(same.pose, batch.pose * torch.tensor([-1.0, 1.0]))
+    assert torch.equal(same.expression[:, -2], -batch.expression[:, -2])
+    assert torch.equal(same.expression[:, :-2], batch.expression[:, :-2])
+    assert torch.equal(same.mirrored(range(55)).images, batch.images)
 
 
 def test_budget_and_schedule() -> None:
@@ -140,6 +154,33 @@ def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
 def test_a_renderer_can_only_be_kept_from_a_pack(heads: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--start PACK"):
         encoder.train(TrainOptions(heads, tmp_path, 1.0, keep_renderer=True))
+
+
+def test_other_units_say_the_same() -> None:
+    torch.manual_seed(4)
+    net = HybridEncoder(**encoder.SETTINGS).eval()
+    x = torch.randn(2, 3, 256, 256)
+    before = net(x).alpha
+    encoder.in_units(net, torch.rand(32) + 0.5)
+    torch.testing.assert_close(net(x).alpha, before, rtol=1e-4, atol=1e-5)
+
+
+def test_faint_expressions_are_read_off_alpha_in_its_own_units() -> None:
+    """The reader's loss does not mind how large each α is, and asks for the mean where noise hides the truth."""
+    torch.manual_seed(5)
+    expressions = (torch.rand(400, 55) < 0.1).float()
+    alpha = expressions[:, :32].clone()
+    one = reader.Reader(32, expressions)
+    with torch.no_grad():
+        one.read.weight.zero_()
+        one.read.bias.zero_()
+        plain = one.loss_through_noise(alpha, expressions, 0.0)
+        assert float(plain) > 0
+        one.read.weight[:32] = torch.eye(32) * (alpha.std(0) / one.std[:32])[:, None]
+        told = one.loss_through_noise(alpha, expressions, 0.0)
+        assert float(told) < 0.6 * float(plain)  # 32 of 55 are told
+        large = one.loss_through_noise(alpha * torch.logspace(-2, 2, 32).clamp_min(0.5), expressions, 0.0)
+    torch.testing.assert_close(large, told, rtol=1e-2, atol=1e-3)
 
 
 def test_random_filters_change_texture_and_keep_brightness() -> None:
