@@ -25,6 +25,7 @@ from benchmarks import (
     memory,
     rate,
     real_clips,
+    shapes,
     speed,
     video_codecs,
     yardstick,
@@ -37,7 +38,7 @@ from stylecodec.media import OpusPacket, OpusTrack, VideoReader
 from stylecodec.media.video import read_image
 from stylecodec.nets.face_mesh import published_mesh
 from stylecodec.nets.stylegan2 import Generator
-from stylecodec.packs.store import ModelPack
+from stylecodec.packs.store import ModelPack, open_pack
 
 from .decoding import streams
 
@@ -401,6 +402,23 @@ def test_an_output_is_scored_where_both_show_a_face() -> None:
 def test_change_is_in_grey_levels() -> None:
     frames = [np.full((4, 4, 3), k, np.uint8) for k in (10, 13, 12)]
     assert flicker.change(frames) == 2.0
+
+
+def test_a_shape_that_goes_half_as_far_has_half_the_gain() -> None:
+    true = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32)
+    found = np.array([[0.5, 7.0], [0.0, 0.0]], np.float32)
+    assert shapes.gains(true, found).tolist() == [0.5, 0.0]
+
+
+def test_shapes_are_rendered_by_both_roads() -> None:
+    avatar = shapes.Avatar(open_pack("avatar-1024"))
+    pictures = np.random.default_rng(3).integers(0, 255, (2, 256, 256, 3), np.uint8)
+    expressions = np.zeros((2, 55), np.float32)
+    expressions[1, 26] = 0.8  # jawOpen
+    wanted, seen = avatar.made_of(pictures, expressions)
+    assert wanted.shape == seen.shape == (2, 3, 256, 256)
+    lips = wanted[1, :, 150:200, 100:156] - wanted[0, :, 150:200, 100:156]
+    assert float(lips.abs().mean()) > 3 * float((wanted[1, :, :60] - wanted[0, :, :60]).abs().mean())
 
 
 def test_ssim_of_a_picture_and_where_it_differs() -> None:
