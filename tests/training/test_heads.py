@@ -338,8 +338,8 @@ def test_random_expressions_stay_in_range() -> None:
     assert weights.max() <= 1
     used = {n for n, top in zip(NAMES, weights.max(0), strict=True) if top > 0.2}
     assert set(NAMES) - used <= {n for n in NAMES if n.startswith("eyeLook")}
-    far = {name: float((weights[:, NAMES.index(name)] > 0.5).mean()) for name in ("mouthLeft", "jawRight", "cheekPuff_L")}
-    assert min(far.values()) > 0.02  # what is rare is not learned
+    rare = [NAMES.index(name) for name in ("mouthLeft", "jawRight", "cheekPuff_L")]
+    assert (weights[:, rare] > 0.5).mean(0).min() > 0.02  # what is hardly ever seen is not learned
     close, jaw = weights[:, NAMES.index("mouthClose")], weights[:, NAMES.index("jawOpen")]
     assert (close <= 0.9 * jaw + 1e-6).all()
     gaze = np.array([tracks.random_gaze(rng) for _ in range(500)])
