@@ -136,12 +136,11 @@ class FaceMesh(nn.Module):
     """Aligned pictures [N, 3, S, S] in [-1, 1] RGB -> points [N, 478, 2] float32 in units of the crop.
 
     The 468 points of MediaPipe's canonical face mesh, then the centre and the edge of the left and of the right iris.
-    where: centre and side, in units of the pictures, of the square that holds the face with a quarter of it around.
+    The face is looked for in the square that WHERE gives.
     """
 
-    def __init__(self, where: tuple[float, float, float] = WHERE) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.where = where
         self.first = nn.Conv2d(3, 16, 3, 2)
         self.stem = nn.Sequential(nn.PReLU(16), *_stage(16, 32))
         stages = (*_stage(32, 64), *_stage(64, 128), *_stage(128, 128), *_stage(128, 128))
@@ -158,13 +157,13 @@ class FaceMesh(nn.Module):
             again, iris = part(features, mesh)
             found[:, part.points] = again
             irises += [] if iris is None else [iris]
-        x, y, side = self.where
+        x, y, side = WHERE
         corner = mesh.new_tensor([x - side / 2, y - side / 2])
         return torch.cat([found, *irises], dim=1) * (side / SIDE) + corner
 
     def _cut(self, pictures: Tensor) -> Tensor:
         """What the network looks at [N, 3, 192, 192], in [0, 1]."""
-        x, y, side = self.where
+        x, y, side = WHERE
         line = (torch.arange(SIDE, device=pictures.device, dtype=pictures.dtype) + 0.5) / SIDE - 0.5
         down, across = torch.meshgrid(line * side + y, line * side + x, indexing="ij")
         grid = torch.stack([across, down], dim=-1).expand(len(pictures), -1, -1, -1) * 2 - 1
