@@ -115,6 +115,21 @@ class HeadsDataset:
         starts = np.flatnonzero(np.r_[True, np.diff(ids[order]) != 0])
         groups = np.split(order, starts[1:])
         self._siblings = {int(ids[group[0]]): group for group in groups}
+        self.twos = self._twos()
+
+    def _twos(self) -> NDArray[np.int64]:
+        """Rows [n, 2] of two training renders of one person in one pose."""
+        pose = np.concatenate(self._parts["pose"])
+        found = []
+        for group in self._siblings.values():
+            if self._trained(int(self.identity_id[group[0]])):
+                order = group[np.lexsort(pose[group].T)]
+                same = np.flatnonzero((pose[order[1:]] == pose[order[:-1]]).all(axis=1))
+                found += [order[k : k + 2] for k in same]
+        return np.array(found, np.int64).reshape(-1, 2)
+
+    def _trained(self, identity_id: int) -> bool:
+        return identity_id % self.hold_out != self.hold_out - 1
 
     def identities(self) -> NDArray[np.float32]:
         """The identity vectors of all training renders [n, d]."""
@@ -150,6 +165,10 @@ class HeadsDataset:
     def siblings(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """For each row another render of the same person (itself when it is alone)."""
         return np.array([rng.choice(self._siblings[int(self.identity_id[r])]) for r in rows], np.int64)
+
+    def draw_twos(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """`count` random twos of training renders: rows [2 * count], first all firsts, then all seconds."""
+        return rng.permuted(rng.choice(self.twos, count), axis=1).T.ravel()
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """`count` random training rows."""

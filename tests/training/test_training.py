@@ -15,7 +15,7 @@ from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
-from stylecodec.training import augment, avatar, cli, encoder, landmarks, reader, sharpen
+from stylecodec.training import augment, avatar, cli, encoder, generator, landmarks, reader, sharpen
 from stylecodec.training.datasets import HeadsDataset, mirrored_order
 from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
 from stylecodec.training.losses import region_weights
@@ -62,6 +62,30 @@ def test_dataset_keeps_people_apart(heads: Path) -> None:
 def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(StylecodecError, match=r"no meta\.json"):
         HeadsDataset(tmp_path)
+
+
+def test_twos_are_one_person_in_one_pose(heads: Path, tmp_path: Path) -> None:
+    assert len(HeadsDataset(heads).twos) == 0
+    shutil.copytree(heads, tmp_path / "twos")
+    for path in (tmp_path / "twos").glob("shard_*.npz"):
+        with np.load(path) as shard:
+            arrays = dict(shard)
+        arrays["pose"][1::2] = arrays["pose"][::2]
+        np.savez(path, **arrays)
+    data, rng = HeadsDataset(tmp_path / "twos"), np.random.default_rng(0)
+    assert len(data.twos) == 25  # the 26th person is held out
+    rows, twos = generator.draw(data, 9, rng)
+    assert (len(rows), twos) == (9, 2)
+    first, second = rows[:twos], rows[twos : 2 * twos]
+    assert (first != second).all()
+    assert (data.identity_id[first] == data.identity_id[second]).all()
+    batch = data.batch(rows)
+    assert torch.equal(batch.pose[:twos], batch.pose[twos : 2 * twos])
+    target, weight = batch.pictures(32), torch.ones(9, 1, 32, 32)
+    wrong_person = target + torch.rand(9, 3, 1, 1)
+    wrong_person[twos : 2 * twos] = target[twos : 2 * twos] + (wrong_person - target)[:twos]
+    assert float(generator.apart(wrong_person, target, weight, twos)) == pytest.approx(0.0, abs=1e-6)
+    assert float(generator.apart(target.flip(0), target, weight, twos)) > 0.1
 
 
 def test_a_mirror_swaps_sides(heads: Path) -> None:

@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--processes", type=int, default=1)
     data.add_argument("--size", type=int, default=256)
     data.add_argument("--first-identity", type=int, default=0)
-    data.add_argument("--renders", type=int, default=8, help="pictures per identity")
+    data.add_argument("--renders", type=int, default=9, help="pictures per identity")
 
     clip = commands.add_parser("clips", parents=[common], help="talking clips: .mp4 and .npz of each identity")
     clip.add_argument("--identities", type=int, nargs="+", required=True)

@@ -28,6 +28,7 @@ from stylecodec.training.heads.shaders import CLASS_NAMES
 from stylecodec.training.heads.tracks import random_expression, random_gaze, random_pose
 
 IDENTITIES_PER_SHARD = 12
+AT_REST = 0.3  # share of twos whose second face rests
 EXPRESSION_STREAM = 5  # separates the random stream of expressions from that of identities
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[str], None]
@@ -42,7 +43,7 @@ class Plan:
     shards: int
     first_shard: int = 0
     size: int = 256
-    renders: int = 8
+    renders: int = 9
     first_identity: int = 0
     supersampling: int = 2
 
@@ -71,18 +72,25 @@ def describe(model: HeadModel, plan: Plan) -> dict[str, Any]:
 
 
 def _renders(renderer: Renderer, identity_id: int, count: int) -> list[tuple[Picture, NDArray[np.float32]]]:
-    """The pictures of one identity; the first is neutral, frontal and looks into the camera."""
+    """The pictures of one identity; the first is neutral, frontal and looks into the camera.
+
+    The others come in twos of one pose: what differs between the two is what their expressions do.
+    """
     model = renderer.model
     identity = sample_identity(identity_id, model)
     rng = np.random.default_rng([SAMPLER_VERSION, EXPRESSION_STREAM, identity_id])
     pictures = []
+    yaw, pitch = 0.0, 0.0
     with renderer.person(identity) as person:
         for k in range(count):
             if k == 0:
                 picture = renderer.render(person, labels=True)
             else:
                 weights, gaze = random_expression(rng, model.names), random_gaze(rng)
-                yaw, pitch = random_pose(rng)
+                if k % 2:
+                    yaw, pitch = random_pose(rng)
+                elif rng.random() < AT_REST:
+                    weights = np.zeros_like(weights)
                 picture = renderer.render(person, weights, gaze, yaw, pitch, labels=True)
             pictures.append((picture, identity.vector))
     return pictures
