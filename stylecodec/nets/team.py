@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Thread
 
 import torch
 import torch.distributed as dist
@@ -61,7 +63,15 @@ def gather_rows(table: Tensor) -> None:
     dist.all_reduce(table)
 
 
-def _member(number: int, processes: int, meeting: str, threads: int, work: Callable[[], None]) -> None:
+def _leave_with(starter: int) -> None:
+    """End this process when the one that started it is gone, however it went: nobody would wait for the result."""
+    while os.getppid() == starter:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
+def _member(number: int, processes: int, meeting: str, threads: int, starter: int, work: Callable[[], None]) -> None:
+    Thread(target=_leave_with, args=(starter,), daemon=True).start()
     torch.set_num_threads(threads)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=processes)
     try:
@@ -84,7 +94,7 @@ def run(work: Callable[[], None], processes: int, watch: Callable[[], None] | No
     try:
         with tempfile.TemporaryDirectory() as folder:
             meeting = str(Path(folder) / "meeting")
-            arguments = (processes, meeting, threads, work)
+            arguments = (processes, meeting, threads, os.getpid(), work)
             members = spawn(_member, arguments, nprocs=processes, join=False)  # type: ignore[no-untyped-call]
             while not members.join(WATCH_SECONDS):
                 if watch is not None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from stylecodec.nets import team
@@ -39,3 +45,52 @@ def test_two_processes(tmp_path: Path) -> None:
 def test_alone(tmp_path: Path) -> None:
     team.run(partial(work, tmp_path), 1)
     assert np.load(tmp_path / "0.npy").tolist() == [1.0, 1.0, 1.0, 1.0, 1.0, 7.0, 4.0, 4.0, 4.0]
+
+
+ENDLESS = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+from stylecodec.nets import team
+
+def work(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    team.run(partial(work, Path(sys.argv[1])), 2)
+"""
+
+
+def runs(number: int) -> bool:
+    """Whether there is a process of this number, and not only what its parent has not collected."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{number}/stat")
+    return not status.is_file() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are counted by their signals")
+def test_members_do_not_outlive_who_started_them(tmp_path: Path) -> None:
+    script, folder = tmp_path / "endless.py", tmp_path / "members"
+    script.write_text(ENDLESS)
+    folder.mkdir()
+    starter = subprocess.Popen([sys.executable, str(script), str(folder)], env=os.environ | {"PYTHONPATH": os.getcwd()})
+    try:
+        wait_for(lambda: len(list(folder.iterdir())) == 2)
+        members = [int(path.name) for path in folder.iterdir()]
+        assert all(runs(member) for member in members)
+    finally:
+        starter.kill()
+        starter.wait()
+    wait_for(lambda: not any(runs(member) for member in members))
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Until `what` is true; fails when it does not come true."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.1)
