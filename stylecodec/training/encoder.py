@@ -37,7 +37,7 @@ SETTINGS = {
 }
 TUNE = 1e-3  # the renderer's learning rate
 PERCEPTUAL = 0.15  # weight of the parser's feature distance, once pictures have 128² pixels
-CODES = 0.75  # share of the budget in which the encoder learns from known codes alone, not through pictures
+CODES = 0.85  # share of the budget in which the encoder learns from known codes alone, not through pictures
 # (from this share of the budget, picture side, augmented pictures, pictures of their people as they are)
 STAGES = ((0.0, 128, 24, 8), (CODES, 128, 10, 10), (0.93, 256, 5, 5))
 
