@@ -18,12 +18,12 @@ NAMES = (
     "left_lids", "right_lids", "left_inner_brow", "left_outer_brow", "right_inner_brow", "right_outer_brow",
     "gaze_across", "gaze_down", "nose_across", "nose_down",
 )
-# How much of each seems to be missing, RMS, where nothing is: on rendered people, whose codes the feed-forward encoder
-# reads well, a fifth added. Infinite: irises of avatars are too soft to be read.
+# How much of each seems to be missing, RMS, where nothing is (`benchmarks/doubt.py`): on rendered people, whose codes
+# the feed-forward encoder reads well, a fifth added. Infinite: irises of avatars are too soft to be read.
 DOUBT = (
-    0.036, 0.038, 0.016, 0.014, 0.012, 0.013, 0.033,
-    0.011, 0.011, 0.014, 0.014, 0.014, 0.011,
-    float("inf"), float("inf"), 0.021, 0.012,
+    0.033, 0.031, 0.013, 0.015, 0.014, 0.013, 0.028,
+    0.011, 0.011, 0.014, 0.012, 0.013, 0.014,
+    float("inf"), float("inf"), 0.016, 0.011,
 )
 # fmt: on
 POSE = 2  # of them, the last

@@ -34,8 +34,8 @@ class FitOptions:
     rate: float = 0.1  # step size, in units of the latent's spread over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
     parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
-    response: float = 1.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
-    response_share: float = 0.8  # of the steps, until it is gone
+    response: float = 3.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
+    response_share: float = 1.0  # of the steps, until it is gone
     parts_every: int = 2  # steps between two looks at parts, and two at the response, which take time
     hold: float = 0.02  # weight of the squared distance from the first latent, in the same units
     precision: Precision = "bfloat16"  # of the feature maps
