@@ -40,7 +40,7 @@ def lack(path: Path, pack: ModelPack) -> np.ndarray:
     frames = list(AlignedClip(reader.frames, track))
     clip = encode_frames(frames, pack, options, reader.rate)
     there = [k for k, frame in enumerate(frames) if frame.crop is not None]
-    marks = MarkReader(CPU)(to_input([crop for frame in frames if (crop := frame.crop) is not None], CPU))
+    marks = MarkReader(CPU)(to_input([frame.crop for frame in frames if frame.crop is not None], CPU))
     wanted = torch.from_numpy(smooth(marks.numpy(), options.smoothing * float(reader.rate)))
     scene, codes = Scene(pack, CPU), codes_of(clip.packets[there])
     shown = Shown(scene, torch.from_numpy(clip.identity.latent.astype(np.float32)), options.follow.side)

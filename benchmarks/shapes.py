@@ -111,9 +111,9 @@ def main() -> None:
     true, generator, loop = np.mean(np.array(changes), axis=0)
     unit = true.std(axis=0) + 1e-6
     size = np.sqrt(((true / unit) ** 2).mean(axis=1))
-    far = [gains(true / unit, found / unit) for found in (generator, loop)]
+    known, seen = (gains(true / unit, change / unit) for change in (generator, loop))
     found: list[dict[str, Any]] = [
-        {"shape": name, "seen in the truth": float(size[k]), "generator": float(far[0][k]), "loop": float(far[1][k])}
+        {"shape": name, "seen in the truth": float(size[k]), "generator": float(known[k]), "loop": float(seen[k])}
         for k, name in enumerate(names)
         if size[k] > FAINT
     ]

@@ -119,17 +119,10 @@ class HeadsDataset:
 
     def _twos(self) -> NDArray[np.int64]:
         """Rows [n, 2] of two training renders of one person in one pose."""
-        pose = np.concatenate(self._parts["pose"])
-        found = []
-        for group in self._siblings.values():
-            if self._trained(int(self.identity_id[group[0]])):
-                order = group[np.lexsort(pose[group].T)]
-                same = np.flatnonzero((pose[order[1:]] == pose[order[:-1]]).all(axis=1))
-                found += [order[k : k + 2] for k in same]
-        return np.array(found, np.int64).reshape(-1, 2)
-
-    def _trained(self, identity_id: int) -> bool:
-        return identity_id % self.hold_out != self.hold_out - 1
+        who = np.c_[self.identity_id, np.concatenate(self._parts["pose"])][self.train_rows]
+        order = np.lexsort(who.T)
+        same = np.flatnonzero((who[order[1:]] == who[order[:-1]]).all(axis=1))
+        return self.train_rows[np.c_[order[same], order[same + 1]]]
 
     def identities(self) -> NDArray[np.float32]:
         """The identity vectors of all training renders [n, d]."""
