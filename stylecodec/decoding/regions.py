@@ -47,6 +47,7 @@ WEIGHTS: Mapping[str, float] = {
 OUTSIDE = ("background", "cloth", "neck", "necklace")  # what is not the head
 
 PARTS = (("brow",), ("eye", "iris", "pupil"), ("iris", "pupil"), ("lip",), ("mouth", "teeth"))
+MOUTH_INSIDE = 4  # of them
 
 # Alignment puts every face here, so a parser that is lost must not leave the face without weight.
 FACE_CENTRE, FACE_RADII = (0.5, 0.53), (0.24, 0.32)  # of the crop, x and y

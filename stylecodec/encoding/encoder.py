@@ -44,7 +44,9 @@ from ..errors import FaceNotFound, MediaError
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
+from .codes import CodeUnits
 from .compaction import compact_clip
+from .extremes import Extremes
 from .feedforward import Crop, FrameCodes, analyse, smooth, to_input
 from .fit_identity import fit_identity
 from .follow import follow
@@ -135,6 +137,7 @@ def encode_frames(
     device = pick_device(options.device)
     size = options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
     pool, squares = CandidatePool(options), _MeanSquare()
+    extremes = Extremes(CodeUnits(pack, device), options.fit.extremes)
     rows: list[NDArray[np.float16]] = []
     marks: list[NDArray[np.float32]] = []
     # A personalised generator shows in pixels what the person does, and refinement sees it there.
@@ -144,7 +147,7 @@ def encode_frames(
     for batch in _batches(frames, size):
         first = len(seconds)
         seconds += [frame.seconds for frame in batch]
-        rows.append(_packets(batch, first, pack, device, pool, squares))
+        rows.append(_packets(batch, first, pack, device, (pool, extremes), squares))
         marks.append(_marks(batch, reader, device))
         if progress is not None:
             progress(len(seconds))
@@ -159,7 +162,7 @@ def encode_frames(
     if card is None:
         choice = select(candidates, pack, device, options)
         shown = partial(_shown, stage, FITTING, float(options.fit.steps))
-        fitted = fit_identity(choice.latent, *_seen(pool), pack, device, options.fit, shown)
+        fitted = fit_identity(choice.latent, *_seen(pool, extremes), pack, device, options.fit, shown)
         choice = replace(choice, latent=fitted)
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)
@@ -182,9 +185,10 @@ def encode_frames(
     return EncodedClip(packets, times, held, choice, squares.geometry(source_size), pack, tuned, card)
 
 
-def _seen(pool: CandidatePool) -> tuple[list[Crop], FrameCodes]:
-    """The frames that the pool kept."""
-    kept = pool.kept()
+def _seen(*keepers: CandidatePool | Extremes) -> tuple[list[Crop], FrameCodes]:
+    """The frames that either kept, in order of time: what the identity is fitted to."""
+    by_frame = {one.frame: one for keeper in keepers for one in keeper.kept()}
+    kept = [one for _, one in sorted(by_frame.items())]
     pose, alpha = np.stack([c.pose for c in kept]), np.stack([c.alpha for c in kept])
     return [c.crop for c in kept], FrameCodes(np.stack([c.w_id for c in kept]), pose, alpha)
 
@@ -198,7 +202,7 @@ def _packets(
     first: int,
     pack: ModelPack,
     device: torch.device,
-    pool: CandidatePool,
+    keepers: tuple[CandidatePool | Extremes, ...],
     squares: _MeanSquare,
 ) -> NDArray[np.float16]:
     """Packets [n, 35] of a batch whose first frame has the number `first`; NaN for frames without a face."""
@@ -207,7 +211,8 @@ def _packets(
     crops = [frame.crop for frame in batch if frame.crop is not None]
     if found:
         codes: FrameCodes = analyse(crops, pack, device)
-        pool.offer([first + k for k in found], crops, codes)
+        for keeper in keepers:
+            keeper.offer([first + k for k in found], crops, codes)
         transforms = [batch[k].transform for k in found]
         for transform in transforms:
             squares.add(transform)

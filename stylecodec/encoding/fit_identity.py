@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..decoding.regions import PASS, Regions
+from ..decoding.regions import MOUTH_INSIDE, PASS, Regions
 from ..decoding.render import pick_dtype
 from ..packs.store import ModelPack
 from .codes import BETAS, shuffled
@@ -49,7 +49,7 @@ def fit_identity(
     batches = iter(shuffled(len(crops), batch, torch.Generator().manual_seed(0)))
     pictures = to_input(crops, device)
     regions = Regions(pack, device)
-    weight, target = at_side(regions.weights(pictures), side), at_side(pictures, side)
+    weight, target = at_side(fit_weights(regions, pictures, pack, options), side), at_side(pictures, side)
     placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
     pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
     in_place: PartsInPlace | None = None
@@ -84,6 +84,15 @@ def fit_identity(
                 progress(step + 1)
     pivot[: options.rows] += moved.detach() * spread
     return np.asarray(pivot.cpu().numpy(), np.float16)
+
+
+@torch.no_grad()
+def fit_weights(regions: Regions, pictures: Tensor, pack: ModelPack, options: FitOptions) -> Tensor:
+    """How much each pixel of the pictures [N, 3, S, S] matters to the fit [N, 1, S, S]."""
+    if not options.mouth or not pack.has("parser"):
+        return regions.weights(pictures)
+    weights, parts = regions.weights_and_parts(pictures)
+    return weights * (1 + options.mouth * parts[:, MOUTH_INSIDE : MOUTH_INSIDE + 1])
 
 
 @torch.no_grad()

@@ -31,6 +31,8 @@ class FitOptions:
     side: int = 128  # pixels per side of the renderings compared
     rows: int = 10  # of the latent that move, from the first: those that style up to 128²
     batch: int = 1  # frames per step
+    extremes: int = 12  # frames, beside those spread over the clip, whose codes differ most; see encoding.extremes
+    mouth: float = 6.0  # how many times as much again the inside of the mouth counts: it is small, dark, seldom seen
     rate: float = 0.1  # step size, in units of the latent's spread over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
     parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
@@ -53,12 +55,14 @@ class FitOptions:
             raise OptionError(f"the parts of the face are looked at every 1 step and more, not {self.parts_every}")
         if not 1 <= self.batch <= 256:
             raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
-        if not (self.rate > 0 and min(self.features, self.parts, self.response, self.hold) >= 0):
+        if not 0 <= self.extremes <= 256:
+            raise OptionError(f"the identity is fitted to 0 to 256 extreme frames, not {self.extremes}")
+        if not (self.rate > 0 and min(self.features, self.parts, self.response, self.mouth, self.hold) >= 0):
             raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
 # One picture does not show how a face moves: fewer steps leave the latent more of what all faces do.
-PORTRAIT = FitOptions(steps=80, parts=0.0, response=0.0)
+PORTRAIT = FitOptions(steps=80, parts=0.0, response=0.0, mouth=0.0)
 
 
 @dataclass(frozen=True)

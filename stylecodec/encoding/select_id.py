@@ -10,7 +10,7 @@ mean of the best few is sent when it resembles the candidates more than the sing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,7 +35,13 @@ class Candidate:
     w_id: NDArray[np.float16]  # [18, 512]
     pose: NDArray[np.float32]  # [2]
     alpha: NDArray[np.float32]  # [32]
-    turn: float  # how far from the front: 1 at the limit of what counts as near-frontal
+    turn: float = 0.0  # how far from the front: 1 at the limit of what counts as near-frontal
+
+    def copied(self) -> Candidate:
+        """The same, apart from the batch that it came in."""
+        return replace(
+            self, crop=self.crop.copy(), w_id=self.w_id.copy(), pose=self.pose.copy(), alpha=self.alpha.copy()
+        )
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,8 @@ class CandidatePool:
             slot = frame // self._length
             held = self._slots.get(slot)
             if held is None or turns[k] < held.turn:
-                self._slots[slot] = Candidate(
-                    frame,
-                    crop.copy(),
-                    codes.w_id[k].copy(),
-                    codes.pose[k].copy(),
-                    codes.alpha[k].copy(),
-                    float(turns[k]),
-                )
+                one = Candidate(frame, crop, codes.w_id[k], codes.pose[k], codes.alpha[k], float(turns[k]))
+                self._slots[slot] = one.copied()
             if len(self._slots) >= 2 * self.options.identity_candidates:
                 self._merge()
 
@@ -89,7 +89,7 @@ class CandidatePool:
         return sorted(frontal, key=lambda c: c.frame)
 
     def kept(self) -> list[Candidate]:
-        """All frames kept, in order of time, turned ones too: what the identity is fitted to."""
+        """All frames kept, in order of time, turned ones too."""
         return sorted(self._slots.values(), key=lambda c: c.frame)
 
     def _merge(self) -> None:

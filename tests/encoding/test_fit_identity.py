@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec.decoding.regions import PARTS, Regions
+from stylecodec.decoding.regions import MOUTH_INSIDE, PARTS, Regions
 from stylecodec.decoding.render import to_uint8
 from stylecodec.encoding.feedforward import Crop, FrameCodes, to_input
-from stylecodec.encoding.fit_identity import fit_identity
+from stylecodec.encoding.fit_identity import fit_identity, fit_weights
 from stylecodec.encoding.options import FitOptions
 from stylecodec.encoding.refine import Scene, at_side
 from stylecodec.encoding.resemblance import PartsInPlace, StillMoves
@@ -20,7 +20,7 @@ from stylecodec.packs.store import ModelPack, open_pack
 
 CPU = torch.device("cpu")
 # Random features and random parts of a face would lead nowhere.
-FEW = FitOptions(steps=40, side=32, features=0.0, parts=0.0, response=0.0, batch=2, precision="float32")
+FEW = FitOptions(steps=40, side=32, features=0.0, parts=0.0, response=0.0, mouth=0.0, batch=2, precision="float32")
 FRAMES = 5
 
 Latent = np.ndarray
@@ -184,3 +184,20 @@ def test_the_fit_keeps_a_face_moving(moving: tuple[ModelPack, torch.Tensor]) -> 
         return float((one - other)[:, 32:52, 20:44].abs().mean())
 
     assert opening(2.0) > 1.3 * opening(0.0)
+
+
+def test_the_inside_of_the_mouth_counts_more(moving: tuple[ModelPack, torch.Tensor]) -> None:
+    pack, faces = moving
+    regions = Regions(pack, CPU)
+    plain, more = (fit_weights(regions, faces, pack, dataclasses.replace(FEW, mouth=m)) for m in (0.0, 3.0))
+    inside = regions.parts(faces).detach()[:, MOUTH_INSIDE]
+    assert float(inside[1].max()) > 0.3
+    assert torch.allclose(more, plain * (1 + 3 * inside[:, None]))
+
+
+def test_a_pack_without_a_parser_has_no_mouth_to_weigh(
+    tiny_pack: ModelPack, clip: tuple[Latent, list[Crop], FrameCodes]
+) -> None:
+    true, crops, codes = clip
+    found = fit_identity(true, crops, codes, tiny_pack, CPU, dataclasses.replace(FEW, steps=2, mouth=6.0))
+    assert found.shape == (18, 512)
