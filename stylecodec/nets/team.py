@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from threading import Thread
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-WATCH_SECONDS = 0.5
+from ..processes import WATCH_SECONDS, leave_with
 
 
 def rank() -> int:
@@ -63,15 +61,8 @@ def gather_rows(table: Tensor) -> None:
     dist.all_reduce(table)
 
 
-def _leave_with(starter: int) -> None:
-    """End this process when the one that started it is gone, however it went: nobody would wait for the result."""
-    while os.getppid() == starter:
-        time.sleep(WATCH_SECONDS)
-    os._exit(1)
-
-
 def _member(number: int, processes: int, meeting: str, threads: int, starter: int, work: Callable[[], None]) -> None:
-    Thread(target=_leave_with, args=(starter,), daemon=True).start()
+    leave_with(starter)
     torch.set_num_threads(threads)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=processes)
     try:

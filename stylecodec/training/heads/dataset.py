@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylecodec.errors import OptionError, OutputError
+from stylecodec.processes import leave_with
 from stylecodec.training.heads.assets import load_assets
 from stylecodec.training.heads.identities import FIELDS, SAMPLER_VERSION, SLICES, VECTOR_NAMES, sample_identity
 from stylecodec.training.heads.model import HeadModel
@@ -162,7 +163,7 @@ def render_dataset(plan: Plan, processes: int = 1) -> None:
         render_part(plan, 0, 1, _report)
         return
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=render_part, args=(plan, k, processes, _report)) for k in range(processes)]
+    workers = [context.Process(target=_worker, args=(os.getpid(), plan, k, processes)) for k in range(processes)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -170,6 +171,11 @@ def render_dataset(plan: Plan, processes: int = 1) -> None:
     failed = [w.exitcode for w in workers if w.exitcode]
     if failed:
         raise OutputError(f"{len(failed)} of {processes} render processes failed; run again to go on")
+
+
+def _worker(starter: int, plan: Plan, part: int, parts: int) -> None:
+    leave_with(starter)
+    render_part(plan, part, parts, _report)
 
 
 def _report(line: str) -> None:
