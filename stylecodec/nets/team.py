@@ -8,6 +8,7 @@ small. The processes are spawned, so the program's main module must be one that 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -69,6 +70,9 @@ def _member(number: int, processes: int, meeting: str, threads: int, starter: in
         work()
     finally:
         dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the teardown of a busy machine's threads was once seen to abort a member whose work was done
 
 
 def run(work: Callable[[], None], processes: int, watch: Callable[[], None] | None = None) -> None:
