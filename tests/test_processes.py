@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .nets.test_team import runs, wait_for
+
 SCRIPT = """
 import multiprocessing, os, sys, time
 from pathlib import Path
@@ -36,10 +38,7 @@ def test_a_process_leaves_with_its_starter(tmp_path: Path, how: str, ends: bool)
     script.write_text(SCRIPT)
     root = str(Path(__file__).resolve().parents[1])
     starter = subprocess.Popen([sys.executable, str(script), str(note), how], env=os.environ | {"PYTHONPATH": root})
-    end = time.monotonic() + 60
-    while not (note.is_file() and note.read_text()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for(lambda: note.is_file() and bool(note.read_text()))
     child = int(note.read_text())
     starter.kill()
     starter.wait()
@@ -49,9 +48,3 @@ def test_a_process_leaves_with_its_starter(tmp_path: Path, how: str, ends: bool)
     assert runs(child) is not ends
     if not ends:
         os.kill(child, 9)
-
-
-def runs(number: int) -> bool:
-    """Whether there is a process of this number that is not only waiting to be collected."""
-    stat = Path(f"/proc/{number}/stat")
-    return stat.is_file() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -137,7 +137,7 @@ def encode_frames(
     device = pick_device(options.device)
     size = options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
     pool, squares = CandidatePool(options), _MeanSquare()
-    extremes = Extremes(CodeUnits(pack, device), options.fit.extremes)
+    extremes = Extremes(CodeUnits(pack, device), 0 if card is not None else options.fit.extremes)
     rows: list[NDArray[np.float16]] = []
     marks: list[NDArray[np.float32]] = []
     # A personalised generator shows in pixels what the person does, and refinement sees it there.

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
-from .codes import CodeUnits
+from .codes import SIZE, CodeUnits
 from .feedforward import Crop, FrameCodes
 from .select_id import Candidate
 
@@ -27,34 +28,31 @@ class Extremes:
     def __init__(self, units: CodeUnits, count: int) -> None:
         self.units, self.count = units, count
         self._held: list[Candidate] = []
-        self._apart = np.full((0, 0), np.inf)  # distances between the codes of those held, in units
+        self._places = np.zeros((0, SIZE), np.float32)  # their codes in units
 
     def offer(self, frames: Sequence[int], crops: Sequence[Crop], codes: FrameCodes) -> None:
         """Take the crops and codes of the frames of these numbers."""
-        if self.count:
-            for k, (frame, crop) in enumerate(zip(frames, crops, strict=True)):
-                self._take(Candidate(frame, crop, codes.w_id[k], codes.pose[k], codes.alpha[k]))
+        if not self.count:
+            return
+        places = self.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha)).cpu().numpy()
+        for k, (frame, crop) in enumerate(zip(frames, crops, strict=True)):
+            self._take(Candidate(frame, crop, codes.w_id[k], codes.pose[k], codes.alpha[k]), places[k])
 
     def kept(self) -> list[Candidate]:
         """The frames kept, in order of time."""
         return sorted(self._held, key=lambda c: c.frame)
 
-    def _take(self, new: Candidate) -> None:
-        own = self._place(new)
-        away = np.array([np.linalg.norm(self._place(held) - own) for held in self._held])
-        if len(self._held) == self.count and away.min() <= self._apart.min():
+    def _take(self, new: Candidate, place: NDArray[np.float32]) -> None:
+        places = np.vstack([self._places, place])
+        apart = cdist(places, places)
+        np.fill_diagonal(apart, np.inf)
+        full = len(self._held) == self.count
+        if full and apart[-1, :-1].min() <= apart[:-1, :-1].min():
             return
-        size = len(self._held)
-        apart = np.full((size + 1, size + 1), np.inf)
-        apart[:size, :size], apart[size, :size], apart[:size, size] = self._apart, away, away
         self._held.append(new.copied())
-        if len(self._held) > self.count:
+        if full:
             pair = np.unravel_index(int(apart.argmin()), apart.shape)
             gone = min(pair, key=lambda one: float(np.sort(apart[one])[1]))
             del self._held[gone]
-            apart = np.delete(np.delete(apart, gone, axis=0), gone, axis=1)
-        self._apart = apart
-
-    def _place(self, candidate: Candidate) -> NDArray[np.float32]:
-        pose, alpha = (torch.from_numpy(value[None]) for value in (candidate.pose, candidate.alpha))
-        return np.asarray(self.units.units(pose, alpha)[0].cpu().numpy(), np.float32)
+            places = np.delete(places, gone, axis=0)
+        self._places = places
