@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..nets.expression import ExpressionNet
 from ..nets.styleflow import HeadPoseFlow, small_start
 from ..nets.stylegan2 import Generator
 from ..nets.stylespace import apply_offsets
-from .loop import TrainOptions, load_average
+from .loop import State, TrainOptions, load_average
 
 CHANNELS: Mapping[int, int] = {4: 192, 8: 192, 16: 192, 32: 160, 64: 64, 128: 32, 256: 16, 512: 16, 1024: 8}
 POSE_ROWS = 9  # rows 0-8 of W+ (up to 64²) take the flow's edit
@@ -84,13 +85,39 @@ class AvatarModel(nn.Module):
         return self.generator.synthesis(self.styles(w, pose, alpha), noise=False, stop_at=size, dtype=dtype)
 
 
+FIRST_LAYER = "mapping.layers.0.weight"
+
+
+def with_fields(state: State, size: int) -> State:
+    """A generator's state for identity vectors of `size` numbers: what was appended to them since has no effect yet."""
+    weight = state[FIRST_LAYER]
+    missing = size - weight.shape[1]
+    if missing <= 0:
+        return state
+    # a layer divides by the root of its inputs' number
+    wider = torch.cat([weight * (size / weight.shape[1]) ** 0.5, weight.new_zeros(len(weight), missing)], dim=1)
+    return {**state, FIRST_LAYER: wider}
+
+
 def begin_renderer(options: TrainOptions, identities: NDArray[np.float32]) -> AvatarModel:
-    """A model for identity parameters like these [n, d], with the networks of the pack to go on from, if any."""
-    model = AvatarModel(identities.shape[1])
-    options.begin(model.generator, "generator")
+    """A model for identity parameters like these [n, d], with the networks of the pack to go on from, if any.
+
+    With `keep_codes` all is frozen but the synthesis and what the mapping makes of fields that the pack did not know.
+    """
+    size = identities.shape[1]
+    model = AvatarModel(size)
+    options.begin(model.generator, "generator", partial(with_fields, size=size))
     options.begin(model.flow, "flow")
     options.begin(model.expression, "expression")
     model.standardize(identities)
+    if options.keep_codes:
+        for part in (model.flow, model.expression, model.generator.mapping):
+            part.requires_grad_(False)
+        weight = model.generator.mapping.get_parameter("layers.0.weight")
+        new = (weight == 0).all(dim=0)
+        if bool(new.any()):
+            weight.requires_grad_(True)
+            weight.register_hook(lambda gradient: gradient * new.to(gradient.device))  # type: ignore[no-untyped-call]
     return model
 
 

@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=f"train the {name} network" if name != "upper" else "train the top layers")
         _common(one)
         one.add_argument("--minutes", type=float, default=minutes, help="budget over all resumed runs (%(default)s)")
+        if name == "generator":
+            one.add_argument("--keep-codes", action="store_true", help="train pictures alone: codes keep their meaning")
         if name == "encoder":
             one.add_argument("--keep-renderer", action="store_true", help="leave the renderer of --start as it is")
     every = commands.add_parser("all", help="train every network in order and export the pack")
@@ -102,8 +104,16 @@ def _options(arguments: argparse.Namespace, minutes: float, data: Path) -> Train
         device = torch.device(wanted)
     except RuntimeError as error:
         raise OptionError(f"there is no device {wanted!r}") from error
-    keep = getattr(arguments, "keep_renderer", False)
-    return TrainOptions(data, arguments.work, minutes, device, arguments.batch_scale, arguments.start, keep)
+    return TrainOptions(
+        data,
+        arguments.work,
+        minutes,
+        device,
+        arguments.batch_scale,
+        arguments.start,
+        keep_renderer=getattr(arguments, "keep_renderer", False),
+        keep_codes=getattr(arguments, "keep_codes", False),
+    )
 
 
 def main(argv: Sequence[str]) -> int:

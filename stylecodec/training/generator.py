@@ -1,7 +1,8 @@
 """Train the renderer: generator, head-pose flow and expression net, on rendered heads.
 
 Supervised, not adversarial: the mapping network receives the identity parameters that the picture was rendered from, so
-the target of every latent is known. Resolution grows with the budget.
+the target of every latent is known. Resolution grows with the budget. With `keep_codes` only the synthesis is
+trained on: an encoder and streams made for the starting pack stay valid.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import OptionError
 from ..nets.pixel_loss import pixel_loss
 from .avatar import ALPHA_INDICES, AvatarModel, begin_renderer
 from .datasets import Batch, HeadsDataset
@@ -64,16 +66,18 @@ def forward(model: AvatarModel, batch: Batch, side: int, dtype: torch.dtype) -> 
 
 def parameter_groups(model: AvatarModel, rate: float) -> list[dict[str, object]]:
     """Learning rates: `rate` for synthesis; the mapping's weights are stored tenfold and α has few channels to work
-    through, so these two take larger steps."""
+    through, so these two take larger steps. What is frozen is left out."""
     mapping = list(model.generator.mapping.parameters())
     known = {id(p) for p in mapping}
     synthesis = [p for p in model.generator.parameters() if id(p) not in known]
-    return [
-        {"params": synthesis, "lr": rate},
-        {"params": mapping, "lr": 4 * rate},
-        {"params": list(model.flow.parameters()), "lr": rate / 2},
-        {"params": list(model.expression.parameters()), "lr": 2 * rate},
-    ]
+    groups = (
+        (synthesis, rate),
+        (mapping, 4 * rate),
+        (list(model.flow.parameters()), rate / 2),
+        (list(model.expression.parameters()), 2 * rate),
+    )
+    trained = [([p for p in parameters if p.requires_grad], step) for parameters, step in groups]
+    return [{"params": parameters, "lr": step} for parameters, step in trained if parameters]
 
 
 @torch.no_grad()
@@ -102,6 +106,8 @@ def sheet(model: AvatarModel, data: HeadsDataset, side: int, path: Path) -> None
 
 def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget (resumes `work/generator.checkpoint.pt`); writes `work/generator.png` and the weights."""
+    if options.keep_codes and options.start is None:
+        raise OptionError("to keep what the codes say, name the pack in which they say it: --start PACK")
     data = HeadsDataset(options.data)
     torch.manual_seed(0)
     model = begin_renderer(options, data.identities())
@@ -129,11 +135,13 @@ def train(options: TrainOptions) -> dict[str, float]:
             moved = apart(output, target, weight, twos)
             loss = loss + APART * moved
             run.log(0, apart=float(moved.detach()))
-        others = expressions[torch.from_numpy(rng.integers(0, len(expressions), READ_AT_ONCE)).to(options.device)]
-        reading = reader.loss_through_noise(model.expression(others), others, READING_NOISE)
-        run.update(loss + LEGIBLE * reading)
         run.log(len(rows), side=side, loss=float(loss.detach()), psnr=float(psnr(output.detach(), target).mean()))
-        run.log(0, reading=float(reading.detach()))
+        if not options.keep_codes:  # else no α changes
+            some = torch.from_numpy(rng.integers(0, len(expressions), READ_AT_ONCE)).to(options.device)
+            reading = reader.loss_through_noise(model.expression(expressions[some]), expressions[some], READING_NOISE)
+            loss = loss + LEGIBLE * reading
+            run.log(0, reading=float(reading.detach()))
+        run.update(loss)
     run.load_averages()
     figures = evaluate(model, data, 256)
     sheet(model, data, 256, options.work / "generator.png")

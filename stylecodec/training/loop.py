@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from ..errors import OptionError, StylecodecError
 from ..nets import team
 from ..packs.store import ModelPack, open_pack
+
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,29 @@ class TrainOptions:
     batch_scale: float = 1.0  # multiplies every batch size: a GPU takes 8 and more
     start: Path | None = None  # a pack whose networks the training goes on from, where it has no checkpoint
     keep_renderer: bool = False  # the encoder is trained for the starting pack's renderer, which does not change
+    keep_codes: bool = False  # the generator's pictures are trained, what W+, pose and α say stays as in the pack
     dtype: torch.dtype = torch.bfloat16  # of feature maps; latents, losses and weights stay float32
 
     def batch(self, size: int) -> int:
         """A loop's own batch size, scaled."""
         return max(1, round(size * self.batch_scale))
 
-    def begin(self, module: nn.Module, role: str) -> None:
-        """Take the weights of the starting pack's network, if there is such a pack and it has that role."""
+    def begin(self, module: nn.Module, role: str, adapt: Callable[[State], State] = dict) -> None:
+        """Take the weights of the starting pack's network, if there is such a pack and it has that role.
+
+        `adapt` may bring a state to the shapes of today; OptionError where it does not fit then.
+        """
         if self.start is not None and (pack := open_pack(self.start)).has(role):
-            module.load_state_dict(weights_of(pack, role, module))
+            module.load_state_dict(weights_of(pack, role, module, adapt))
 
     def autocast(self) -> torch.autocast:
         """Mixed precision for the convolutional nets."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
-def weights_of(pack: ModelPack, role: str, like: nn.Module) -> dict[str, Tensor]:
+def weights_of(pack: ModelPack, role: str, like: nn.Module, adapt: Callable[[State], State] = dict) -> State:
     """The state of a pack's network, which is to fit the module `like`; OptionError where it does not."""
-    state: dict[str, Tensor] = pack.network(role, "cpu").state_dict()
+    state = adapt(pack.network(role, "cpu").state_dict())
     if {name: value.shape for name, value in state.items()} != {n: v.shape for n, v in like.state_dict().items()}:
         raise OptionError(f"the {role} network of the pack {pack.folder} is built otherwise than the one trained here")
     return state

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from stylecodec.errors import MissingDependency, OptionError, OutputError
 from stylecodec.training.heads import camera, cli, clips, dataset, sheets, tracks
@@ -94,7 +95,7 @@ def write_toy(folder: Path) -> Path:
         (*_ellipsoid((0, 1, 1), (7.8, 12.5, 9.3), 14), "M_Face"),
         (*_ellipsoid((3.1, 3.6, 8.0), (1.6, 1.6, 1.6), 7), "M_ScleraLeft"),
         (*_ellipsoid((-3.1, 3.6, 8.0), (1.6, 1.6, 1.6), 7), "M_ScleraRight"),
-        (*_ellipsoid((0, -3.5, 8), (2, 0.6, 1), 4), "M_GumsTongue"),
+        (*_ellipsoid((0, -3.5, 8), (2.5, 1.5, 2.4), 6), "M_GumsTongue"),
         (*_ellipsoid((0, -3.3, 9), (2, 0.3, 1), 4), "M_Teeth"),
         (np.array([[-4, 4, 9.8], [-2, 4, 9.8], [-3, 4.6, 10.2]], float), np.array([[0, 1, 2]]), "M_EyeLashes"),
     ]
@@ -306,7 +307,7 @@ def test_glasses_sit_before_the_eyes(model: HeadModel) -> None:
 
 def test_identity_vector_is_documented(model: HeadModel) -> None:
     assert len(VECTOR_NAMES) == len(set(VECTOR_NAMES)) == VECTOR_SIZE
-    assert SLICES["glasses_colour"].stop == VECTOR_SIZE
+    assert SLICES["mouth_light"].stop == VECTOR_SIZE  # fields are only ever appended
     p = sample_identity(3, model)
     again = Identity(p.vector)
     assert again.hair_style == p.hair_style
@@ -394,6 +395,23 @@ def test_the_picture_is_a_function_of_the_vector(renderer: Renderer, model: Head
     np.testing.assert_array_equal(one.image, two.image)
     assert one.labels is not None
     assert (one.labels == CLASS_NAMES.index("glasses")).any()
+
+
+def test_light_in_the_mouth(renderer: Renderer, model: HeadModel) -> None:
+    """It brightens gums and tongue, and nothing else."""
+    pictures = []
+    for light in (0.1, 0.9):
+        identity = sample_identity(1, model)
+        identity["mouth_light"] = light
+        with renderer.person(identity) as person:
+            pictures.append(renderer.render(person, labels=True))
+    dark, bright = (p.image.astype(int).sum(-1) for p in pictures)
+    assert pictures[0].labels is not None
+    inside = pictures[0].labels == CLASS_NAMES.index("mouth")
+    assert inside.sum() > 10
+    assert dark[inside].mean() < 0.9 * bright[inside].mean()  # the tip of the tongue is all that shows here
+    around = ndimage.binary_dilation(inside | (pictures[0].labels == CLASS_NAMES.index("teeth")), iterations=2)
+    np.testing.assert_array_equal(dark[~around], bright[~around])
 
 
 def test_two_renderers_do_not_disturb_each_other(renderer: Renderer, model: HeadModel) -> None:

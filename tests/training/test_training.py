@@ -154,6 +154,33 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     again = TrainOptions(heads, tmp_path / "work", 1e-6)
     assert landmarks.train(again).keys() == {"all", "inner_face", "eyes", "mouth", "irises"}
     a_better_encoder_for_the_same_renderer(heads, tmp_path)
+    better_pictures_for_the_same_codes(heads, tmp_path)
+
+
+def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
+    """Go on from `folder/pack` with its codes kept: only the synthesis moves."""
+    work, start = folder / "pictures", folder / "pack"
+    more = ["--data", str(heads), "--work", str(work), "--device", "cpu", "--batch-scale", "0.2", "--start", str(start)]
+    assert cli.main(["generator", *more, "--minutes", "0.00001", "--keep-codes"]) == 0
+    kept = torch.load(work / "generator.checkpoint.pt", weights_only=True)["modules"]["avatar"]
+    pack = open_pack(start)
+    moved = {n for n, v in pack.generator("cpu").state_dict().items() if not torch.equal(kept[f"generator.{n}"], v)}
+    assert any(name.endswith("weight") for name in moved)
+    assert not any(name.startswith("mapping.") for name in moved)
+    for role in ("flow", "expression"):
+        for name, value in pack.network(role, "cpu").state_dict().items():
+            assert torch.equal(kept[f"{role}.{name}"], value)
+
+
+def test_an_appended_field_has_no_effect_until_it_is_trained() -> None:
+    torch.manual_seed(6)
+    narrow = avatar.AvatarModel(7, {4 * 2**k: 4 for k in range(9)}).generator
+    wide = avatar.AvatarModel(9, {4 * 2**k: 4 for k in range(9)}).generator
+    state = avatar.with_fields(dict(narrow.state_dict()), 9)
+    wide.load_state_dict(state)
+    z = torch.randn(3, 9)
+    torch.testing.assert_close(wide.mapping(z), narrow.mapping(z[:, :7]), rtol=1e-5, atol=1e-6)
+    assert avatar.with_fields(state, 9) is state
 
 
 def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
@@ -178,6 +205,8 @@ def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
 def test_a_renderer_can_only_be_kept_from_a_pack(heads: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--start PACK"):
         encoder.train(TrainOptions(heads, tmp_path, 1.0, keep_renderer=True))
+    with pytest.raises(OptionError, match="--start PACK"):
+        generator.train(TrainOptions(heads, tmp_path, 1.0, keep_codes=True))
 
 
 def test_other_units_say_the_same() -> None:

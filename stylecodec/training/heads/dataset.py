@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from stylecodec.errors import OptionError, OutputError
 from stylecodec.processes import leave_with
 from stylecodec.training.heads.assets import load_assets
-from stylecodec.training.heads.identities import FIELDS, SAMPLER_VERSION, SLICES, VECTOR_NAMES, sample_identity
+from stylecodec.training.heads.identities import FIELDS, SAMPLER_VERSION, SEED, SLICES, VECTOR_NAMES, sample_identity
 from stylecodec.training.heads.model import HeadModel
 from stylecodec.training.heads.renderer import Picture, Renderer
 from stylecodec.training.heads.shaders import CLASS_NAMES
@@ -79,7 +79,7 @@ def _renders(renderer: Renderer, identity_id: int, count: int) -> list[tuple[Pic
     """
     model = renderer.model
     identity = sample_identity(identity_id, model)
-    rng = np.random.default_rng([SAMPLER_VERSION, EXPRESSION_STREAM, identity_id])
+    rng = np.random.default_rng([SEED, EXPRESSION_STREAM, identity_id])
     pictures = []
     yaw, pitch = 0.0, 0.0
     with renderer.person(identity) as person:

@@ -394,6 +394,7 @@ class Renderer:
             "Collar": p.number("collar"),
             "Gloss": p.number("gloss"),
             "Rosy": p.number("rosy"),
+            "MouthLight": p.number("mouth_light"),
             "LipOpen": float(np.clip(gap / 0.40 - 0.15, 0, 1)),
             "Low": p["backdrop_low"],
             "High": p["backdrop_high"],

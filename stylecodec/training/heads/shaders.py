@@ -78,7 +78,7 @@ _MESH_FS = (
 in vec3 W, N, R, P, AO; in vec4 UV, SP; flat in int Mat; out vec4 o;
 uniform sampler2D Paint0, Paint1, Paint2, Noise; uniform mat4 HeadM;
 uniform vec3 Skin, Lip, Hair, Brow, IrisIn, IrisOut, Cloth, EyeCL, EyeCR, AxisL, AxisR, LidL, LidR;
-uniform float LipOpen, LipA, BlushA, ShadowA, StubbleA, ScalpA, BrowA, IrisR, Pupil, LinerA, Gloss, Rosy;
+uniform float LipOpen, LipA, BlushA, ShadowA, StubbleA, ScalpA, BrowA, IrisR, Pupil, LinerA, Gloss, Rosy, MouthLight;
 #if PART == 3
 vec3 eyeColour(vec3 v, out float shade, out vec3 glint) {
   vec3 c = Mat == 4 ? EyeCL : EyeCR, axis = Mat == 4 ? AxisL : AxisR, lid = Mat == 4 ? LidL : LidR;
@@ -111,6 +111,7 @@ void main() {
   if (dot(n, v) < 0.) n = -n;
 #endif
   vec3 alb = Skin, wrap = vec3(0), add = vec3(0); float rough = .5, f0 = .028, ao = AO.x, spec = 1., lit = 0.;
+  float cave = 1.; // share of the light that reaches the depth of an open mouth
 #if PART <= 1
     alb *= mix(vec3(1), vec3(1.04, .93, .91), AO.y * Rosy);
     rough = .48; wrap = vec3(.42, .24, .17); float scalp = smoothstep(-.45, .45, UV.z);
@@ -127,6 +128,8 @@ void main() {
       alb *= 1. - .55 * t1.a * smoothstep(.05, .4, t1.a); spec = 1. - .6 * t1.a;
 #endif
     if (earRegion(R)) scalp = 0.;
+    bool pocket = PART == 1 && abs(R.x) < 3.6 && R.z > .5 && R.y < 0. && R.y > -5.9; // inside of the mouth
+    if (pocket) cave = mix(MouthLight, 1., smoothstep(9., 11., P.z));
     alb = mix(alb, Hair * .80, scalp * ScalpA); spec *= 1. - .8 * scalp * ScalpA;
     float cl = UV.w;
     if (R.y < -7. && cl < 0.) { alb = Cloth; wrap = vec3(.15); rough = .85; f0 = .01; if (cl > -.45) alb *= .86; }
@@ -134,9 +137,10 @@ void main() {
   if (Mat == 2) { // gums, tongue
     alb = vec3(.54, .20, .20); rough = .4; ao = .16 + .84 * smoothstep(3.5, 10.6, P.z); wrap = vec3(.3, .15, .15);
     if (R.y < -3.3 && abs(R.x) < 2.4 && R.z > 3.) alb = vec3(.60, .25, .25);
+    cave = mix(MouthLight, 1., smoothstep(9., 11., P.z));
   } else { // teeth stay bright towards the sides, as long as the lips are apart
     alb = vec3(.80, .77, .71); ao = (.22 + .78 * smoothstep(4.2, 9.6, P.z)) * mix(.30, 1., LipOpen); rough = .3;
-    f0 = .04; wrap = vec3(.45); lit = .55; }
+    f0 = .04; wrap = vec3(.45); lit = .55; cave = mix(sqrt(MouthLight), 1., smoothstep(8., 10., P.z)); }
 #else
   alb = eyeColour(v, ao, add); rough = .12; f0 = .03; wrap = vec3(.35, .30, .27); spec = .3;
 #endif
@@ -157,7 +161,7 @@ void main() {
   float rim = pow(1. - saturate(dot(n, v)), 3.2) * saturate(dot(n, RimDir) * .8 + .35);
   c += KeyCol * sk * 2.2 + FillCol * sf * 1.2 * ao + RimCol * rim * ao * (Mat <= 1 ? (.35 + .65
     * alb) : vec3(.15)) + add;
-  o = vec4(tonemap(c), 1.); }
+  o = vec4(tonemap(c * cave), 1.); }
 """
 )
 
