@@ -49,13 +49,14 @@ def fit_identity(
     batches = iter(shuffled(len(crops), batch, torch.Generator().manual_seed(0)))
     pictures = to_input(crops, device)
     regions = Regions(pack, device)
-    weight, target = at_side(fit_weights(regions, pictures, pack, options), side), at_side(pictures, side)
+    whole, parts = fit_weights(regions, pictures, options)
+    weight, target = at_side(whole, side), at_side(pictures, side)
     placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
     pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
     in_place: PartsInPlace | None = None
     still_moves: StillMoves | None = None
-    if pack.has("parser"):
-        in_place = PartsInPlace(regions, pictures, side, scene.dtype) if options.parts else None
+    if parts is not None:
+        in_place = PartsInPlace(regions, at_side(parts, side), scene.dtype) if options.parts else None
         still_moves = StillMoves(regions, _rendered(scene, pivot, placed, side)) if options.response else None
     resemblance = Resemblance(pack, device, LossWeights(features=options.features))
     spread = pack.feedforward(device).latent_std
@@ -87,12 +88,15 @@ def fit_identity(
 
 
 @torch.no_grad()
-def fit_weights(regions: Regions, pictures: Tensor, pack: ModelPack, options: FitOptions) -> Tensor:
-    """How much each pixel of the pictures [N, 3, S, S] matters to the fit [N, 1, S, S]."""
-    if not options.mouth or not pack.has("parser"):
-        return regions.weights(pictures)
+def fit_weights(regions: Regions, pictures: Tensor, options: FitOptions) -> tuple[Tensor, Tensor | None]:
+    """Of pictures [N, 3, S, S]: how much each pixel matters to the fit [N, 1, S, S], and the parts of the face there.
+
+    The parts are those of `Regions.parts` [N, 5, S, S]; without a parser there are none.
+    """
+    if regions.parser is None:
+        return regions.weights(pictures), None
     weights, parts = regions.weights_and_parts(pictures)
-    return weights * (1 + options.mouth * parts[:, MOUTH_INSIDE : MOUTH_INSIDE + 1])
+    return weights * (1 + options.mouth * parts[:, MOUTH_INSIDE : MOUTH_INSIDE + 1]), parts
 
 
 @torch.no_grad()

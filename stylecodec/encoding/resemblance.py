@@ -67,25 +67,21 @@ class PartsInPlace:
     """How far brows, eyes, irises, lips and the inside of the mouth are from where pictures have them, by the parser.
 
     Colours do not matter to it, so it keeps lids and lips moving where averages over frames would please the pixels.
-    Parameters: `pictures` [N, 3, S, S] in [-1, 1]; `side` of the renderings to come, S or a power of two below.
+    Parameters: `parts` [N, 5, S, S], what `Regions.parts` sees in the pictures, on the side of the renderings to come.
     """
 
     WEIGHTS = (0.5, 2.0, 1.0, 1.0, 1.5)  # of decoding.regions.PARTS
     SCALE = 10.0  # brings it to the size of the pixels' loss
 
-    def __init__(self, regions: Regions, pictures: Tensor, side: int, dtype: torch.dtype) -> None:
-        self.regions, self.dtype = regions, dtype
-        with torch.no_grad():
-            self.parts = F.avg_pool2d(self._seen(pictures), pictures.shape[-1] // side)  # [N, 5, side, side]
-
-    def _seen(self, pictures: Tensor) -> Tensor:
-        with torch.autocast(pictures.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.regions.parts(pictures).float()
+    def __init__(self, regions: Regions, parts: Tensor, dtype: torch.dtype) -> None:
+        self.regions, self.parts, self.dtype = regions, parts, dtype
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
         """Renderings [n, 3, side, side] of the pictures of `rows` [n] -> the mean over them."""
         weights = output.new_tensor(self.WEIGHTS) * self.SCALE
-        return ((self._seen(output) - self.parts[rows]).abs().mean(dim=(2, 3)) * weights).sum(dim=1).mean()
+        with torch.autocast(output.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            seen = self.regions.parts(output).float()
+        return ((seen - self.parts[rows]).abs().mean(dim=(2, 3)) * weights).sum(dim=1).mean()
 
 
 class StillMoves:

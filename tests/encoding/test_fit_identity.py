@@ -120,8 +120,10 @@ def test_parts_of_the_face_tell_movement_from_colour(moving: tuple[ModelPack, to
     """A closed eye and an open mouth count, a cast of colour hardly."""
     pack, (calm, moved) = moving[0], moving[1].split(1)
     with torch.no_grad():
-        in_place, row = PartsInPlace(Regions(pack, CPU), calm, 128, torch.float32), torch.tensor([0])
-        assert in_place.parts.shape == (1, len(PARTS), 128, 128)
+        regions, row = Regions(pack, CPU), torch.tensor([0])
+        parts = regions.parts(calm)
+        assert parts.shape == (1, len(PARTS), 128, 128)
+        in_place = PartsInPlace(regions, parts, torch.float32)
         assert float(in_place(calm, row)) == 0
         cast = float(in_place((calm * 0.9 + torch.tensor([0.1, 0.0, -0.1])[:, None, None]).clamp(-1, 1), row))
         assert float(in_place(moved, row)) > 4 * cast
@@ -189,8 +191,11 @@ def test_the_fit_keeps_a_face_moving(moving: tuple[ModelPack, torch.Tensor]) -> 
 def test_the_inside_of_the_mouth_counts_more(moving: tuple[ModelPack, torch.Tensor]) -> None:
     pack, faces = moving
     regions = Regions(pack, CPU)
-    plain, more = (fit_weights(regions, faces, pack, dataclasses.replace(FEW, mouth=m)) for m in (0.0, 3.0))
-    inside = regions.parts(faces).detach()[:, MOUTH_INSIDE]
+    plain, more = (fit_weights(regions, faces, dataclasses.replace(FEW, mouth=m))[0] for m in (0.0, 3.0))
+    parts = fit_weights(regions, faces, FEW)[1]
+    assert parts is not None
+    assert torch.equal(parts, regions.parts(faces))
+    inside = parts[:, MOUTH_INSIDE]
     assert float(inside[1].max()) > 0.3
     assert torch.allclose(more, plain * (1 + 3 * inside[:, None]))
 
