@@ -1,8 +1,8 @@
 """Train the renderer: generator, head-pose flow and expression net, on rendered heads.
 
 Supervised, not adversarial: the mapping network receives the identity parameters that the picture was rendered from, so
-the target of every latent is known. Resolution grows with the budget. With `keep_codes` only the synthesis is
-trained on: an encoder and streams made for the starting pack stay valid.
+the target of every latent is known. Resolution grows with the budget. With `keep_codes` only the synthesis moves:
+an encoder and streams made for the starting pack stay valid.
 """
 
 from __future__ import annotations
