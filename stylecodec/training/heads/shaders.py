@@ -46,6 +46,9 @@ float neckline(vec3 r, float collar) { return r.y - (collar - 2.6 * exp(-pow(r.x
 EAR = """
 bool earRegion(vec3 r) { return abs(r.x) > 7.75 && r.y < 4.6 && r.y > -3.2 && r.z > -4.; }
 """
+MOUTH = """
+bool mouthPocket(vec3 r) { return abs(r.x) < 3.6 && r.z > .5 && r.y < 0. && r.y > -5.9; }
+"""
 
 # p, n: posed position and normal; r: mean-head position; a: material, occlusion, share that follows the head
 MESH_VS = (
@@ -74,6 +77,7 @@ _MESH_FS = (
     LIGHT
     + SHADOW
     + EAR
+    + MOUTH
     + """
 in vec3 W, N, R, P, AO; in vec4 UV, SP; flat in int Mat; out vec4 o;
 uniform sampler2D Paint0, Paint1, Paint2, Noise; uniform mat4 HeadM;
@@ -105,6 +109,7 @@ vec3 eyeColour(vec3 v, out float shade, out vec3 glint) {
   glint = KeyCol * key * .75 + FillCol * fill * .30 + Sky * .35 * fresnel * under * smoothstep(-.2, .8, rr.y);
   return mix(white, iris, 1. - smoothstep(.93, 1.06, u)); }
 #endif
+float caveLight() { return mix(MouthLight, 1., smoothstep(9., 11., P.z)); }
 void main() {
   vec3 n = normalize(N), v = normalize(Camera - W);
 #if PART >= 2
@@ -128,8 +133,7 @@ void main() {
       alb *= 1. - .55 * t1.a * smoothstep(.05, .4, t1.a); spec = 1. - .6 * t1.a;
 #endif
     if (earRegion(R)) scalp = 0.;
-    bool pocket = PART == 1 && abs(R.x) < 3.6 && R.z > .5 && R.y < 0. && R.y > -5.9; // inside of the mouth
-    if (pocket) cave = mix(MouthLight, 1., smoothstep(9., 11., P.z));
+    if (PART == 1 && mouthPocket(R)) cave = caveLight();
     alb = mix(alb, Hair * .80, scalp * ScalpA); spec *= 1. - .8 * scalp * ScalpA;
     float cl = UV.w;
     if (R.y < -7. && cl < 0.) { alb = Cloth; wrap = vec3(.15); rough = .85; f0 = .01; if (cl > -.45) alb *= .86; }
@@ -137,7 +141,7 @@ void main() {
   if (Mat == 2) { // gums, tongue
     alb = vec3(.54, .20, .20); rough = .4; ao = .16 + .84 * smoothstep(3.5, 10.6, P.z); wrap = vec3(.3, .15, .15);
     if (R.y < -3.3 && abs(R.x) < 2.4 && R.z > 3.) alb = vec3(.60, .25, .25);
-    cave = mix(MouthLight, 1., smoothstep(9., 11., P.z));
+    cave = caveLight();
   } else { // teeth stay bright towards the sides, as long as the lips are apart
     alb = vec3(.80, .77, .71); ao = (.22 + .78 * smoothstep(4.2, 9.6, P.z)) * mix(.30, 1., LipOpen); rough = .3;
     f0 = .04; wrap = vec3(.45); lit = .55; cave = mix(sqrt(MouthLight), 1., smoothstep(8., 10., P.z)); }
@@ -273,6 +277,7 @@ HALVE_FS = HEAD + "in vec2 u; out vec4 o; uniform sampler2D Big; void main() { o
 # Labels: one class number per pixel, written as number / 255.
 LABEL_FS = (
     HEAD
+    + MOUTH
     + """
 in vec3 R, P; in vec4 UV; flat in int Mat; out vec4 o;
 uniform sampler2D Paint0, Paint2; uniform vec3 EyeCL, EyeCR, AxisL, AxisR;
@@ -285,7 +290,7 @@ void main() {
       vec4 t2 = texture(Paint2, UV.xy); if (t2.g > .5) id = 6.;
       if (BeardOn > .5 && texture(Paint0, UV.xy).b > .4) id = 17.; if (t2.r > .5) id = R.y > -3.36 ? 7. : 8.;
       if (texture(Paint0, UV.xy).g > .5) id = R.x > 0. ? 3. : 2.; if (neck && t2.r < .5 && id != 17.) id = 11.;
-    } else { if (abs(R.x) < 3.6 && R.z > .5 && R.y < 0. && R.y > -5.9) id = 9.; else if (neck) id = 11.; }
+    } else { if (mouthPocket(R)) id = 9.; else if (neck) id = 11.; }
     if (abs(R.x) > 7.7 && R.y < 5. && R.y > -3.2 && R.z > -4.) id = 13.;
     else if (UV.z > 0. && ScalpA > .5) id = 10.;
     if (R.y < -7. && UV.w < 0.) id = 12.;
