@@ -1,19 +1,22 @@
 """How far can the yardstick be trusted? dlib's 68-point tracks of rendered people against the renderer's truth.
 
-    python -m benchmarks.yardstick clips/ --short 40 --people talk.mp4 ...
+    python -m benchmarks.yardstick clips/ --short 40 --people talk.mp4 ... --geometry ict/
 
 For the long clips of a folder as `benchmarks.held_out` takes it: `clip_<id>.mp4` beside its truth. The input alone is
 read, no codec takes part. The predictor starts from a box, so other boxes than the detector's own are tried beside it:
 larger, higher, and the mean of the points from several. So is another reader, MediaPipe's face mesh. Correlations over
 time, mean over the clips that move. With --people, videos of which nobody knows the truth: there the two readers are
-held against each other, on the input alone; where they disagree, no output can follow both to the letter.
+held against each other, on the input alone; where they disagree, no output can follow both to the letter. With
+--geometry, the renderer's data, every clip gets a double: another rendered person who does exactly the same. What a
+reader makes of the two is the most that it can say of an avatar with a face of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +40,7 @@ BOXES: Mapping[str, Sequence[tuple[float, float]]] = {
     "mean of five": ((1.0, 0.0), (1.05, 0.0), (0.95, 0.0), (1.0, 0.03), (1.0, -0.03)),
 }
 MESH = "the face mesh"
+DOUBLE = 100  # the double of person n is person n + 100
 
 
 def moved(box: Box, scale: float, higher: float) -> Box:
@@ -65,11 +69,44 @@ def read_by_mesh(pictures: Sequence[Frame]) -> dict[str, Floats]:
     return face_tracks(points.double().numpy())
 
 
-def aligned(path: Path) -> list[Frame]:
-    """The aligned squares of a clip."""
+def aligned(frames: Callable[[], Iterator[Frame]]) -> list[Frame]:
+    """The aligned squares of a clip that is passed twice."""
+    return list(crops(frames(), aligner().track(frames()), SIDE))
+
+
+def of_file(path: Path) -> list[Frame]:
+    """The aligned squares of a video."""
     reader = VideoReader(path)
-    track = aligner().track(frame for _, frame in reader.frames())
-    return list(crops((frame for _, frame in reader.frames()), track, SIDE))
+    return aligned(lambda: (frame for _, frame in reader.frames()))
+
+
+class Doubles:
+    """Rendered people who do what others do."""
+
+    def __init__(self, geometry: Path) -> None:
+        from stylecodec.training.heads.assets import load_assets
+        from stylecodec.training.heads.model import HeadModel
+        from stylecodec.training.heads.renderer import Renderer
+
+        self.renderer = Renderer(HeadModel(load_assets(geometry)), 512)
+
+    def __call__(self, number: int, frames: int, rate: float) -> list[Frame]:
+        """The aligned squares of somebody else's performance of the clip of person `number`."""
+        from stylecodec.training.heads.clips import render_clip
+
+        clip = render_clip(self.renderer, number + DOUBLE, frames, rate, seed=number)
+        return aligned(lambda: iter(clip.frames))
+
+
+def both(pictures: Sequence[Frame], doubles: Sequence[Frame], yardstick: Yardstick) -> dict[str, dict[str, Any]]:
+    """How a double follows, by dlib and by the face mesh; StylecodecError where dlib sees no face."""
+    points = [yardstick(few) for few in (pictures, doubles)]
+    if points[0] is None or points[1] is None:
+        raise StylecodecError("the detector sees no face in the aligned pictures")
+    return {
+        "dlib": compare(face_tracks(points[0]), face_tracks(points[1])),
+        MESH: compare(read_by_mesh(pictures), read_by_mesh(doubles)),
+    }
 
 
 def main() -> None:
@@ -81,29 +118,40 @@ def main() -> None:
     parser.add_argument("clips", type=Path, help="folder of clip_<id>.mp4 with clip_<id>.npz")
     parser.add_argument("--short", type=int, default=0, help="the first N clips are too short for a correlation")
     parser.add_argument("--people", type=Path, nargs="*", default=[], help="videos of which nobody knows the truth")
+    parser.add_argument("--geometry", type=Path, help="the renderer's data, to draw a double of every clip")
     parser.add_argument("--results", type=Path, default=RESULTS / "yardstick.json")
     arguments = parser.parse_args()
     yardstick = Yardstick()
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {kind: {} for kind in (*BOXES, MESH)}
+    doubles = None if arguments.geometry is None else Doubles(arguments.geometry)
+    doubled: dict[str, dict[str, dict[str, dict[str, float]]]] = {"dlib": {}, MESH: {}}
     for path in sorted(arguments.clips.glob("clip_*.mp4"))[arguments.short :]:
-        pictures = aligned(path)
+        pictures = of_file(path)
         box = yardstick.box(pictures)
         if box is None:
             print(f"{path.name}: the detector sees no face")
             continue
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as truth:
             true = face_tracks(truth["landmarks"].astype(np.float64))
+            number, rate = int(truth["identity_id"]), float(truth["rate"])
         for kind, tracks in (read(pictures, box, yardstick) | {MESH: read_by_mesh(pictures)}).items():
             found[kind][path.stem] = compare(true, tracks)
+        if doubles is not None:
+            for kind, row in both(pictures, doubles(number, len(pictures), rate), yardstick).items():
+                doubled[kind][path.stem] = row
         print(path.name, flush=True)
     mean = {kind: means(clips) for kind, clips in found.items()}
     print(table([{"reader": kind, **correlations(values)} for kind, values in mean.items()]))
+    ceiling = {kind: means(rows) for kind, rows in doubled.items() if rows}
+    if ceiling:
+        print("\na person against another who does exactly the same")
+        print(table([{"reader": kind, **correlations(values)} for kind, values in ceiling.items()]))
     people = {path.stem: agreement(path, yardstick) for path in arguments.people}
     if people:
         print("\nthe face mesh against dlib, on the input alone")
         print(table([{"clip": name, **correlations(row)} for name, row in (people | {"mean": means(people)}).items()]))
     facts = {"machine": machine(), "enlarged": ENLARGED, "clips": len(found["larger"])}
-    save(arguments.results, {**facts, "boxes": mean, "people": people})
+    save(arguments.results, {**facts, "boxes": mean, "people": people, "doubles": {"mean": ceiling, "clips": doubled}})
 
 
 def correlations(row: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -113,7 +161,7 @@ def correlations(row: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def agreement(path: Path, yardstick: Yardstick) -> dict[str, dict[str, float]]:
     """How the tracks by the face mesh follow those by dlib; StylecodecError where dlib sees no face."""
-    pictures = aligned(path)
+    pictures = of_file(path)
     points = yardstick(pictures)
     if points is None:
         raise StylecodecError(f"{path}: the detector sees no face in the aligned pictures")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks import (
     compact,
@@ -33,6 +34,7 @@ from benchmarks import (
 from benchmarks.ceiling import block_rows, flops, threads
 from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact import encode_levels
+from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader
 from stylecodec.media.video import read_image
@@ -344,6 +346,16 @@ def test_the_mean_of_several_boxes_is_that_of_their_points(monkeypatch: pytest.M
     assert tracks.keys() == {"one", "two"}
     for name, values in tracks["one"].items():
         assert values == pytest.approx(tracks["two"][name]), name  # moved as a whole, points mean the same
+
+
+def test_who_does_exactly_the_same_is_read_alike_by_both() -> None:
+    large = read_image(Path(__file__).parents[1] / "examples" / "portrait.png")
+    faces = [np.asarray(Image.fromarray(large).resize((256, 256)), np.uint8)] * 2
+    read = yardstick.both(faces, faces, follow.Yardstick())
+    assert read.keys() == {"dlib", yardstick.MESH}
+    assert all(np.isnan(values["gain"]) for row in read.values() for values in row.values())  # nothing moves
+    with pytest.raises(StylecodecError, match="no face"):
+        yardstick.both(faces, [np.zeros_like(faces[0])], follow.Yardstick())
 
 
 def test_the_mesh_reads_the_points_that_dlib_reads() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import OptionError
 from ..nets.pixel_loss import pixel_loss
@@ -115,10 +115,14 @@ def train(options: TrainOptions) -> dict[str, float]:
     (options.work / EXPRESSION_NAMES).write_text(json.dumps(data.meta.get("expression_names", [])))
     model.to(options.device)
     expressions = torch.from_numpy(data.expressions()).to(options.device)
-    reader = Reader(len(ALPHA_INDICES), expressions).to(options.device)
-    groups = [*parameter_groups(model, RATE), {"params": list(reader.parameters()), "lr": RATE}]
+    parts: dict[str, nn.Module] = {"avatar": model}
+    groups = parameter_groups(model, RATE)
+    reader: Reader | None = None
+    if not options.keep_codes:  # else no α changes, and nothing new is to be read in it
+        parts["reader"] = reader = Reader(len(ALPHA_INDICES), expressions).to(options.device)
+        groups.append({"params": list(reader.parameters()), "lr": RATE})
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    run = Run("generator", options.work, {"avatar": model, "reader": reader}, optimizer, options.minutes)
+    run = Run("generator", options.work, parts, optimizer, options.minutes)
     weights = region_weights(data.meta["class_names"]).to(options.device)
     rng = run.rng
     for step in run.steps():
@@ -136,7 +140,7 @@ def train(options: TrainOptions) -> dict[str, float]:
             loss = loss + APART * moved
             run.log(0, apart=float(moved.detach()))
         run.log(len(rows), side=side, loss=float(loss.detach()), psnr=float(psnr(output.detach(), target).mean()))
-        if not options.keep_codes:  # else no α changes
+        if reader is not None:
             some = torch.from_numpy(rng.integers(0, len(expressions), READ_AT_ONCE)).to(options.device)
             reading = reader.loss_through_noise(model.expression(expressions[some]), expressions[some], READING_NOISE)
             loss = loss + LEGIBLE * reading
