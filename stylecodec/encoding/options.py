@@ -134,12 +134,12 @@ class TuneOptions:
     identity_rate: float = 0.02  # of the latent, in units of its spread
     weight_rate: float = 3e-3  # of the generator, but for its convolutions
     filter_rate: float = 0.015  # of its convolutions (see encoding.weights)
-    decay: float = 0.0  # per step, of the difference from the untuned generator, times the step size
+    decay: float = 0.7  # per step, of the difference from the untuned generator, times the step size
     features: float = 0.1  # weight of the face parser's features beside pixels
     structure: float = 0.5  # weight of 1 - SSIM
     hold_codes: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
     hold_identity: float = 0.02  # weight of the squared distance of the latent from its pivot, in its spread
-    locality: float = 3.0  # weight of what other people's renderings changed by
+    locality: float = 6.0  # weight of what other people's renderings changed by
     locality_every: int = 5  # steps between two looks at other people
     upper: float = 0.5  # weight of what the layers above `side` are asked for
     upper_every: int = 8  # steps between two looks at them

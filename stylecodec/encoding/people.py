@@ -14,9 +14,10 @@ from .refine import Scene
 from .resemblance import Resemblance
 
 LOCAL_SIDE = 128  # pixels per side at which other people are compared
-NEAREST = 0.5  # share of the way from the person to another one at which a latent may lie
+NEAREST = 0.7  # share of the way from the person to another one at which a latent may lie
 WINDOW = 48  # side of a window of the maps below the upper layers
 MARGIN = 4  # of these at an edge inside the picture: what the missing neighbours touch
+CODE_SPREAD = 0.7  # of random codes, in their units
 INPUT_SPREAD = 0.5  # of mapping inputs where the mapping does not normalise them
 
 
@@ -24,7 +25,7 @@ class OtherPeople:
     """The locality regulariser of pivotal tuning (2106.05744 section 3.2): other latents render as they did before.
 
     Latents are drawn between the person's and random ones of the pack's mapping; they are posed and moved by codes of
-    the clip, so that the codes keep their meaning too.
+    the clip and by random ones in turn, so that codes keep their meaning too, those that the clip has not among them.
     """
 
     def __init__(self, before: Scene, resemblance: Resemblance, random: torch.Generator) -> None:
@@ -38,9 +39,11 @@ class OtherPeople:
         return torch.lerp(pivot.expand(count, -1, -1), w[:, None].expand(-1, len(pivot), -1), way)
 
     def changed(self, scene: Scene, pivot: Tensor, codes: Tensor, side: int) -> Tensor:
-        """The loss of `scene` against the untuned one for other people with these codes [n, 34]."""
+        """The loss of `scene` against the untuned one for n other people, half of them with codes of these [n, 34]."""
         side = min(side, LOCAL_SIDE)
         with torch.no_grad():
+            codes = codes.clone()
+            codes[1::2] = CODE_SPREAD * torch.randn(codes[1::2].shape, generator=self.random).to(codes)
             anchor = scene.anchor(self.latents(pivot, len(codes)))
             wanted = self.before.render(anchor, codes, side)
             weight = wanted.new_ones(len(codes), 1, side, side)

@@ -219,8 +219,8 @@ class Personalizer:
         wander = (latent.reshape(self.pivot.shape) - self.pivot) / self.spread
         loss = loss + self.options.hold_identity * wander.square().mean()
         if step is not None and self.options.locality and step % self.options.locality_every == 0:
-            few = self.table.values[place[: max(len(place) // 2, 1)]]
-            loss = loss + self.options.locality * self.people.changed(self.scene, self._latent(), few, side)
+            theirs = self.people.changed(self.scene, self._latent(), self.table.values[place], side)
+            loss = loss + self.options.locality * theirs
         loss.backward()  # type: ignore[no-untyped-call]
         assert codes.grad is not None
         self.table.step(place, codes.grad * len(rows), code_rate)
