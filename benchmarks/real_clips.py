@@ -6,9 +6,10 @@
 Every video is encoded, decoded at 256² (aligned, without sound), looked into, and given another identity: that of
 --portrait, or of the next clip. For each there is a contact sheet (rows: input, avatar, puppet) and a plot of tracks in
 --out. The tracks are read by dlib's 68-point predictor, a yardstick that the codec does not use, off the input's
-aligned crops and off the outputs alike. The landmarks question sets the pack's own points against the same yardstick
-on frames of the videos and on the stills. Figures go to results/real_clips.json; a clip that fails is reported, and the
-exit code is 1.
+aligned crops and off the outputs alike. Those of the avatar are read by MediaPipe's face mesh too: the codec steers by
+it, but it stays on brows and lips where dlib's points leave them (`benchmarks.yardstick`). The landmarks question sets
+the pack's own points against dlib's on frames of the videos and on the stills. Figures go to results/real_clips.json; a
+clip that fails is reported, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from PIL import Image
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
 from benchmarks.follow import SIDE, Yardstick, means, plot, words
 from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.encoding.options import PRESETS, EncodeOptions
@@ -111,9 +113,10 @@ def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str,
     """What followed, and the tracks [n] that tell, of the frames that show a face: by "input", "avatar", "puppet"."""
     there = clip.found.found
     rows = {"input": clip.inputs, "avatar": clip.outputs, "puppet": clip.puppets}
+    shown = {name: [p for p, seen in zip(pictures, there, strict=False) if seen] for name, pictures in rows.items()}
     tracks: dict[str, dict[str, Floats]] = {}
-    for name, pictures in rows.items():
-        points = yardstick([picture for picture, seen in zip(pictures, there, strict=False) if seen])
+    for name, pictures in shown.items():
+        points = yardstick(pictures)
         if points is not None:
             tracks[name] = face_tracks(points)
     result: dict[str, Any] = {
@@ -127,6 +130,7 @@ def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str,
     for name in ("avatar", "puppet"):
         if source is not None and name in tracks:
             result[name] = compare(source, tracks[name])
+    result["mesh"] = compare(read_by_mesh(shown["input"]), read_by_mesh(shown["avatar"]))
     if source is not None:
         with StreamFile.open(clip.stream) as stream:
             packets = stream.packets(0, stream.frame_count)[there].astype(np.float64)
@@ -268,8 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.only != "landmarks":
         results, failures = run_clips(arguments, pack)
         content |= {"clips": results, "failures": failures}
-        for who in ("avatar", "puppet"):
-            print(f"\n{who} against input: correlation (gain)\n{table(following_rows(results, who))}")
+        for who, by in (("avatar", "dlib"), ("puppet", "dlib"), ("mesh", "the face mesh")):
+            name = "avatar" if who == "mesh" else who
+            print(f"\n{name} against input by {by}: correlation (gain)\n{table(following_rows(results, who))}")
             seen = {clip: result[who] for clip, result in results.items() if who in result}
             content.setdefault("mean", {})[who] = means(seen)
             print("mean: " + ", ".join(f"{name} {words(values)}" for name, values in means(seen).items()))

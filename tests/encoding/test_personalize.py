@@ -173,6 +173,17 @@ def test_a_plateau_shortens_the_work(tiny_pack: ModelPack) -> None:
     assert personalizer.at.steps[SETTLE] == 8
 
 
+def test_what_is_not_needed_decays(tiny_pack: ModelPack) -> None:
+    crops, codes = clip_of(tiny_pack)
+
+    def moved(decay: float) -> float:
+        options = dataclasses.replace(QUICK, steps=12, decay=decay)
+        changes = Personalizer(tiny_pack, crops, codes, latent(), options, CPU).run().measured.changes
+        return float(sum(np.square(change).sum() for change in changes.values())) ** 0.5
+
+    assert 0 < moved(20.0) < 0.8 * moved(0.0)
+
+
 def test_coarser_means_fewer_bytes_and_more_noise(learnt: Personalized) -> None:
     measured = learnt.measured
     fine, rough = coded(measured, 1e-4), coded(measured, 1e-2)
@@ -221,6 +232,19 @@ def test_other_people_are_seen_to_change(tiny_pack: ModelPack, learnt: Personali
     after = Scene(TunedPack(tiny_pack, learnt.delta), CPU)
     assert float(people.changed(after, pivot, codes, 32)) > 1e-4
     assert random_people(tiny_pack.generator(CPU), 3, random).shape == (3, 512)
+
+
+def test_other_people_do_what_the_clip_does_and_more(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, seen = Scene(tiny_pack, CPU), []
+    people = OtherPeople(scene, Resemblance(tiny_pack, CPU, LossWeights(features=0.0)), torch.Generator())
+    plain = scene.render
+    monkeypatch.setattr(scene, "render", lambda anchor, codes, side: seen.append(codes) or plain(anchor, codes, side))
+    given = torch.full((4, 34), 0.1)
+    people.changed(scene, torch.zeros(18, 512), given, 32)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0][::2], given[::2])
+    assert seen[0][1::2].std() > 0.3
+    assert torch.equal(given, torch.full((4, 34), 0.1))
 
 
 def test_upper_layers_are_judged_on_a_window(tiny_pack: ModelPack) -> None:
