@@ -1,7 +1,7 @@
 """The stages of encoding in their order, and nothing else.
 
-    aligned frames ─┬► analyse ─┬► packets (yaw, pitch, roll, α) ─► smooth ──────► follow ─► refine ─► hold ─┐
-                    └► marks    └► candidates ─► select ─► follow ─► fit ─► identity ┴─► personalise ────────┴─► bytes
+    aligned frames ─┬► analyse ─┬► packets (yaw, pitch, roll, α) ─► smooth ─► follow ─► refine ─► hold ─┐
+                    └► marks    └► candidates ─► select ─► fit ─► identity ─────┴─► personalise ────────┴─► bytes
 
 Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers, 17 marks and one time
 per frame (about 13 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
@@ -49,7 +49,7 @@ from .compaction import compact_clip
 from .extremes import Extremes
 from .feedforward import Crop, FrameCodes, analyse, smooth, to_input
 from .fit_identity import fit_identity
-from .follow import follow, follow_codes
+from .follow import follow
 from .marks import NAMES, MarkReader
 from .options import FITTING, FOLLOWING, EncodeOptions
 from .second_pass import TunedClip, personalize_clip, refine_clip
@@ -161,14 +161,8 @@ def encode_frames(
     stage = tell or (lambda name, done, of: None)
     if card is None:
         choice = select(candidates, pack, device, options)
-        crops, codes = _seen(pool, extremes)
-        if reader is not None and options.fit.steps:
-            # The latent is to make of codes what the person does; from codes that say less it would learn to do less.
-            shown = partial(_shown, stage, FOLLOWING, float(len(crops)))
-            found = reader(to_input(crops, device)).cpu().numpy()
-            codes = follow_codes(codes, found, choice.latent, pack, device, options.follow, tell=shown)
         shown = partial(_shown, stage, FITTING, float(options.fit.steps))
-        fitted = fit_identity(choice.latent, crops, codes, pack, device, options.fit, shown)
+        fitted = fit_identity(choice.latent, *_seen(pool, extremes), pack, device, options.fit, shown)
         choice = replace(choice, latent=fitted)
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)

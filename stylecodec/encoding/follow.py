@@ -11,9 +11,6 @@ constant, since an avatar has a face of its own; the rest, as far as it is more 
 problem, solved for all frames at once. It is the landmark loss of Eq. 3 of 2203.14512 in one step of Gauss and Newton
 instead of many of a gradient. Pose and α are solved one after the other: together, turns of the head and sideways
 mouths were taken for each other.
-
-The few frames to which the identity is fitted are followed first, with the latent that the encoder gives: a latent
-fitted to codes that say less than the face does would learn to do less.
 """
 
 from __future__ import annotations
@@ -55,46 +52,30 @@ def follow(
     """Packets [n, 35], NaN where there is no face, with pose and α corrected; roll and NaN rows stay.
 
     marks: float32 [n, 17], of the person's crops. pack: with the generator that renders. sigma_frames: of the Gaussian
-    that the packets were smoothed with over time. `progress` is told the number of frames done.
+    that the packets were smoothed with over time. `progress` is told the number of frames done. With `options.frames` 0
+    the packets are returned as they are.
     """
     rows = np.flatnonzero(~np.isnan(packets[:, 0]))
+    if not options.frames or len(rows) < 2:
+        return packets
+    scene = Scene(pack, device, pick_dtype(options.precision, device))
+    first = codes_of(packets[rows])
+    codes = scene.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
+    wanted = torch.from_numpy(smooth(marks[rows], sigma_frames)).to(device)
+    seen = Shown(scene, torch.from_numpy(latent.astype(np.float32)).to(device), min(options.side, pack.card.resolution))
+    answer = seen.answer(codes[half_open(wanted[:, 0], options.frames)], options.step)
 
     def tell(done: int) -> None:
         if progress is not None:
             progress(len(packets) if done == len(rows) else int(rows[done - 1]) + 1)
 
-    codes = follow_codes(codes_of(packets[rows]), marks[rows], latent, pack, device, options, sigma_frames, tell)
-    result = packets.copy()
-    write(result, rows, codes)
-    return result
-
-
-def follow_codes(
-    codes: FrameCodes,
-    marks: NDArray[np.float32],
-    latent: NDArray[np.float16],
-    pack: ModelPack,
-    device: torch.device,
-    options: FollowOptions,
-    sigma_frames: float = 0.0,
-    tell: Callable[[int], None] = lambda done: None,
-) -> FrameCodes:
-    """Codes of n frames corrected by the marks [n, 17] of their crops, in the order of time unless `sigma_frames` is 0.
-
-    `tell` is told how many are done. With `options.frames` 0, or of one frame alone, they are returned as they are.
-    """
-    if not options.frames or len(marks) < 2:
-        return codes
-    scene = Scene(pack, device, pick_dtype(options.precision, device))
-    first = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-    wanted = torch.from_numpy(smooth(marks, sigma_frames)).to(device)
-    seen = Shown(scene, torch.from_numpy(latent.astype(np.float32)).to(device), min(options.side, pack.card.resolution))
-    answer = seen.answer(first[half_open(wanted[:, 0], options.frames)], options.step)
-    missing = believed(lacking(wanted, seen(first, tell)))
+    missing = believed(lacking(wanted, seen(codes, tell)))
     change = solved(answer, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
-    moved = first + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
+    moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
-    return FrameCodes(codes.w_id, pose, alpha)
+    result = packets.copy()
+    write(result, rows, FrameCodes(first.w_id, pose, alpha))
+    return result
 
 
 def lacking(wanted: Tensor, shown: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Profile, StreamFile, check
 from stylecodec.encoding.encoder import AlignedFrame, EncodedClip, encode_frames, group_frames, hold, stream_bytes
 from stylecodec.encoding.feedforward import analyse, smooth
-from stylecodec.encoding.options import FITTING, FOLLOWING, EncodeOptions, FitOptions, FollowOptions
+from stylecodec.encoding.options import FOLLOWING, EncodeOptions, FitOptions, FollowOptions
 from stylecodec.errors import FaceNotFound, MediaError
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
@@ -61,17 +61,6 @@ def test_following_moves_pose_and_expression(clip: EncodedClip, tiny_pack: Model
     assert not np.allclose(followed.packets[:, 3:], clip.packets[:, 3:], atol=0.02)
     assert np.array_equal(followed.packets[0], followed.packets[1])
     assert followed.held == 3
-
-
-def test_the_identity_is_fitted_to_what_the_face_does(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    told: list[tuple[str, float, float | None]] = []
-    options = replace(OPTIONS, follow=FollowOptions(frames=1, side=32))
-    followed = encode_frames(frames(20), tiny_pack, options, RATE, tell=lambda *seen: told.append(seen))
-    plain = encode_frames(frames(20), tiny_pack, OPTIONS, RATE)
-    stages = list(dict.fromkeys(name for name, _, _ in told))
-    assert stages == [FOLLOWING, FITTING]
-    assert told[0][2] < 20  # the frames of the fit alone, before it
-    assert not np.array_equal(followed.identity.latent, plain.identity.latent)
 
 
 def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None:
