@@ -272,9 +272,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.only != "landmarks":
         results, failures = run_clips(arguments, pack)
         content |= {"clips": results, "failures": failures}
-        for who, by in (("avatar", "dlib"), ("puppet", "dlib"), ("mesh", "the face mesh")):
-            name = "avatar" if who == "mesh" else who
-            print(f"\n{name} against input by {by}: correlation (gain)\n{table(following_rows(results, who))}")
+        for who, title in (("avatar", "avatar"), ("puppet", "puppet"), ("mesh", "avatar, by the face mesh,")):
+            print(f"\n{title} against input: correlation (gain)\n{table(following_rows(results, who))}")
             seen = {clip: result[who] for clip, result in results.items() if who in result}
             content.setdefault("mean", {})[who] = means(seen)
             print("mean: " + ", ".join(f"{name} {words(values)}" for name, values in means(seen).items()))

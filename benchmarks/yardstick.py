@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +30,10 @@ from stylecodec.face.detect import Box
 from stylecodec.media.video import Frame, VideoReader
 from stylecodec.nets.face_mesh import published_mesh
 
+OWN = "the detector's"  # what Yardstick reads by
 # Times the side of the detector's box, and by how much of it higher; more than one: the mean of the points.
 BOXES: Mapping[str, Sequence[tuple[float, float]]] = {
-    "the detector's": ((1.0, 0.0),),
+    OWN: ((1.0, 0.0),),
     "larger": ((1.15, 0.0),),
     "higher": ((1.0, 0.05),),
     "larger and higher": ((1.3, 0.1),),
@@ -98,15 +98,12 @@ class Doubles:
         return aligned(lambda: iter(clip.frames))
 
 
-def both(pictures: Sequence[Frame], doubles: Sequence[Frame], yardstick: Yardstick) -> dict[str, dict[str, Any]]:
-    """How a double follows, by dlib and by the face mesh; StylecodecError where dlib sees no face."""
-    points = [yardstick(few) for few in (pictures, doubles)]
-    if points[0] is None or points[1] is None:
-        raise StylecodecError("the detector sees no face in the aligned pictures")
-    return {
-        "dlib": compare(face_tracks(points[0]), face_tracks(points[1])),
-        MESH: compare(read_by_mesh(pictures), read_by_mesh(doubles)),
-    }
+def read_by_both(what: str, pictures: Sequence[Frame], yardstick: Yardstick) -> dict[str, dict[str, Floats]]:
+    """The tracks by dlib and by the face mesh; StylecodecError, which names `what`, where dlib sees no face."""
+    points = yardstick(pictures)
+    if points is None:
+        raise StylecodecError(f"{what}: the detector sees no face in the aligned pictures")
+    return {OWN: face_tracks(points), MESH: read_by_mesh(pictures)}
 
 
 def main() -> None:
@@ -124,7 +121,7 @@ def main() -> None:
     yardstick = Yardstick()
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {kind: {} for kind in (*BOXES, MESH)}
     doubles = None if arguments.geometry is None else Doubles(arguments.geometry)
-    doubled: dict[str, dict[str, dict[str, dict[str, float]]]] = {"dlib": {}, MESH: {}}
+    doubled: dict[str, dict[str, dict[str, dict[str, float]]]] = {OWN: {}, MESH: {}}
     for path in sorted(arguments.clips.glob("clip_*.mp4"))[arguments.short :]:
         pictures = of_file(path)
         box = yardstick.box(pictures)
@@ -134,11 +131,13 @@ def main() -> None:
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as truth:
             true = face_tracks(truth["landmarks"].astype(np.float64))
             number, rate = int(truth["identity_id"]), float(truth["rate"])
-        for kind, tracks in (read(pictures, box, yardstick) | {MESH: read_by_mesh(pictures)}).items():
+        mine = read(pictures, box, yardstick) | {MESH: read_by_mesh(pictures)}
+        for kind, tracks in mine.items():
             found[kind][path.stem] = compare(true, tracks)
         if doubles is not None:
-            for kind, row in both(pictures, doubles(number, len(pictures), rate), yardstick).items():
-                doubled[kind][path.stem] = row
+            theirs = doubles(number, len(pictures), rate)
+            for kind, tracks in read_by_both(f"the double of {path.name}", theirs, yardstick).items():
+                doubled[kind][path.stem] = compare(mine[kind], tracks)
         print(path.name, flush=True)
     mean = {kind: means(clips) for kind, clips in found.items()}
     print(table([{"reader": kind, **correlations(values)} for kind, values in mean.items()]))
@@ -161,11 +160,8 @@ def correlations(row: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def agreement(path: Path, yardstick: Yardstick) -> dict[str, dict[str, float]]:
     """How the tracks by the face mesh follow those by dlib; StylecodecError where dlib sees no face."""
-    pictures = of_file(path)
-    points = yardstick(pictures)
-    if points is None:
-        raise StylecodecError(f"{path}: the detector sees no face in the aligned pictures")
-    return compare(face_tracks(points), read_by_mesh(pictures))
+    tracks = read_by_both(str(path), of_file(path), yardstick)
+    return compare(tracks[OWN], tracks[MESH])
 
 
 if __name__ == "__main__":

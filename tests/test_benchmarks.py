@@ -351,11 +351,12 @@ def test_the_mean_of_several_boxes_is_that_of_their_points(monkeypatch: pytest.M
 def test_who_does_exactly_the_same_is_read_alike_by_both() -> None:
     large = read_image(Path(__file__).parents[1] / "examples" / "portrait.png")
     faces = [np.asarray(Image.fromarray(large).resize((256, 256)), np.uint8)] * 2
-    read = yardstick.both(faces, faces, follow.Yardstick())
-    assert read.keys() == {"dlib", yardstick.MESH}
+    mine, theirs = (yardstick.read_by_both("portrait.png", faces, follow.Yardstick()) for _ in range(2))
+    assert mine.keys() == {yardstick.OWN, yardstick.MESH}
+    read = {kind: face_tracks.compare(mine[kind], theirs[kind]) for kind in mine}
     assert all(np.isnan(values["gain"]) for row in read.values() for values in row.values())  # nothing moves
-    with pytest.raises(StylecodecError, match="no face"):
-        yardstick.both(faces, [np.zeros_like(faces[0])], follow.Yardstick())
+    with pytest.raises(StylecodecError, match=r"black: .*no face"):
+        yardstick.read_by_both("black", [np.zeros_like(faces[0])], follow.Yardstick())
 
 
 def test_the_mesh_reads_the_points_that_dlib_reads() -> None:
