@@ -16,7 +16,7 @@ import dataclasses
 import io
 import lzma
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ class Meter:
     """Stands in for a range coder and adds up the information of every decision, by kind and by the row's place."""
 
     def __init__(self, states: list[str]) -> None:
-        self.bits_of: Counter[str] = Counter()
+        self.bits_of: dict[str, float] = defaultdict(float)
         self._names = states
 
     def bit(self, states: list[int], at: int, bit: bool | int) -> bool | int:
@@ -140,8 +140,8 @@ def where(levels: Levels, quantiser: Quantiser, step: int) -> dict[str, float]:
             code_rows(meter, predictor, quantiser.spread, len(part), part, 0)  # type: ignore[arg-type]
     per_frame = 1 / 8 / len(levels)
     first_frames = sum(first.bits_of.values())
-    rest = whole.bits_of - first.bits_of
-    result = {name: rest[name] * per_frame for name in ("is zero", "size", "sign", "even bits")}
+    kinds = ("is zero", "size", "sign", "even bits")
+    result = {kind: (whole.bits_of[kind] - first.bits_of[kind]) * per_frame for kind in kinds}
     groups = -(-len(levels) // step)
     return result | {"first frames": first_frames * per_frame, "framing": groups * FRAMING / len(levels)}
 

@@ -42,7 +42,7 @@ def lack(path: Path, pack: ModelPack) -> np.ndarray:
     there = [k for k, frame in enumerate(frames) if frame.crop is not None]
     marks = MarkReader(CPU)(to_input([frame.crop for frame in frames if frame.crop is not None], CPU))
     wanted = torch.from_numpy(smooth(marks.numpy(), options.smoothing * float(reader.rate)))
-    scene, codes = Scene(pack, CPU), codes_of(clip.packets[there])
+    scene, codes = Scene(pack, CPU), codes_of(np.asarray(clip.packets[there], np.float16))
     shown = Shown(scene, torch.from_numpy(clip.identity.latent.astype(np.float32)), options.follow.side)
     units = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
     return np.asarray(lacking(wanted, shown(units)).square().mean(dim=0).sqrt())

@@ -71,25 +71,6 @@ def face_tracks(points: NDArray[Any]) -> dict[str, Floats]:
     }
 
 
-def gaze_tracks(points: NDArray[Any]) -> dict[str, Floats]:
-    """Landmarks [n, 83, 2], the last two being the irises -> gaze_yaw, gaze_pitch [n].
-
-    How far the irises lie from the middle between the corners of their eyes, to the image's right and upwards, in
-    units of the eye's width; mean of both eyes. They grow with the angles of the gaze in the head, and are no degrees.
-    """
-    p = np.asarray(points, np.float64)
-    across = p[:, 42:48].mean(1) - p[:, 36:42].mean(1)
-    across /= np.linalg.norm(across, axis=1)[:, None]
-    up = np.stack([across[:, 1], -across[:, 0]], axis=1)
-    out = {"gaze_yaw": np.zeros(len(p)), "gaze_pitch": np.zeros(len(p))}
-    for iris, (a, b) in ((81, (36, 39)), (82, (42, 45))):
-        width = np.linalg.norm(p[:, b] - p[:, a], axis=1)
-        offset = p[:, iris] - (p[:, a] + p[:, b]) / 2
-        out["gaze_yaw"] += (offset * across).sum(1) / width / 2
-        out["gaze_pitch"] += (offset * up).sum(1) / width / 2
-    return out
-
-
 def calm(track: Floats) -> Floats:
     """A track [n] without single wrong values."""
     return np.asarray(median_filter(track, JITTER, mode="nearest"), np.float64) if len(track) >= JITTER else track

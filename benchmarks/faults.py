@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -345,7 +346,8 @@ def main() -> None:
     parser.add_argument("--only", choices=list(KINDS), action="append", help="kinds of damage")
     parser.add_argument("--out", type=Path, default=RESULTS / "faults.json")
     arguments = parser.parse_args()
-    rows, faults = [], []
+    rows: list[dict[str, Any]] = []
+    faults: list[str] = []
     for name, (data, step, divisor) in sources().items():
         kinds, limit = arguments.only or tuple(KINDS), arguments.mutations // divisor
         for (kind, reader), tally in study(data, kinds, limit, step).items():

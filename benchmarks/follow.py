@@ -4,16 +4,19 @@
     python -m benchmarks.follow a.mp4 a_out.mp4 b.mp4 b_out.mp4 --plots tracks/ --json
 
 Works on the files alone, so any system can be scored: both videos are aligned by the same detector and the same five
-points (constant scale, smoothed motion), dlib's 68-point predictor reads both, and frames are matched by time. Per pair
-and track: the correlation and, in brackets, the gain (the slope of output over input); then the mean over the pairs.
+points (constant scale, smoothed motion), dlib's 68-point predictor reads both, and frames are matched by time, so
+sizes and frame rates may differ. Per pair and track: the correlation and, in brackets, the gain (the slope of output
+over input); then the mean over the pairs. An output in which no face is seen follows nothing: 0. `scored` is the share
+of the input's frames with a face that could be compared: less than all when the output ends early or shows no face in
+some.
 The tracks are defined in face_tracks.py. Needs nothing of a model pack.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
-from benchmarks.measuring import RESULTS, machine, save, table
-from stylecodec.errors import OptionError, StylecodecError
+from benchmarks.measuring import RESULTS, as_json, machine, save, table
+from stylecodec.errors import FaceNotFound, StylecodecError
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.detect import Box, FaceDetector
 from stylecodec.face.landmarks import Dlib68, make_landmarker
@@ -32,6 +35,7 @@ from stylecodec.geometry import AVATAR_ALIGNMENT
 from stylecodec.media.video import Frame, VideoReader
 
 SIDE = 256
+SHOWN = 0.75  # intervals between frames that the last one of an output counts for
 ENLARGED = 3  # times, before the predictor, which answers in whole pixels
 LOOKED = 12  # frames of a clip in which the detector is asked for the face's box
 Tracks = Mapping[str, Floats]
@@ -54,7 +58,7 @@ class Yardstick:
         """Where the predictor starts, in pixels of enlarged pictures.
 
         The median of a few detections serves all frames, since the face stays in place in aligned pictures and a box
-        that moves would move the points. Other boxes than the detector's own read worse (`benchmarks.yardstick`).
+        that moves would move the points. Other boxes than the detector's own read brows worse (`benchmarks.yardstick`).
         """
         picks = np.unique(np.linspace(0, len(pictures) - 1, LOOKED).astype(int)) if pictures else ()
         seen = [found.box.as_tuple() for k in picks if (found := self.detector(pictures[k])) is not None]
@@ -76,6 +80,11 @@ class Watched:
     tracks: Tracks
     found: NDArray[np.bool_]
 
+    @property
+    def interval(self) -> float:
+        """Seconds between two frames, usually; of one frame alone, infinite: it is shown for as long as one looks."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else float("inf")
+
 
 def aligner() -> Aligner:
     """The aligner of the yardstick, which needs nothing of a model pack."""
@@ -83,7 +92,7 @@ def aligner() -> Aligner:
 
 
 def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Watched:
-    """Align and read a video of one face; StylecodecError when there is none."""
+    """Align and read a video of one face; without one, no frame is `found`. StylecodecError for what is no video."""
     reader = VideoReader(path)
     times: list[float] = []
 
@@ -92,12 +101,14 @@ def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Wat
             times.append(time)
             yield frame
 
-    track = aligner().track(timed())
-    pictures = list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE))
-    points = yardstick(pictures)
+    points = None
+    with suppress(FaceNotFound):
+        track = aligner().track(timed())
+        points = yardstick(list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE)))
+    at = np.array(times) - times[0]
     if points is None:
-        raise StylecodecError(f"{path}: the detector sees no face in the aligned pictures")
-    return Watched(np.array(times) - times[0], face_tracks(points), track.found)
+        return Watched(at, {name: np.zeros(len(at)) for name in NAMES}, np.zeros(len(at), bool))
+    return Watched(at, face_tracks(points), track.found)
 
 
 def nearest(times: Floats, wanted: Floats) -> NDArray[np.intp]:
@@ -109,13 +120,41 @@ def nearest(times: Floats, wanted: Floats) -> NDArray[np.intp]:
     )
 
 
-def score(source: Watched, output: Watched) -> tuple[dict[str, dict[str, float]], Tracks, Tracks]:
-    """`compare` over the frames that show a face in both, and the matched tracks."""
+@dataclass(frozen=True)
+class Score:
+    """What of an input an output follows: `compare`'s figures, the matched tracks, the share that could be compared."""
+
+    following: dict[str, dict[str, float]]
+    source: Tracks
+    output: Tracks
+    scored: float
+
+
+def score(source: Watched, output: Watched) -> Score:
+    """Compare the frames that are there, and show a face, in both; StylecodecError where the input shows none."""
+    if not source.found.any():
+        raise StylecodecError("no face is seen in the input")
     match = nearest(output.times, source.times)
-    keep = source.found & output.found[match]
+    there = source.times <= output.times[-1] + SHOWN * output.interval
+    keep = source.found & output.found[match] & there
     mine = {name: source.tracks[name][keep] for name in NAMES}
     theirs = {name: output.tracks[name][match][keep] for name in NAMES}
-    return compare(mine, theirs), mine, theirs
+    scored = float(keep.sum() / source.found.sum())
+    if not scored:
+        return Score(unseen({name: source.tracks[name][source.found] for name in NAMES}), mine, theirs, scored)
+    return Score(compare(mine, theirs), mine, theirs, scored)
+
+
+def unseen(source: Tracks) -> dict[str, dict[str, float]]:
+    """What an output follows in which no face is seen: nothing of whatever moves."""
+    return compare(source, {name: np.zeros(len(source[name])) for name in NAMES})
+
+
+def names_of(pairs: Sequence[tuple[Path, Path]]) -> list[str]:
+    """What pairs are called: by the input, and the output where inputs are called alike; numbered if both are."""
+    inputs = [source.stem for source, _ in pairs]
+    names = [s.stem if inputs.count(s.stem) == 1 else f"{s.stem} {o.stem}" for s, o in pairs]
+    return [name if names.count(name) == 1 else f"{name} {names[:k].count(name) + 1}" for k, name in enumerate(names)]
 
 
 def means(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
@@ -123,7 +162,7 @@ def means(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str,
     out = {}
     for name in NAMES:
         moved = [r[name] for r in results.values() if r[name]["gain"] == r[name]["gain"]]
-        values = [0.0 if r["correlation"] != r["correlation"] else r["correlation"] for r in moved]
+        values = [known(r["correlation"]) for r in moved]
         out[name] = {
             "correlation": float(np.mean(values)) if values else float("nan"),
             "gain": float(np.mean([r["gain"] for r in moved])) if moved else float("nan"),
@@ -133,8 +172,13 @@ def means(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str,
 
 
 def words(values: Mapping[str, float]) -> str:
-    """`correlation (gain)`, or a dash where the input hardly moves."""
-    return f"{values['correlation']:+.2f} ({values['gain']:.2f})" if values["gain"] == values["gain"] else "–"
+    """`correlation (gain)`, 0 of what does not move at all, or a dash where the input hardly moves."""
+    return f"{known(values['correlation']):+.2f} ({values['gain']:.2f})" if values["gain"] == values["gain"] else "–"
+
+
+def known(correlation: float) -> float:
+    """A correlation, 0 where the output does not move."""
+    return correlation if correlation == correlation else 0.0
 
 
 def plot(title: str, tracks: Mapping[str, Tracks], rate: float, path: Path) -> None:
@@ -172,27 +216,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, help=f"also write the figures as JSON, say {RESULTS / 'follow.json'}")
     arguments = parser.parse_args(argv)
     if len(arguments.videos) % 2:
-        raise OptionError("give videos in pairs: input output [input output ...]")
+        parser.error("give videos in pairs: input output [input output ...]")
     yardstick = Yardstick()
-    results: dict[str, dict[str, dict[str, float]]] = {}
+    scores: dict[str, Score] = {}
     failures: dict[str, str] = {}
-    for source, output in zip(arguments.videos[::2], arguments.videos[1::2], strict=True):
+    pairs = list(zip(arguments.videos[::2], arguments.videos[1::2], strict=True))
+    for name, (source, output) in zip(names_of(pairs), pairs, strict=True):
         try:
             seen = watch(source, yardstick, arguments.seconds)
-            results[source.stem], mine, theirs = score(seen, watch(output, yardstick, arguments.seconds))
+            found = scores[name] = score(seen, watch(output, yardstick, arguments.seconds))
         except StylecodecError as error:
-            failures[source.stem] = str(error)
+            failures[name] = str(error)
             continue
-        if arguments.plots:
+        if arguments.plots and found.scored:
             arguments.plots.mkdir(parents=True, exist_ok=True)
-            rate = 1 / max(float(np.median(np.diff(seen.times))), 1e-3) if len(seen.times) > 1 else 1.0
-            plot(source.stem, {"input": mine, "output": theirs}, rate, arguments.plots / f"{source.stem}.png")
-    content: dict[str, Any] = {"pairs": results, "mean": means(results), "failures": failures}
+            tracks = {"input": found.source, "output": found.output}
+            plot(name, tracks, 1 / seen.interval, arguments.plots / f"{name}.png")
+    results = {name: found.following for name, found in scores.items()}
+    content: dict[str, Any] = {
+        "pairs": {name: {**found.following, "scored": found.scored} for name, found in scores.items()},
+        "mean": means(results),
+        "failures": failures,
+    }
     if arguments.json:
-        print(json.dumps(content, indent=1))
+        print(as_json(content))
     else:
-        shown = {**results, "mean": content["mean"]} if results else {}
-        print(table([{"clip": clip, **{n: words(row[n]) for n in NAMES}} for clip, row in shown.items()]))
+        shown = {**results, "mean": content["mean"]} if scores else {}
+        rows = [{"clip": name, **{n: words(row[n]) for n in NAMES}} for name, row in shown.items()]
+        for row, found in zip(rows, scores.values(), strict=False):
+            row["scored"] = f"{found.scored:.0%}"
+        print(table(rows))
         for name, sentence in failures.items():
             print(f"failed: {name}: {sentence}")
     if arguments.results:

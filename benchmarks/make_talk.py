@@ -25,7 +25,7 @@ from stylecodec.training.heads.assets import load_assets
 from stylecodec.training.heads.clips import render_clip
 from stylecodec.training.heads.model import HeadModel
 from stylecodec.training.heads.renderer import Renderer
-from stylecodec.training.heads.tracks import MOUTH, Track, talking_track
+from stylecodec.training.heads.tracks import Track, talking_track
 
 WORDS = "Hello! Seventy bytes for every frame, and I can still look at you, blink, and smile."
 RATE = 25
@@ -52,7 +52,7 @@ def perform(seed: int, loudness: np.ndarray, names: list[str]) -> Track:
     """A talking track whose mouth opens with the loudness."""
     track = talking_track(seed, len(loudness), RATE, names)
     weights = track.weights.copy()
-    mouth = [names.index(name) for name in MOUTH if name in names]
+    mouth = [k for k, name in enumerate(names) if name.startswith(("mouth", "jaw"))]
     weights[:, mouth] *= (0.25 + 0.75 * loudness)[:, None]
     jaw = names.index("jawOpen")
     weights[:, jaw] = np.clip(0.15 * weights[:, jaw] + 0.45 * loudness, 0, 1)

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,10 +140,15 @@ def cell(value: Any) -> str:
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result as JSON; floats keep six significant digits, and what is not a number becomes null."""
+    """Write a result as JSON (`as_json`) and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    print(f"\nwritten: {path}")
+    path.write_text(as_json(content) + "\n")
+    print(f"\nwritten: {path}", file=sys.stderr)
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """A result as JSON; floats keep six significant digits, and what is not a number becomes null."""
+    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -243,9 +243,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     encoded = {"first": (first, track)}
     result: dict[str, Any] = {}
     for name, refit in RESTS.items():
-        options = replace(
-            work.options, start=cut, duration=seconds - cut, identity=card, refit=refit, delta="carry"
-        )
+        options = replace(work.options, start=cut, duration=seconds - cut, identity=card, refit=refit, delta="carry")
         begun = time.monotonic()
         _, later = encode(work, streams[name], options)
         encoded[name], result[f"{name}_seconds"] = (options, later), time.monotonic() - begun

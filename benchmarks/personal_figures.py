@@ -121,7 +121,7 @@ def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, ro
     scene = Scene(pack, CPU)
     anchor = scene.anchor(torch.from_numpy(latent.astype(np.float32)))
     units = scene.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
-    return torch.cat([scene.render(anchor, part, SIDE) for part in units.split(BATCH)]).clamp(-1, 1)
+    return torch.cat([scene.render(anchor, part, SIDE) for part in torch.split(units, BATCH)]).clamp(-1, 1)
 
 
 def delta_rows(
@@ -146,7 +146,10 @@ def delta_rows(
 def decoded(data: bytes) -> list[Frame]:
     """The frames of a video file."""
     with av.open(io.BytesIO(data), "r") as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(container.streams.video[0])]
+        return [
+            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            for frame in container.decode(container.streams.video[0])
+        ]
 
 
 def at_crf(codec: VideoCodec, crf: int) -> VideoCodec:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
-from benchmarks.follow import SIDE, Yardstick, means, plot, words
+from benchmarks.follow import SIDE, Yardstick, means, plot, unseen, words
 from benchmarks.measuring import RESULTS, machine, save, table
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
@@ -127,11 +127,12 @@ def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str,
         "source": clip.facts["source"],
     }
     source = tracks.get("input")
-    for name in ("avatar", "puppet"):
-        if source is not None and name in tracks:
-            result[name] = compare(source, tracks[name])
-    result["mesh"] = compare(read_by_mesh(shown["input"]), read_by_mesh(shown["avatar"]))
     if source is not None:
+        for name in ("avatar", "puppet"):
+            if shown[name]:
+                result[name] = compare(source, tracks[name]) if name in tracks else unseen(source)
+        mesh = compare(read_by_mesh(shown["input"]), read_by_mesh(shown["avatar"]))
+        result["mesh"] = {name: mesh[name] if moves(values) else values for name, values in result["avatar"].items()}
         with StreamFile.open(clip.stream) as stream:
             packets = stream.packets(0, stream.frame_count)[there].astype(np.float64)
         sent = {**source, "yaw": packets[:, 0], "pitch": packets[:, 1]}
@@ -139,13 +140,18 @@ def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str,
     return result, tracks
 
 
+def moves(values: Mapping[str, float]) -> bool:
+    """Does the input move in a track? dlib's reading decides, for the face mesh too: means are over the same clips."""
+    return values["gain"] == values["gain"]
+
+
 def following_rows(results: dict[str, dict[str, Any]], who: str, names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
-    """Per clip, the correlation and in brackets the gain of every track: "–" where the input hardly moves."""
+    """Per clip, correlation and in brackets gain of every track: "–" where the input hardly moves or was not read."""
     rows = []
     for clip, result in results.items():
         row: dict[str, Any] = {"clip": clip}
         for name in names:
-            row[name] = words(result[who][name]) if who in result else "no face"
+            row[name] = words(result[who][name]) if who in result else "–"
         rows.append(row)
     return rows
 

@@ -76,7 +76,7 @@ class Avatar:
 
     def _render(self, w_id: Tensor, pose: Tensor, alpha: Tensor) -> Tensor:
         anchor, codes = self.scene.anchor(w_id), self.scene.units.units(pose, alpha)
-        return torch.cat([self.scene.render(anchor, few, 256) for few in codes.split(AT_ONCE)]).clamp(-1, 1)
+        return torch.cat([self.scene.render(anchor, few, 256) for few in torch.split(codes, AT_ONCE)]).clamp(-1, 1)
 
 
 def gains(true: Floats, found: Floats) -> Floats:

@@ -36,11 +36,12 @@ from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact import encode_levels
 from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
-from stylecodec.media import OpusPacket, OpusTrack, VideoReader
+from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter
 from stylecodec.media.video import read_image
 from stylecodec.nets.face_mesh import published_mesh
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.training.datasets import scaled_expression
 
 from .decoding import streams
 
@@ -280,17 +281,6 @@ def test_each_track_sees_its_own_movement() -> None:
     assert lids["eyes_open"] == pytest.approx(-0.06)
 
 
-def test_irises_tell_the_gaze_in_a_face_turned_and_scaled() -> None:
-    forehead = np.zeros((13, 2))
-    ahead = np.concatenate([face(), forehead, [[-50, 0], [50, 0]]])
-    aside = np.concatenate([face(), forehead, [[-42, -4], [58, -4]]])  # eyes are 40 wide
-    angle = np.deg2rad(-15)
-    turn = 2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    gaze = face_tracks.gaze_tracks(np.stack([ahead, aside]) @ turn.T + 100)
-    assert gaze["gaze_yaw"] == pytest.approx([0.0, 0.2])
-    assert gaze["gaze_pitch"] == pytest.approx([0.0, 0.1])
-
-
 def test_following_is_correlation_and_gain() -> None:
     t = np.linspace(0, 6, 200)
     source = np.sin(t)
@@ -377,14 +367,15 @@ def test_tables_of_following_leave_out_what_did_not_move() -> None:
     values["yaw"] = {"correlation": float("nan"), "gain": float("nan")}
     row, blind = real_clips.following_rows({"a": {"avatar": values}, "b": {}}, "avatar")
     assert (row["mouth_open"], row["yaw"]) == ("+0.91 (0.62)", "–")
-    assert blind["yaw"] == "no face"
+    assert blind["yaw"] == "–"
 
 
 def test_tracks_are_plotted(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     tracks = face_tracks.face_tracks(np.stack([face()] * 5))
     follow.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size < 200_000
+    picture = read_image(tmp_path / "a.png")
+    assert ((picture.max(axis=2) - picture.min(axis=2)) > 100).any()  # a line that is red: the avatar's
 
 
 # --- any two videos, still faces, held-out people -----------------------------------------------------------
@@ -403,13 +394,59 @@ def test_an_output_is_scored_where_both_show_a_face() -> None:
     source = follow.Watched(t, tracks, there)
     half = follow.Watched(t[::2], {name: 0.5 * values[::2] for name, values in tracks.items()}, there[::2].copy())
     half.found[:10] = False
-    result, mine, theirs = follow.score(source, half)
-    assert len(mine["yaw"]) == len(theirs["yaw"]) < 45
+    found = follow.score(source, half)
+    result = found.following
+    assert len(found.source["yaw"]) == len(found.output["yaw"]) < 45
+    assert found.scored == pytest.approx(2 / 3, abs=0.03)
     assert result["mouth_open"]["correlation"] > 0.97
     assert result["mouth_open"]["gain"] == pytest.approx(0.5, abs=0.03)
     still = {name: {"correlation": float("nan"), "gain": float("nan")} for name in face_tracks.NAMES}
     mean = follow.means({"a": result, "b": still})["mouth_open"]
     assert (mean["clips"], mean["gain"]) == (1, pytest.approx(0.5, abs=0.03))
+
+
+def test_an_output_that_ends_early_or_shows_no_face_is_not_scored_by_its_last_frame() -> None:
+    t = np.arange(60) / 30
+    tracks = {name: np.sin(7 * t) for name in face_tracks.NAMES}
+    there = np.ones(60, bool)
+    source = follow.Watched(t, tracks, there)
+    short = follow.Watched(t[:30], {name: values[:30] for name, values in tracks.items()}, there[:30])
+    found = follow.score(source, short)
+    assert found.scored == pytest.approx(0.5, abs=0.02)
+    assert found.following["yaw"]["correlation"] == pytest.approx(1.0)
+    blind = follow.score(source, follow.Watched(t, tracks, ~there))
+    assert blind.scored == 0
+    assert follow.words(blind.following["yaw"]) == "+0.00 (0.00)"
+    mean = follow.means({"a": found.following, "b": blind.following})["yaw"]
+    assert (mean["clips"], mean["correlation"]) == (2, pytest.approx(0.5))
+    with pytest.raises(StylecodecError, match="no face is seen in the input"):
+        follow.score(follow.Watched(t, tracks, ~there), source)
+
+
+def test_pairs_have_names_of_their_own() -> None:
+    a, b = (Path(name) for name in ("x/a.mp4", "b.mp4"))
+    assert follow.names_of([(a, b), (b, a)]) == ["a", "b"]
+    assert follow.names_of([(a, Path("s/one.mp4")), (a, Path("s/two.mp4"))]) == ["a one", "a two"]
+    assert follow.names_of([(a, Path("s/out.mp4")), (a, Path("t/out.mp4"))]) == ["a out 1", "a out 2"]
+
+
+def test_follow_scores_the_files_of_two_systems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    still = read_image(Path(__file__).parents[1] / "examples" / "portrait.png")
+    for name, picture in (("face", still), ("blank", np.zeros_like(still))):
+        with VideoWriter(tmp_path / f"{name}.mp4", 512, 512, Fraction(25)) as writer:
+            for _ in range(3):
+                writer.write(picture)
+    face, blank, out = (str(tmp_path / name) for name in ("face.mp4", "blank.mp4", "results.json"))
+    assert follow.main([face, face, face, blank, "--json", "--results", out, "--plots", str(tmp_path)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["scored"] for row in printed["pairs"].values()] == [1, 0]
+    assert printed["pairs"].keys() == {"face face", "face blank"}
+    assert json.loads(Path(out).read_text())["mean"] == printed["mean"]
+    assert (tmp_path / "face face.png").is_file()
+    assert follow.main([blank, face]) == 1
+    assert "no face is seen in the input" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        follow.main([face])
 
 
 def test_change_is_in_grey_levels() -> None:
@@ -460,6 +497,26 @@ def test_the_lip_gap_is_found_in_the_expression() -> None:
     assert fit > 0.99
     assert weights[7] == pytest.approx(0.4, abs=0.02)
     assert np.abs(np.delete(weights, 7)).max() < 0.02
+
+
+def test_expressions_are_read_off_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out, "READOUT_FACES", 3000)
+    monkeypatch.setattr(held_out, "AT_ONCE", 1000)
+    monkeypatch.setattr(held_out, "hidden", lambda *_: 0.1 * np.eye(32))
+    pack = open_pack("avatar-1024")
+    read = held_out.fit_readout(pack)
+    names = pack.card.training["expression_inputs"]
+    faces = np.zeros((40, len(names)), np.float32)
+    rng = np.random.default_rng(1)
+    moved = {name: list(names).index(name) for name in ("jawOpen", "eyeBlink_L", "gaze_yaw")}
+    for column in moved.values():
+        faces[:, column] = rng.uniform(0, 1, 40)
+    faces[:, moved["gaze_yaw"]] *= 15
+    with torch.no_grad():
+        alpha = pack.network("expression", "cpu")(torch.from_numpy(scaled_expression(faces))).double().numpy()
+    found = read(alpha)
+    for name, column in moved.items():
+        assert held_out.correlation(faces[:, column].astype(np.float64), found[:, column], 0.0) > 0.9, name
 
 
 def test_held_out_counts_only_what_moves() -> None:

@@ -34,6 +34,8 @@ EXAMPLES = """examples:
   stylecodec train generator --data heads256/ --work run/ --minutes 120
   stylecodec train all --data heads256/ --large heads1024/ --work run/ --scale 1.0 --pack my-pack/
   stylecodec train export --work run/ --pack my-pack/
+  stylecodec train encoder --data heads256/ --work more/ --start my-pack/ --keep-renderer --minutes 20
+  stylecodec train export --work more/ --pack better-pack/ --base my-pack/
 
 Every command resumes where it was stopped; contact sheets and figures.json appear in the work folder.
 """
@@ -61,12 +63,14 @@ def parser() -> argparse.ArgumentParser:
     every = commands.add_parser("all", help="train every network in order and export the pack")
     _common(every)
     every.add_argument("--large", type=Path, help="data set of 1024² renders for the top layers")
+    every.add_argument("--sharpen", action="store_true", help="adversarially, which may tint irises")
     every.add_argument("--scale", type=float, default=1.0, help="multiplies every default budget (%(default)s)")
     every.add_argument("--pack", type=Path, required=True, help="folder of the pack to write")
     out = commands.add_parser("export", help="write the trained networks as a model pack")
     out.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
     out.add_argument("--pack", type=Path, required=True, help="folder of the pack to write")
     out.add_argument("--blend", type=Path, help="pack with whose encoder the trained one is averaged, weight by weight")
+    out.add_argument("--base", type=Path, help="pack that gives the networks that were not trained in --work")
     out.add_argument("--name", default="avatar-1024", help="name of the pack (%(default)s)")
     out.add_argument("--version", default="1", help="version of the pack (%(default)s)")
     return top
@@ -85,14 +89,14 @@ def _common(command: argparse.ArgumentParser) -> None:
 
 def train_one(name: str, options: TrainOptions, processes: int = 1) -> None:
     """Train one network in a team of processes and note its held-out figures."""
-    team.run(partial(_train, name, options), processes)
+    team.run(partial(_train, name, options, processes), processes)
 
 
-def _train(name: str, options: TrainOptions) -> None:
+def _train(name: str, options: TrainOptions, processes: int) -> None:
     figures = importlib.import_module(f"stylecodec.training.{name}").train(options)
     if team.rank():
         return
-    note(options.work, name, figures, options.minutes)
+    note(options, name, figures, processes)
     print(f"{name}: {json.dumps({key: round(value, 4) for key, value in figures.items()})}", flush=True)
 
 
@@ -123,7 +127,8 @@ def main(argv: Sequence[str]) -> int:
         heads = importlib.import_module("stylecodec.training.heads.cli")
         return int(heads.main(arguments.rest) or 0)
     if arguments.command == "export":
-        pack = export(arguments.work, arguments.pack, arguments.name, arguments.version, arguments.blend)
+        names = arguments.name, arguments.version
+        pack = export(arguments.work, arguments.pack, *names, arguments.blend, arguments.base)
         print(f"{arguments.pack}: pack {pack.name}, digest {pack.digest.hex()[:16]}")
         return 0
     if arguments.command == "all":
@@ -132,8 +137,9 @@ def main(argv: Sequence[str]) -> int:
         done = json.loads(path.read_text()) if path.is_file() else {}
         for name, minutes in NETWORKS.items():
             data = arguments.large if name == "upper" else arguments.data
-            if data is not None and name not in done:
-                train_one(name, _options(arguments, minutes * arguments.scale, data), arguments.processes)
+            if data is None or name in done or (name == "sharpen" and not arguments.sharpen):
+                continue
+            train_one(name, _options(arguments, minutes * arguments.scale, data), arguments.processes)
         export(arguments.work, arguments.pack)
         return 0
     train_one(arguments.command, _options(arguments, arguments.minutes, arguments.data), arguments.processes)

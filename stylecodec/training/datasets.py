@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from ..errors import StylecodecError
 
 GAZE_SCALE = (15.0, 10.0)  # degrees of gaze yaw and pitch that count as 1 in the networks' expression input
+SHARDS = "shard_*.npz"
 FIELDS = ("images", "labels", "expression", "pose", "landmarks", "identity", "identity_id")
 
 
@@ -72,14 +73,24 @@ def scaled_expression(expression: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
+def extent(folder: Path) -> tuple[int, int]:
+    """How many people and renders there are in a folder's shards, without reading the pictures."""
+    people: list[NDArray[Any]] = [np.zeros(0, np.int64)]
+    for path in sorted(folder.glob(SHARDS)):
+        with np.load(path, allow_pickle=False) as shard:
+            people.append(shard["identity_id"])
+    ids = np.concatenate(people)
+    return len(np.unique(ids)), len(ids)
+
+
 class HeadsDataset:
     """All shards of a folder in memory; `refresh()` takes in those that were rendered meanwhile.
 
-    Every `hold_out`-th identity is kept out of training and served by `validation`.
+    Every `hold_out`-th identity is kept out of training: `validation_rows` in place of `train_rows`.
     """
 
-    def __init__(self, folder: Path, hold_out: int = 25, limit: int | None = None) -> None:
-        self.folder, self.hold_out, self.limit = folder, hold_out, limit
+    def __init__(self, folder: Path, hold_out: int = 25) -> None:
+        self.folder, self.hold_out = folder, hold_out
         meta = folder / "meta.json"
         if not meta.is_file():
             raise StylecodecError(f"{folder} is no data set of rendered heads: it has no meta.json")
@@ -92,8 +103,8 @@ class HeadsDataset:
 
     def refresh(self) -> int:
         """Load new shards; returns how many renders there are."""
-        for path in sorted(self.folder.glob("shard_*.npz")):
-            if path.name in self._seen or (self.limit is not None and len(self._seen) >= self.limit):
+        for path in sorted(self.folder.glob(SHARDS)):
+            if path.name in self._seen:
                 continue
             with np.load(path, allow_pickle=False) as shard:
                 for name in FIELDS:

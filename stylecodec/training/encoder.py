@@ -133,8 +133,8 @@ def train(options: TrainOptions) -> dict[str, float]:
     encoder.latent_std.copy_(w_std)
     encoder.alpha_scale.copy_(alpha_std)
     options.begin(encoder, "feedforward")
-    in_units(encoder, alpha_std)
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_units(encoder, alpha_std)
     reader = Reader(encoder.motion_size, torch.from_numpy(data.expressions())).to(options.device)
     ours = [*encoder.parameters(), *reader.parameters()]
     tuned = [] if options.keep_renderer else parameter_groups(model, TUNE)

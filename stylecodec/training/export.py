@@ -24,8 +24,9 @@ from ..packs.store import ModelPack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, RENDERER_RUNS, AvatarModel
+from .datasets import extent
 from .generator import EXPRESSION_NAMES
-from .loop import load_average, weights_of
+from .loop import TrainOptions, load_average, weights_of
 
 ALIGNMENT = Alignment(scale=1.08, lift=0.035)  # the crop that the heads are rendered in
 LICENCE = "MIT"
@@ -33,12 +34,31 @@ SOURCE = "trained by stylecodec on its own synthetic heads (geometry: ICT-FaceKi
 FIGURES = "figures.json"
 
 
-def note(work: Path, name: str, figures: dict[str, float], minutes: float) -> None:
-    """Add a training run's held-out figures and its minutes to `work/figures.json`."""
-    path = work / FIGURES
+def note(options: TrainOptions, name: str, figures: dict[str, float], processes: int) -> None:
+    """Add a run's held-out figures, its data and what computed it to `work/figures.json`, from where the card has them.
+
+    `core_minutes` (on a GPU `gpu_minutes`) are those of the run and of all that the pack it went on from had.
+    """
+    path = options.work / FIGURES
     known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    known[name] = {"minutes": round(minutes, 1), **{key: round(value, 4) for key, value in figures.items()}}
+    on_gpu = options.device.type == "cuda"
+    unit, count = ("gpu_minutes", 1) if on_gpu else ("core_minutes", processes * torch.get_num_threads())
+    before = runs_of(open_pack(options.start)).get(name, {}) if options.start is not None else {}
+    people, renders = extent(options.data)
+    known[name] = {
+        "minutes": round(options.minutes, 1),
+        "device": torch.cuda.get_device_name(options.device) if on_gpu else f"{count} cores, {platform.machine()}",
+        unit: round(options.minutes * count + before.get(unit, 0.0), 1),
+        "people": people,
+        "renders": renders,
+        **{key: round(value, 4) for key, value in figures.items()},
+    }
     path.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def runs_of(pack: ModelPack) -> dict[str, dict[str, Any]]:
+    """What a pack's card says of its training runs, by name."""
+    return dict(pack.card.training.get("runs", {}))
 
 
 def _avatar(work: Path) -> AvatarModel:
@@ -112,14 +132,30 @@ def _expression_names(work: Path) -> list[str]:
 
 
 def export(
-    work: Path, folder: Path, name: str = "avatar-1024", version: str = "1", blend: Path | None = None
+    work: Path,
+    folder: Path,
+    name: str = "avatar-1024",
+    version: str = "1",
+    blend: Path | None = None,
+    base: Path | None = None,
 ) -> ModelPack:
-    """Write the pack into `folder` (replacing a pack that is there) and open it; `blend` as for `networks`."""
+    """Write the pack into `folder` (replacing a pack that is there) and open it; `blend` as for `networks`.
+
+    base: a pack that gives what was not trained in `work`: networks, and what its card says of their training.
+    """
     figures = work / FIGURES
     runs: dict[str, Any] = json.loads(figures.read_text()) if figures.is_file() else {}
+    found, expression_names = networks(work, blend), _expression_names(work)
+    if base is not None:
+        pack = open_pack(base)
+        for role, entry in pack.card.networks.items():
+            given = NetworkSource(pack.network(role, "cpu"), entry.params, entry.licence, entry.source)
+            found.setdefault(role, given)
+        runs = {**runs_of(pack), **runs}
+        expression_names = expression_names or list(pack.card.training.get("expression_inputs", []))
     return write_pack(
         folder,
-        networks(work, blend),
+        found,
         overwrite=True,
         name=name,
         version=version,
@@ -130,9 +166,8 @@ def export(
         alignment=ALIGNMENT,
         pose=Pose(rows=POSE_ROWS, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
         training={
-            "expression_inputs": _expression_names(work),
+            "expression_inputs": expression_names,
             "torch": torch.__version__,
-            "machine": platform.machine(),
             "runs": runs,
         },
     )

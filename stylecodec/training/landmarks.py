@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from .augment import (
 )
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
+from .sheets import dotted, save_sheet
 
 BATCH = 32
 # How far a first crop may be off the aligned square: shift in half sides, scale, rotation.
@@ -63,6 +66,14 @@ def evaluate(net: nn.Module, data: HeadsDataset, size: int) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
+def sheet(net: LandmarkNet, data: HeadsDataset, path: Path) -> None:
+    """Held-out people with their points in green and, below, those found in red."""
+    batch = data.batch(data.validation_rows[:8]).to(next(net.parameters()).device)
+    pictures, found = batch.pictures(256), net(batch.pictures(net.input_size))
+    save_sheet([dotted(pictures, batch.landmarks, (-1, 1, -1)), dotted(pictures, found, (1, -1, -1))], path, side=256)
+
+
 def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget; resumes `work/landmarks.checkpoint.pt`."""
     data = HeadsDataset(options.data)
@@ -85,4 +96,5 @@ def train(options: TrainOptions) -> dict[str, float]:
         run.update(loss)
         run.log(len(x), percent_of_crop=100 * float(loss.detach()))
     run.load_averages()
+    sheet(net, data, options.work / "landmarks.png")
     return evaluate(net, data, net.input_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch.nn import functional as F
 
@@ -11,6 +13,7 @@ from .augment import degrade, jitter_colour, light_from_the_side, random_similar
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
 from .losses import region_weights
+from .sheets import painted, save_sheet
 
 SETTINGS: dict[str, object] = {
     "classes": 19,
@@ -48,6 +51,15 @@ def evaluate(net: BiSeNet, data: HeadsDataset) -> dict[str, float]:
     return {"pixels": float(hit.sum() / confusion.sum()), "iou": float((hit / union.clamp_min(1))[present].mean())}
 
 
+@torch.no_grad()
+def sheet(net: BiSeNet, data: HeadsDataset, path: Path) -> None:
+    """Held-out people, their regions, and the regions found."""
+    batch = data.batch(data.validation_rows[:8]).to(next(net.parameters()).device)
+    pictures = batch.pictures(SIDE)
+    found = net(pictures).argmax(1)
+    save_sheet([pictures, painted(batch.labels, net.classes), painted(found, net.classes)], path)
+
+
 def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget; resumes `work/parser.checkpoint.pt`."""
     data = HeadsDataset(options.data)
@@ -78,4 +90,5 @@ def train(options: TrainOptions) -> dict[str, float]:
         run.update(loss)
         run.log(len(x), loss=float(loss.detach()), pixels=float((outputs[0].argmax(1) == truth).float().mean()))
     run.load_averages()
+    sheet(net, data, options.work / "parser.png")
     return evaluate(net, data)

@@ -37,7 +37,7 @@ def packets(count: int) -> np.ndarray:
 
 
 def seen(pack: ModelPack, latent: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The marks [n, 15] of renderings."""
+    """The marks [n, 17] of renderings."""
     scene = Scene(pack, CPU)
     codes = codes_of(rows)
     units = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))

@@ -138,8 +138,14 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(avatar, "CHANNELS", {4 * 2**k: 8 if k < 6 else 4 for k in range(9)})
     arguments = ["all", "--data", str(heads), "--large", str(heads), "--work", str(tmp_path / "work")]
     scale = ["--scale", "0.00002", "--batch-scale", "0.25", "--device", "cpu"]
-    assert cli.main([*arguments, *scale, "--pack", str(tmp_path / "pack")]) == 0
+    assert cli.main([*arguments, *scale, "--sharpen", "--pack", str(tmp_path / "pack")]) == 0
+    sheets = {path.stem for path in (tmp_path / "work").glob("*.png")}
+    assert sheets >= {"parser", "generator", "encoder", "sharpen", "landmarks", "inversion", "upper"}
     pack = open_pack(tmp_path / "pack")
+    runs = pack.card.training["runs"]
+    assert runs.keys() == set(cli.NETWORKS)
+    assert (runs["parser"]["people"], runs["parser"]["renders"]) == (26, 52)
+    assert runs["generator"]["core_minutes"] >= 0
     assert pack.name == "avatar-1024"
     assert set(pack.card.networks) == set(ROLES)
     code = pack.feedforward("cpu")(torch.zeros(1, 3, 256, 256))
@@ -170,6 +176,17 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     for role in ("flow", "expression"):
         for name, value in pack.network(role, "cpu").state_dict().items():
             assert torch.equal(kept[f"{role}.{name}"], value)
+    assert cli.main(["export", "--work", str(work), "--pack", str(folder / "alone")]) == 0
+    assert not open_pack(folder / "alone").has("feedforward")
+    assert cli.main(["export", "--work", str(work), "--pack", str(folder / "new"), "--base", str(start)]) == 0
+    new = open_pack(folder / "new")
+    assert set(new.card.networks) == set(ROLES)
+    for name, value in pack.feedforward("cpu").state_dict().items():
+        assert torch.equal(new.feedforward("cpu").state_dict()[name], value)
+    both = [p.generator("cpu").state_dict() for p in (new, pack)]
+    assert not all(torch.equal(both[0][name], both[1][name]) for name in moved)
+    assert new.card.training["runs"].keys() == pack.card.training["runs"].keys()
+    assert new.card.training["runs"]["encoder"] == pack.card.training["runs"]["encoder"]
 
 
 def test_an_appended_field_has_no_effect_until_it_is_trained() -> None:
