@@ -1,10 +1,12 @@
-"""Does a still face stay still? Frames of one picture, with and without camera noise, through the whole codec.
+"""Does a still face stay still, and is there a grid in it? One picture, with and without noise, through the codec.
 
-    python -m benchmarks.flicker face.jpg clip.mp4 --frames 60
+    python -m benchmarks.flicker face.jpg clip.mp4 --frames 60 --size 256 1024
 
 Of a video its middle frame is taken. The picture is repeated, given fresh Gaussian noise in every frame, compressed as
 H.264 as a camera would, encoded with default options and decoded aligned. Reported is the mean absolute change from
 frame to frame in grey levels (0..255) of the aligned input and of the output at each size; the noise is the input's.
+`grid` is how far the lattice of the generator's up-sampling stands out of the output's spectrum, in decibels: a few
+where there is none.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from stylecodec.media.writer import VideoWriter
 from stylecodec.packs.store import ModelPack, open_pack
 
 RATE = Fraction(25)
+PERIODS = (2, 4, 8)  # pixels, of the lattices that up-sampling by twos may leave
+AROUND, GRID_FRAMES = 12, 4  # frequencies either side that a lattice's is held against; frames looked at
 
 
 def picture_of(path: Path) -> Frame:
@@ -58,17 +62,32 @@ def change(frames: Sequence[Frame]) -> float:
     return float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in pairwise(frames)]))
 
 
+def grid(frames: Sequence[Frame]) -> float:
+    """Power of rows or columns at periods of 2, 4, 8 pixels over that of the frequencies around, dB: the worst."""
+    grey = np.mean(frames, axis=-1)
+    found = []
+    for lines in (grey, grey.swapaxes(1, 2)):
+        count = lines.shape[-1]
+        spectrum = np.square(np.abs(np.fft.rfft(lines * np.hanning(count)))).mean(axis=(0, 1))
+        for period in PERIODS:
+            at = count // period
+            near = np.r_[spectrum[at - AROUND : at - 3], spectrum[at + 4 : at + AROUND + 1]]
+            found.append(10 * np.log10(spectrum[at - 1 : at + 2].max() / np.median(near)))
+    return float(max(found))
+
+
 def measure(
     image: Frame, pack: ModelPack, work: Path, frames: int, noise: float, sizes: Sequence[int]
 ) -> dict[str, float]:
-    """Change from frame to frame of the source and of the output at each size."""
+    """Change from frame to frame of the source, and that and the grid of the output at each size."""
     clip, stream = work / "still.mp4", work / "still.stc"
     still_clip(image, clip, frames, noise)
     api.encode(clip, stream, EncodeOptions(pack=pack.folder, device="cpu", audio=False))
     out = {"noise": noise, "input": change([frame for _, frame in VideoReader(clip).frames()])}
     for size in sizes:
         with Decoder.open(stream, device="cpu", pack=pack, size=size, pose="aligned", as_numpy=True) as decoder:
-            out[f"output_{size}"] = change([np.asarray(frame) for frame in decoder])
+            shown = [np.asarray(frame) for frame in decoder]
+        out |= {f"output_{size}": change(shown), f"grid_{size}": grid(shown[:GRID_FRAMES])}
     return out
 
 
@@ -98,8 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(rows))
     for name, sentence in failures.items():
         print(f"failed: {name}: {sentence}")
-    content = {"machine": machine(), "pack": pack.digest.hex(), "rows": rows, "failures": failures}
-    save(arguments.results, content)
+    facts = {"machine": machine(), "pack": pack.digest.hex(), "frames": arguments.frames}
+    save(arguments.results, {**facts, "rows": rows, "failures": failures})
     return 1 if failures else 0
 
 

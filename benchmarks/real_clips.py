@@ -8,8 +8,8 @@ Every video is encoded, decoded at 256² (aligned, without sound), looked into, 
 --out. The tracks are read by dlib's 68-point predictor, a yardstick that the codec does not use, off the input's
 aligned crops and off the outputs alike. Those of the avatar are read by MediaPipe's face mesh too: the codec steers by
 it, but it stays on brows and lips where dlib's points leave them (`benchmarks.yardstick`). The landmarks question sets
-the pack's own points against dlib's on frames of the videos and on the stills. Figures go to results/real_clips.json; a
-clip that fails is reported, and the exit code is 1.
+the pack's own points against dlib's on frames of the videos and on the stills. Figures go to results/real_clips.json,
+of that question alone to results/real_landmarks.json; a clip that fails is reported, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -263,8 +263,10 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--columns", type=int, default=9)
     parser.add_argument("--tile", type=int, default=192, help="pixels per picture of a sheet")
     parser.add_argument("--out", type=Path, default=Path("real_clips"), help="folder of the pictures")
-    parser.add_argument("--results", type=Path, default=RESULTS / "real_clips.json")
+    parser.add_argument("--results", type=Path, help="JSON file (default: real_clips.json, real_landmarks.json)")
     arguments = parser.parse_args(argv)
+    usual = "real_landmarks.json" if arguments.only == "landmarks" else "real_clips.json"
+    arguments.results = arguments.results or RESULTS / usual
     arguments.videos = [path for path in arguments.inputs if path.suffix.lower() not in api.IMAGE_SUFFIXES]
     return arguments
 

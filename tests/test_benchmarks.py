@@ -454,6 +454,17 @@ def test_change_is_in_grey_levels() -> None:
     assert flicker.change(frames) == 2.0
 
 
+def test_a_grid_is_seen_where_there_is_one() -> None:
+    smooth = np.cumsum(np.random.default_rng(0).normal(0, 1, (128, 128)), axis=1)
+    smooth = 128 + np.cumsum(smooth, axis=0) / 40
+    frame = np.repeat(smooth.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    assert flicker.grid([frame]) < 6
+    for period in flicker.PERIODS:
+        lattice = frame.copy()
+        lattice[:, ::period] += 8
+        assert flicker.grid([lattice]) > 12, period
+
+
 def test_a_shape_that_goes_half_as_far_has_half_the_gain() -> None:
     true = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32)
     found = np.array([[0.5, 7.0], [0.0, 0.0]], np.float32)
