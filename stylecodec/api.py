@@ -6,6 +6,7 @@ The layers are imported when they are needed: `probe`, `verify` and puppeteering
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -19,7 +20,7 @@ from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamRe
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
 from .encoding.options import FITTING, REGISTERING
-from .errors import FormatError, OptionError, Truncated
+from .errors import FormatError, OptionError, OutputError, Truncated
 from .files import PathLike, check_output, reading, whole_file
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class DecodeReport:
     output: str
     frames: int
     held: int  # frames missing from a damaged file, which repeat the one before
+    missing: list[str]  # what else a damaged file lacks, as sentences
     size: int  # pixels per side of the rendered square
     width: int
     height: int
@@ -128,12 +130,12 @@ def encode(
 
     begun = perf_counter()
     options = options or EncodeOptions()
-    check_output(output, source)
+    _check_outputs(output, source, options)
     reader = VideoReader(source)
     pack = open_pack(options.pack)
     pack.require(ENCODE_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
-    card = None if options.identity is None else read_card(options.identity, pack)
+    card = None if options.identity is None else read_card(options.identity, pack, options.refit)
     sound = None
     if options.audio and reader.has_audio:
         sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
@@ -215,14 +217,15 @@ def decode(
     tell = progress or _silent
     with (
         reading(source),
-        Decoder.open(source, device, pack, size, pose, True, None, precision, avatar, background) as decoder,
+        Decoder.open(source, device, pack, size, pose, True, None, precision, avatar, background, partial) as decoder,
     ):
         stream = decoder.stream
         if not partial:
             edit.whole(stream, "decode it with --partial to get the rest")
         elif not stream.frame_count:
             raise Truncated("not one group of frames is whole")
-        keep(stream)
+        with contextlib.suppress(FormatError, OutputError):  # a courtesy
+            keep(stream)
         width, height = decoder.frame_size
         sound = opus_track(stream) if audio else None
         header, count, held = stream.header, 0, 0
@@ -237,6 +240,7 @@ def decode(
             output=str(output),
             frames=count,
             held=held,
+            missing=list(stream.report.missing) if stream.report else [],
             size=decoder.size,
             width=width,
             height=height,
@@ -264,11 +268,12 @@ def puppet(
     Motion, times and sound are those of `driving`, the personalised generator is that of `source`. pack: for a picture,
     the pack to encode it with; by default the one that the driving stream names. relative: the motion is what differs
     from the driving clip's neutral frame, added to the source's (a picture's and a card's is the face at rest).
+    Raises FormatError where `source` only names an identity that is not known here.
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
     if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
-        with reading(source), StreamFile.open(os.fspath(source)) as stream:
+        with reading(source), StreamFile.open(os.fspath(source), recall=_recalled) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
@@ -287,7 +292,7 @@ def puppet(
 
 def probe(path: PathLike) -> dict[str, Any]:
     """What a stream is, without decoding it: frames, rate, pack, sound, bytes and kilobits per second by part."""
-    with reading(path), StreamFile.open(os.fspath(path)) as stream:
+    with reading(path), StreamFile.open(os.fspath(path), partial=True) as stream:
         header, account, seconds = stream.header, stream.byte_account(), stream.duration_seconds
         report = stream.report
         config = stream.audio_config
@@ -330,7 +335,24 @@ def verify(path: PathLike) -> StreamReport:
         return check(os.fspath(path))
 
 
+def _recalled(digest: bytes) -> Identity | None:
+    """As KnownPeople.recall; torch is loaded only for streams that do not hold their identity."""
+    from .decoding.personal import KnownPeople
+
+    return KnownPeople().recall(digest)
+
+
 # --- encoding ---------------------------------------------------------------------------------------------
+
+
+def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -> None:
+    """OutputError where stream or checkpoint cannot be written, or would overwrite what is read or each other."""
+    read = [source] if options.identity is None else [source, options.identity]
+    check_output(output, *read)
+    if options.checkpoint is not None:
+        check_output(options.checkpoint, *read)
+        if Path(options.checkpoint).resolve() == Path(output).resolve():
+            raise OutputError(f"{output} cannot be the stream and its checkpoint at once")
 
 
 def _silent(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:

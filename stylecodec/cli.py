@@ -303,6 +303,8 @@ def _decode(arguments: argparse.Namespace) -> int:
     )
     if report.held:
         print(f"{report.held:,} frames were missing and repeat the one before")
+    for sentence in report.missing:
+        print(f"missing: {sentence}")
     return DONE
 
 

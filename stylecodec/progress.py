@@ -48,7 +48,7 @@ class ProgressDisplay:
         if not self._shown or now - self._begun < QUIET_SECONDS:
             return
         if self._terminal:
-            self._draw(stage, done, total, f"{stage} ({note})" if note else stage)
+            self._draw(stage, done, total, f"{stage} ({note})" if note else stage, unit)
         elif now >= self._next_line:
             self._next_line = now + LINE_SECONDS
             of = "" if total is None else f" of {total}"
@@ -56,13 +56,13 @@ class ProgressDisplay:
             how = note if unit != "frames" else f"{rate:.1f} per second"
             print(f"{stage}: {done}{of} {unit}{how and ', '}{how}", file=sys.stderr, flush=True)
 
-    def _draw(self, stage: str, done: int, total: int | None, words: str) -> None:
+    def _draw(self, stage: str, done: int, total: int | None, words: str, unit: str) -> None:
         if self._bar is None:
             self._bar = _bar()
             self._bar.start()
         if self._task is None:
             # The stage may have begun unseen; start its clock at its first visible frame.
-            self._task = self._bar.add_task(stage, total=total, completed=done)
+            self._task = self._bar.add_task(stage, total=total, completed=done, unit=unit)
         self._bar.update(self._task, completed=done, total=total, description=words)
 
 
@@ -82,7 +82,7 @@ def _bar() -> Progress:
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:.1f} frames/s")
+            return Text("" if speed is None else f"{speed:.1f} {task.fields['unit']}/s")
 
     return Progress(
         TextColumn("{task.description}"),

@@ -247,11 +247,33 @@ def test_outputs_are_checked_before_the_work(clip: Path, stc: Path, options: Enc
         stylecodec.decode(stc, tmp_path)
     with pytest.raises(OutputError, match="its own source"):
         stylecodec.puppet(stc, stc, stc)
+    before = stc.read_bytes()
+    for output, checkpoint, words in [
+        (stc, None, "its own source"),  # the card
+        (tmp_path / "a.stc", stc, "its own source"),
+        (tmp_path / "a.stc", clip, "its own source"),
+        (tmp_path / "a.stc", tmp_path / ".." / tmp_path.name / "a.stc", "its checkpoint"),
+        (tmp_path / "a.stc", tmp_path / "no" / "work.safetensors", "there is no folder"),
+    ]:
+        known = dataclasses.replace(options, identity=stc, checkpoint=checkpoint)
+        with pytest.raises(OutputError, match=words):
+            stylecodec.encode(clip, output, known, front_end=FixedFace())
+    assert stc.read_bytes() == before
     with pytest.raises(OptionError, match="even size"):
         stylecodec.decode(stc, tmp_path / "a.mp4", size=33)
     with pytest.raises(OptionError, match="one of"):
         stylecodec.decode(stc, tmp_path / "a.avi", size=32, device="cpu")
     assert names(tmp_path) == []
+
+
+def test_a_plain_identity_cannot_be_refit(clip: Path, stc: Path, options: EncodeOptions, tmp_path: Path) -> None:
+    class Unseen(FixedFace):
+        def track(self, frames: object) -> object:  # type: ignore[override]
+            raise AssertionError("too late")
+
+    refit = dataclasses.replace(options, identity=stc, refit=True)
+    with pytest.raises(OptionError, match="no personalised generator"):
+        stylecodec.encode(clip, tmp_path / "a.stc", refit, front_end=Unseen())
 
 
 def test_an_existing_output_survives_a_failure(stc: Path, tmp_path: Path) -> None:

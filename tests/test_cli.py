@@ -256,7 +256,12 @@ def test_a_bar_on_a_terminal(capsys: Run, monkeypatch: pytest.MonkeyPatch) -> No
         for done in range(1, 6):
             now[0] += 1.0
             progress("encoding", done, 5)
-    assert "encoding" in capsys.readouterr().err
+        for done in range(1, 6):
+            now[0] += 1.0
+            progress("fitting the identity", done, 9, unit="steps")
+    seen = capsys.readouterr().err
+    assert "frames/s" in seen[: seen.index("fitting")]
+    assert "steps/s" in seen
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -97,7 +97,7 @@ def test_a_card_and_a_second_call(
     assert report.bytes["personalization"] == 66 + 16
     assert report.personalization is None
     assert not api.probe(second)["personalized"][0]["carried"]
-    with pytest.raises(FormatError, match="identity"):
+    with pytest.raises(FormatError, match="identity import"):
         api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack)
     with StreamFile.open(card) as stream:
         KnownPeople().add_identity(stream.identities[0])
@@ -110,6 +110,42 @@ def test_a_card_and_a_second_call(
     assert api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
     with StreamFile.open(personal[0]) as one, StreamFile.open(second, recall=KnownPeople().recall) as two:
         assert one.identity_for(0).digest == two.identity_for(0).digest
+
+
+def test_a_second_call_is_a_source_where_the_person_is_known(
+    personal: Made, clip: Path, tiny_pack: ModelPack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second, third = tmp_path / "second.stc", tmp_path / "third.stc"
+    card, puppet = tmp_path / "again.stid", tmp_path / "puppet.stc"
+    api.encode(clip, second, options(tiny_pack, identity=personal[0]), None, FixedFace())
+    with pytest.raises(FormatError, match=r"second\.stc: this file only names its identity .*identity import"):
+        api.encode(clip, third, options(tiny_pack, identity=second), None, FixedFace())
+    with pytest.raises(FormatError, match="identity import"):
+        api.puppet(second, personal[0], puppet)
+    for action in (["export", str(second), str(card)], ["import", str(second)]):
+        assert main(["identity", *action]) == 1
+        assert "stylecodec identity import" in capsys.readouterr().err
+    assert not card.exists()
+    assert main(["identity", "import", str(personal[0])]) == 0
+    api.encode(clip, third, options(tiny_pack, identity=second), None, FixedFace())
+    assert main(["identity", "export", str(second), str(card)]) == 0
+    assert "with a personalised generator" in capsys.readouterr().out
+    api.puppet(second, personal[0], puppet)
+    with StreamFile.open(personal[0]) as first:
+        mine = first.identity_for(0).digest
+    for path in (third, card, puppet):
+        with StreamFile.open(path, recall=KnownPeople().recall) as stream:
+            assert list(personalizations(stream)) == [mine]
+            assert path == third or stream.identities[0].digest == mine
+
+
+def test_a_folder_that_cannot_be_written(
+    personal: Made, tiny_pack: ModelPack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "identities").write_bytes(b"")
+    assert main(["identity", "import", str(personal[0])]) == 1
+    assert "people cannot be kept in" in capsys.readouterr().err
+    assert api.decode(personal[0], tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
 
 
 def test_a_second_call_with_its_own_latent(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .background import Background
 from .delta import Personalization
-from .layout import ChunkType
+from .layout import CHUNK_HEAD_BYTES, ChunkType
 
 if TYPE_CHECKING:
     from .file import StreamFile
@@ -23,23 +23,32 @@ def parse_attached(chunk_type: int, payload: bytes, offset: int = 0) -> Personal
     return Background.parse(payload, offset)
 
 
-def personalizations(stream: StreamFile) -> Mapping[bytes, Personalization]:
-    """The personalised generators of a stream, by the digest of the identity that they belong to.
+def admit(found: dict[bytes, Personalization], one: Personalization) -> None:
+    """Keep a personalised generator by the digest of its identity: of several the first that brings its delta, else
+    the first."""
+    known = found.get(one.identity)
+    if known is None or (known.delta is None and one.delta is not None):
+        found[one.identity] = one
 
-    Of two for one identity the last counts that brings its delta, else the first. Raises FormatError.
+
+def personalizations(stream: StreamFile) -> Mapping[bytes, Personalization]:
+    """The personalised generators of the identities that a stream holds or names, by the digest of the identity.
+
+    Raises FormatError as StreamFile.unknown_chunks.
     """
     found: dict[bytes, Personalization] = {}
-    for _, chunk in stream.unknown_chunks():
-        if chunk.type == ChunkType.GENERATOR_DELTA:
-            one = Personalization.parse(chunk.payload, chunk.offset)
-            if one.delta is not None or one.identity not in found:
-                found[one.identity] = one
+    for _, chunk in stream.unknown_chunks(lambda kind: kind == ChunkType.GENERATOR_DELTA):
+        one = Personalization.parse(chunk.payload, chunk.offset + CHUNK_HEAD_BYTES)
+        if one.identity in stream.identity_digests:
+            admit(found, one)
     return found
 
 
 def background(stream: StreamFile) -> Background | None:
-    """What is behind the head in a stream, the first such chunk; None for what the generator makes of it."""
-    for _, chunk in stream.unknown_chunks():
-        if chunk.type == ChunkType.BACKGROUND:
-            return Background.parse(chunk.payload, chunk.offset)
+    """What is behind the head in a stream, the first such chunk; None for what the generator makes of it.
+
+    Raises FormatError as StreamFile.unknown_chunks.
+    """
+    for _, chunk in stream.unknown_chunks(lambda kind: kind == ChunkType.BACKGROUND):
+        return Background.parse(chunk.payload, chunk.offset + CHUNK_HEAD_BYTES)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -67,6 +68,7 @@ class Damage:
     offset: int  # absolute, first byte skipped
     length: int  # bytes skipped
     error: FormatError
+    type: int | None = None  # of the chunk that it begins with, where its head is whole
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Deframer:
         self._base = 0  # absolute offset of the buffer's first byte
         self._head: ChunkHead | None = None  # checked, payload still incomplete
         self._prologue: Prologue | None = None
-        self._lost: tuple[int, FormatError] | None = None  # where a damaged stretch began, and why
+        self._lost: tuple[int, FormatError, int | None] | None = None  # where a damaged stretch began, why, in what
         self._rescanned = 0
 
     @property
@@ -225,8 +227,8 @@ class Deframer:
         """The damaged stretch the stream ends in, if it does."""
         if self._lost is None:
             return None
-        start, error = self._lost
-        return Damage(start, self._base + len(self._buffer) - start, error)
+        start, error, kind = self._lost
+        return Damage(start, self._base + len(self._buffer) - start, error, kind)
 
     def abandon_partial(self) -> bool:
         """At the end of the bytes: give up an incomplete chunk if a whole one lies inside what there is of it.
@@ -245,7 +247,7 @@ class Deframer:
             except FormatError:
                 continue
             error = Truncated(f"bytes are missing from the {layout.chunk_name(self._head.type)}", self.offset)
-            self._lost = (self.offset, error)
+            self._lost = (self.offset, error, self._head.type)
             self._head = None
             self._position = found
             return True
@@ -262,7 +264,7 @@ class Deframer:
             if self._strict:
                 raise
             self._prologue = Prologue()  # the magic fits: take the version for the damaged part
-            self._lost = (0, error)
+            self._lost = (0, error, None)
         self._position = layout.PROLOGUE_BYTES
         return True
 
@@ -286,22 +288,18 @@ class Deframer:
 
     def _skip_damage(self, error: FormatError) -> None:
         """Mark the bytes at the current position as damaged and step past the sync word there."""
+        head = None
+        if isinstance(error, ChecksumMismatch) and error.offset == self.offset:
+            with suppress(FormatError):  # else only the head was read: nothing to read again
+                data = bytes(self._buffer[self._position : self._position + layout.CHUNK_HEAD_BYTES])
+                head = parse_head(data, self.offset)
         if self._lost is None:
-            self._lost = (self.offset, error)
-        step = 1
-        if self._buffer.startswith(layout.SYNC, self._position):
-            step = len(layout.SYNC)
-            if isinstance(error, ChecksumMismatch) and error.offset == self.offset:
-                step = self._step_past_bad_checksum()
-        self._position += step
+            self._lost = (self.offset, error, None if head is None else head.type)
+        step = len(layout.SYNC) if self._buffer.startswith(layout.SYNC, self._position) else 1
+        self._position += step if head is None else self._step_past_bad_checksum(head)
 
-    def _step_past_bad_checksum(self) -> int:
+    def _step_past_bad_checksum(self, head: ChunkHead) -> int:
         """Search inside the failed chunk (bytes may have been lost there) while the budget lasts."""
-        data = bytes(self._buffer[self._position : self._position + layout.CHUNK_HEAD_BYTES])
-        try:
-            head = parse_head(data, self.offset)
-        except FormatError:
-            return len(layout.SYNC)  # only the head was read: nothing to read again
         self._rescanned += head.size
         if self._rescanned <= self._RESCAN_FACTOR * self.offset + self._RESCAN_FREE_BYTES:
             return len(layout.SYNC)
@@ -323,6 +321,6 @@ class Deframer:
                 self._position += len(layout.SYNC)
                 continue
             assert self._lost is not None
-            start, error = self._lost
+            start, error, kind = self._lost
             self._lost = None
-            return Damage(start, self.offset - start, error)
+            return Damage(start, self.offset - start, error, kind)

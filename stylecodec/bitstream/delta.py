@@ -121,7 +121,7 @@ class DeltaTensor:
 
 @dataclass(frozen=True)
 class GeneratorDelta:
-    """A delta as it is stored: `data` is checked when it is made, `tensors` are views of what it unpacks to.
+    """A delta as it is stored: `data` is checked when it is made, and what it unpacks to is not kept.
 
     Raises Truncated, LimitExceeded and CorruptChunk; nothing is allocated by a number that was not checked.
     """
@@ -163,9 +163,9 @@ class GeneratorDelta:
         """The pack whose generator it changes."""
         return self.data[:DIGEST_BYTES]
 
-    @cached_property
+    @property
     def tensors(self) -> tuple[DeltaTensor, ...]:
-        """The tensors in the order of the directory."""
+        """The tensors in the order of the directory, unpacked anew each time: up to 32 MiB from a kilobyte."""
         if len(self.data) < _HEAD.size:
             raise Truncated("a generator delta ends inside its first fields", len(self.data))
         count = _HEAD.unpack_from(self.data)[1]

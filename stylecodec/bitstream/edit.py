@@ -96,7 +96,7 @@ def puppet(
     identity), so they apply to any identity of the same pack as they are; shift [35] is added to each, for motion
     relative to another face at rest (see `neutral`).
     """
-    kept = [(frame, c) for frame, c in driving.unknown_chunks() if c.type != ChunkType.GENERATOR_DELTA]
+    kept = list(driving.unknown_chunks(lambda kind: kind != ChunkType.GENERATOR_DELTA))
     if personal is not None:
         kept.insert(0, (0, UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(personal), 0)))
     return _assemble([whole(driving)], kept, identity=identity, shift=shift)
@@ -126,11 +126,8 @@ def strip(
 ) -> Iterator[bytes]:
     """The stream without its sound, personalised generators, background, chunks of unknown and private types."""
 
-    def goes(chunk: UnknownChunk) -> bool:
-        attached: dict[int, bool] = {ChunkType.GENERATOR_DELTA: personalization, ChunkType.BACKGROUND: background}
-        return attached.get(chunk.type, private)
-
-    kept = [(frame, chunk) for frame, chunk in stream.unknown_chunks() if not goes(chunk)]
+    goes: dict[int, bool] = {ChunkType.GENERATOR_DELTA: personalization, ChunkType.BACKGROUND: background}
+    kept = list(stream.unknown_chunks(lambda kind: not goes.get(kind, private)))
     return _assemble([whole(stream)], kept, audio=not audio)
 
 
@@ -160,10 +157,12 @@ def _sample(stream: StreamFile) -> tuple[npt.NDArray[np.float32], int]:
 
 
 def first_identity(stream: StreamFile) -> Identity:
-    """The identity a stream lends to a puppet."""
-    if not stream.identities:
-        raise FormatError("the stream holds no identity")
-    return stream.identities[0]
+    """The identity a stream lends to a puppet; FormatError where it has none, or names one that nobody recalls."""
+    if stream.identities:
+        return stream.identities[0]
+    if stream.references and stream.frame_count:
+        return stream.identity_for(0)
+    raise FormatError("the stream holds no identity")
 
 
 def check_same_pack(first: StreamHeader, second: StreamHeader) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from ..errors import CorruptChunk, FormatError, Truncated
 from . import layout
+from .attached import parse_attached
 from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue
 from .groups import FrameGroup
@@ -69,21 +71,28 @@ class StreamFile:
     file) the whole file is scanned instead and every intact group is there; `complete` is then False unless
     the stream is live, and `report` tells what is missing. Damage inside a group is found when it is read.
 
+    partial: go without the personalised generators and the background that are damaged; the file is then scanned too.
+
     Usage:
         with StreamFile.open("clip.stc") as stream:
             packets = stream.packets(0, stream.frame_count)
     """
 
-    def __init__(self, file: BinaryIO, *, close_file: bool = False, recall: Recall | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, *, close_file: bool = False, recall: Recall | None = None, partial: bool = False
+    ) -> None:
         self._file = file
         self._close_file = close_file
-        self._recall = recall
+        self._recall, self._partial = recall, partial
         self._cache: dict[int, FrameGroup] = {}
         self._chunks = ChunkFile(file)
         self.size = self._chunks.size
         Prologue.parse(self._chunks.read(0, min(layout.PROLOGUE_BYTES, self.size)))
         try:
             self._table = load_table(self._chunks)
+            if partial:
+                for _, chunk in self.unknown_chunks(layout.ATTACHED_TYPES.__contains__):
+                    parse_attached(chunk.type, chunk.payload)
         except FormatError:
             self._table = scan_table(self._chunks)
         self.header = self._load_header()
@@ -94,15 +103,15 @@ class StreamFile:
         self._first_frames = self._table.first_frames
 
     @classmethod
-    def open(cls, source: Source, *, recall: Recall | None = None) -> StreamFile:
+    def open(cls, source: Source, *, recall: Recall | None = None, partial: bool = False) -> StreamFile:
         """Open a path, or a seekable binary file that stays the caller's to close.
 
-        recall: asked for the identity of a digest where the file gives only a reference to it.
+        recall: asked for the identity of a digest where the file gives only a reference to it. partial: see the class.
         Raises FormatError when not even the stream header can be read, and OSError.
         """
         file, opened = _binary(source)
         try:
-            return cls(file, close_file=opened, recall=recall)
+            return cls(file, close_file=opened, recall=recall, partial=partial)
         except BaseException:
             if opened:
                 file.close()
@@ -164,6 +173,17 @@ class StreamFile:
             reference = IdentityReference.parse(chunk.payload, chunk.payload_offset)
             found.setdefault(reference.slot, reference)
         return tuple(found[slot] for slot in sorted(found))
+
+    @cached_property
+    def identity_digests(self) -> frozenset[bytes]:
+        """SHA-256 of the latents that the file holds or names, but those of damaged chunks; no latent is decoded."""
+        digest = slice(layout.IDENTITY_HEAD_BYTES - layout.DIGEST_BYTES, layout.IDENTITY_HEAD_BYTES)
+        found: set[bytes] = set()
+        for chunk_type in (ChunkType.IDENTITY, ChunkType.IDENTITY_REFERENCE):
+            for offset in self._table.of(chunk_type)["offset"]:
+                with suppress(FormatError):
+                    found.add(self._chunks.chunk(int(offset), chunk_type).payload[digest])
+        return frozenset(found)
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
@@ -302,11 +322,18 @@ class StreamFile:
         for offset in offsets[low:]:
             yield self._audio_chunk(int(offset))
 
-    def unknown_chunks(self) -> Iterator[tuple[int, UnknownChunk]]:
-        """Chunks of types this version does not define, each with the number of the frame it precedes."""
-        entries = self._table.entries
-        frames = self._table.frames_before()
-        for row in np.flatnonzero(~np.isin(entries["type"], list(layout.DEFINED_TYPES))):
+    def unknown_chunks(self, wanted: Callable[[int], bool] = lambda kind: True) -> Iterator[tuple[int, UnknownChunk]]:
+        """Chunks of types this version does not define, each with the number of the frame it precedes.
+
+        wanted: of a type; others are not read. Raises FormatError where one is damaged, or was lost of
+        layout.ATTACHED_TYPES, unless the file was opened as `partial`.
+        """
+        if self.report is not None and not self._partial:
+            for kind in filter(wanted, sorted(self.report.lost_types)):
+                raise CorruptChunk(f"missing from this file: {layout.ATTACHED_NAMES[kind]}")
+        entries, frames = self._table.entries, self._table.frames_before()
+        kinds = filter(wanted, set(entries["type"].tolist()) - layout.DEFINED_TYPES)
+        for row in np.flatnonzero(np.isin(entries["type"], list(kinds))):
             chunk = self._chunks.chunk(int(entries["offset"][row]), int(entries["type"][row]))
             yield int(frames[row]), UnknownChunk(chunk.type, chunk.payload, chunk.offset)
 
@@ -363,7 +390,10 @@ class StreamFile:
             raise CorruptChunk(f"the identity of slot {slot} is missing from this file")
         found = self._recall(digest) if self._recall is not None else None
         if found is None:
-            raise FormatError(f"this file does not hold the identity of slot {slot}, only its SHA-256 {digest.hex()}")
+            raise FormatError(
+                f"this file only names its identity {digest.hex()[:16]}, which is not known here; "
+                "import the person's identity card (stylecodec identity import)"
+            )
         self._identity_cache[slot] = replace(found, slot=slot)
         return self._identity_cache[slot]
 

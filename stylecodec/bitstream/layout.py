@@ -63,8 +63,13 @@ class ChunkType(IntEnum):
 
 #: The types this version defines; any other is unknown to it.
 DEFINED_TYPES = frozenset({*range(ChunkType.HEADER, ChunkType.END + 1), ChunkType.IDENTITY_REFERENCE})
-#: Types that only a renderer needs: checked by readers, and copied whole by everything else, as unknown ones are.
-ATTACHED_TYPES = frozenset({ChunkType.GENERATOR_DELTA, ChunkType.BACKGROUND})
+#: Types that only a renderer needs: checked by readers, and copied whole by everything else, as unknown ones are. What
+#: a report calls them when they are lost.
+ATTACHED_NAMES: dict[int, str] = {
+    ChunkType.GENERATOR_DELTA: "a personalised generator",
+    ChunkType.BACKGROUND: "the background",
+}
+ATTACHED_TYPES = frozenset(ATTACHED_NAMES)
 
 
 class ChunkFlag(IntFlag):

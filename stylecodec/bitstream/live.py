@@ -1,6 +1,6 @@
 """Live streams: groups of N frames with no index, joined at any time, played on through loss. No I/O (SPEC 6 and 11).
 
-    LiveSender    frames and sound ──► chunks, group by group; header and identity again and again
+    LiveSender    frames and sound ──► chunks, group by group; header, identity and the like again and again
     LiveReceiver  datagrams ──► bytes of chunks in order, as a StreamReader or a live Decoder takes them
     Playout       groups ──► one frame per tick: the one due, or the one before it held
 """
@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -17,18 +17,24 @@ import numpy.typing as npt
 
 from ..errors import FormatError, OptionError
 from . import sound
+from .attached import background, personalizations
 from .audio import AudioChunk, AudioConfig
+from .background import Background
 from .chunks import Prologue, pack_chunk
+from .delta import Personalization
 from .file import StreamFile
 from .groups import FrameGroup
 from .header import StreamHeader
 from .identity import Identity
 from .layout import AUDIO_CLOCK, MAX_GROUP_FRAMES, ChunkFlag, ChunkType
-from .transport import Depacketizer, JitterBuffer, RtpPacket, goodbye_from
+from .transport import MAX_BARE_BYTES, Depacketizer, JitterBuffer, RtpPacket, goodbye_from
 from .writer import StreamWriter
 
 REPEAT_SECONDS = 2.0  # header, audio configuration and identity reference: a few hundred bytes
 LATENT_SECONDS = 10.0  # the identity itself: 18 KB
+ATTACHED_SECONDS = 60.0  # a personalised generator, the background: 0.1 to 1 MB
+_NEVER = Fraction(1 << 62)
+_FRAMING = 9  # most bytes of a bare chunk around its payload
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,9 @@ class LiveSender:
     repeat: seconds of stream time after which header and audio configuration are sent again, for those who join.
     latent_repeat: the same for the identity, 18 KB; None: never again. refer: name the identity by its digest with
     every header, for receivers that hold it. send_latent: False relies on that.
+    personal: personalised generators by the digest of their identity, named with every header. scene: what is behind
+    the head. Both are sent before the first group that needs them and again after attached_repeat seconds (None:
+    never), unless they are too long (`fits`). send_delta: False only names generators.
 
         sender = LiveSender(header, identity, group_frames=1)
         for burst in sender.start(): ...
@@ -88,12 +97,16 @@ class LiveSender:
         latent_repeat: float | None = LATENT_SECONDS,
         refer: bool = True,
         send_latent: bool = True,
+        personal: Mapping[bytes, Personalization] | None = None,
+        scene: Background | None = None,
+        attached_repeat: float | None = ATTACHED_SECONDS,
+        send_delta: bool = True,
     ) -> None:
         if not 1 <= group_frames <= MAX_GROUP_FRAMES:
             raise OptionError(f"a group has 1 to {MAX_GROUP_FRAMES} frames, not {group_frames}")
         if not (refer or send_latent):
             raise OptionError("an identity is sent or referred to")
-        if repeat <= 0 or (latent_repeat is not None and latent_repeat <= 0):
+        if any(seconds is not None and seconds <= 0 for seconds in (repeat, latent_repeat, attached_repeat)):
             raise OptionError("what is repeated is repeated after more than 0 seconds")
         self._writer = StreamWriter(header, audio, live=True)
         self._identity = identity
@@ -105,6 +118,10 @@ class LiveSender:
         self._pts: list[int] = []
         self._sound: list[bytes] = []
         self._next_repeat = self._next_latent = Fraction(0)
+        self._personal, self._scene = personal or {}, scene
+        self._attached_repeat = None if attached_repeat is None else Fraction(attached_repeat)
+        self._send_delta = send_delta
+        self._next_attached: dict[bytes, Fraction] = {}  # by digest of the delta, b"" of the background
 
     def start(self) -> Iterator[Burst]:
         """What comes before the first frame."""
@@ -155,7 +172,7 @@ class LiveSender:
         return Burst(end, tuple(chunks))
 
     def _introduction(self, now: Fraction) -> tuple[bytes, ...]:
-        """Header, audio configuration and identity, the identity itself only when its time has come."""
+        """Header, audio configuration, identity and what is attached, each long one only when its time has come."""
         header, config = self._writer.header, self._writer.audio_config
         chunks = [pack_chunk(ChunkType.HEADER, bytes(header), ChunkFlag.MANDATORY)]
         if config is not None:
@@ -164,18 +181,55 @@ class LiveSender:
             chunks.append(self._writer.reference(self._identity, mandatory=not self._send_latent))
         if self._send_latent and now >= self._next_latent:
             chunks.append(self._writer.identity(self._identity))
-            self._next_latent = Fraction(1 << 62) if self._latent_repeat is None else now + self._latent_repeat
+            self._next_latent = _NEVER if self._latent_repeat is None else now + self._latent_repeat
         elif not self._refer:
             self._writer.use_identity(self._identity)
+        chunks += self._attached(now)
         self._next_repeat = now + self._repeat
         return tuple(chunks)
+
+    def _attached(self, now: Fraction) -> Iterator[bytes]:
+        """The personalised generator or its name, and the background when its time has come."""
+        one = self._personal.get(self._identity.digest)
+        if one is not None:
+            carried = self._send_delta and fits(one) and self._is_time(one.digest, now)
+            yield pack_chunk(ChunkType.GENERATOR_DELTA, bytes(one if carried else one.named))
+        if self._scene is not None and fits(self._scene) and self._is_time(b"", now):
+            yield pack_chunk(ChunkType.BACKGROUND, bytes(self._scene))
+
+    def _is_time(self, what: bytes, now: Fraction) -> bool:
+        """Whether to send something attached; then its next time is set."""
+        if now < self._next_attached.get(what, now):
+            return False
+        self._next_attached[what] = _NEVER if self._attached_repeat is None else now + self._attached_repeat
+        return True
+
+
+def fits(attached: Personalization | Background) -> bool:
+    """Whether a datagram stream can carry a chunk of it."""
+    return len(bytes(attached)) + _FRAMING <= MAX_BARE_BYTES
+
+
+def needs(stream: StreamFile, send_delta: bool = True) -> list[str]:
+    """What receivers of a stream must know already or go without, one plain sentence each."""
+    sentences = [
+        f"the personalised generator {one.digest.hex()[:16]} is only named: receivers need the person's identity card "
+        "(stylecodec identity import)"
+        for one in personalizations(stream).values()
+        if one.delta is None or not send_delta or not fits(one)
+    ]
+    scene = background(stream)
+    if scene is not None and not fits(scene):
+        sentences.append("the background is too large for a live stream and is left out")
+    return sentences
 
 
 def bursts(stream: StreamFile, group_frames: int = 1, **options: object) -> Iterator[Burst]:
     """A recorded stream as a live one. options: those of LiveSender."""
     header = replace(stream.header, live=True)
     identity = stream.identity_for(0)
-    sender = LiveSender(header, identity, stream.audio_config, group_frames=group_frames, **options)  # type: ignore[arg-type]
+    given = {"personal": personalizations(stream), "scene": background(stream)} | options
+    sender = LiveSender(header, identity, stream.audio_config, group_frames=group_frames, **given)  # type: ignore[arg-type]
     yield from sender.start()
     packets = sound.timed_packets(stream.audio_chunks())
     waiting = next(packets, None)

@@ -13,7 +13,7 @@ from ..errors import MediaError, OptionError
 from ..files import check_output
 from .cli import add_command, opened, report, write
 from .layout import MAX_GROUP_FRAMES
-from .live import LATENT_SECONDS, REPEAT_SECONDS, IdentityCache, LiveReceiver, bursts
+from .live import ATTACHED_SECONDS, LATENT_SECONDS, REPEAT_SECONDS, IdentityCache, LiveReceiver, bursts, needs
 from .repair import Repair
 from .transport import MTU
 from .udp import listen, parse_address, receive, send
@@ -22,6 +22,7 @@ SEND_EXAMPLES = """examples:
   stylecodec send talk.stc 192.0.2.7:5004                    # each frame on its own, in real time
   stylecodec send talk.stc 192.0.2.7:5004 --group 5          # 0.2 s later at 25 per second, fewer bytes
   stylecodec send talk.stc 192.0.2.7:5004 --no-latent        # the receiver holds the identity already
+  stylecodec send me.stc 192.0.2.7:5004 --no-delta           # and its personalised generator
 
 RTP over UDP, unencrypted: for anything but a trusted network put it into a tunnel."""
 
@@ -50,6 +51,16 @@ def register(commands: Any) -> None:
         help="repeat the identity, 18 KB, after S; 0: never (default: %(default)s)",
     )
     sender.add_argument("--no-latent", action="store_true", help="name the identity only; the receiver must hold it")
+    sender.add_argument(
+        "--attached-repeat",
+        type=float,
+        default=ATTACHED_SECONDS,
+        metavar="S",
+        help="repeat personalised generator and background after S; 0: never (default: %(default)s)",
+    )
+    sender.add_argument(
+        "--no-delta", action="store_true", help="name a personalised generator only; the receiver must know the person"
+    )
     sender.add_argument("--speed", type=float, default=1.0, metavar="X", help="X times as fast as it plays")
     sender.add_argument("--mtu", type=int, default=MTU, metavar="N", help="bytes of a datagram (default: %(default)s)")
     sender.add_argument("--json", action="store_true", help="report as JSON on stdout")
@@ -76,12 +87,16 @@ def _send(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.group <= MAX_GROUP_FRAMES:
         raise OptionError(f"--group takes 1 to {MAX_GROUP_FRAMES}, not {arguments.group}")
     with opened(arguments.input) as stream:
+        for sentence in needs(stream, not arguments.no_delta):
+            print(f"stylecodec: {sentence}", file=sys.stderr)
         live = bursts(
             stream,
             arguments.group,
             repeat=arguments.repeat,
             latent_repeat=arguments.latent_repeat or None,
             send_latent=not arguments.no_latent,
+            attached_repeat=arguments.attached_repeat or None,
+            send_delta=not arguments.no_delta,
         )
         sent = send(live, host, port, speed=arguments.speed, mtu=arguments.mtu)
         frames = stream.frame_count

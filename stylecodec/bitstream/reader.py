@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from zlib import crc32
@@ -51,6 +52,7 @@ class StreamReport:
     damage_count: int
     bytes_read: int
     not_held: tuple[bytes, ...] = ()  # digests of identities that frames use and that were given by reference alone
+    lost_types: frozenset[int] = frozenset()  # of layout.ATTACHED_TYPES: chunks of these are damaged or gone
 
 
 class StreamReader:
@@ -94,6 +96,8 @@ class StreamReader:
         self._missing_slots: set[int] = set()
         self._damage: list[Damage] = []
         self._damage_count = 0
+        self._attached: Counter[int] = Counter()  # whole chunks of layout.ATTACHED_TYPES
+        self._lost_types: set[int] = set()
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes of the stream and return what became whole by them."""
@@ -143,6 +147,12 @@ class StreamReader:
             missing.append(what)
         if self.header is None:
             missing.append("the stream header")
+        lost_types = self._lost_types
+        if self.header is not None and self.header.live:
+            lost_types = lost_types - self._attached.keys()  # a repetition stands in
+        missing += [layout.ATTACHED_NAMES[kind] for kind in sorted(lost_types)]
+        if cut and head is not None:
+            lost_types = lost_types | layout.ATTACHED_TYPES & {head.type}
         unfinished = self.end is None and not (self.header is not None and self.header.live)
         if unfinished:
             missing.append("the end of the stream")
@@ -165,6 +175,7 @@ class StreamReader:
             damage_count=self._damage_count,
             bytes_read=self._deframer.offset + self._deframer.pending,
             not_held=tuple(self._not_held.keys() - {identity.digest for identity in self.identities.values()}),
+            lost_types=frozenset(lost_types),
         )
 
     def _describe_tail(self, chunk_type: int | None, rest: bytes) -> tuple[str, int]:
@@ -184,6 +195,8 @@ class StreamReader:
 
     def _note(self, damage: Damage) -> None:
         self._damage_count += 1
+        if damage.type in layout.ATTACHED_TYPES:
+            self._lost_types.add(damage.type)
         if len(self._damage) < self._REPORTED:
             self._damage.append(damage)
 
@@ -200,7 +213,7 @@ class StreamReader:
         except FormatError as error:
             if self._strict:
                 raise
-            self._note(Damage(chunk.offset, chunk.size, error))
+            self._note(Damage(chunk.offset, chunk.size, error, chunk.type))
             return None
         entry = IndexEntry(chunk.offset, chunk.type, slot, count)
         if chunk.type not in (ChunkType.INDEX, ChunkType.END):
@@ -218,6 +231,7 @@ class StreamReader:
             raise CorruptChunk("only the END chunk may follow the index", chunk.offset)
         if chunk.type in layout.ATTACHED_TYPES:
             parse_attached(chunk.type, chunk.payload, chunk.payload_offset)
+            self._attached[chunk.type] += 1
         elif chunk.type not in layout.DEFINED_TYPES and chunk.mandatory:
             raise UnsupportedVersion(
                 f"the stream needs a reader that knows chunk type 0x{chunk.type:02x}", chunk.offset
@@ -345,6 +359,8 @@ class StreamReader:
         index = Index.parse(chunk.payload, chunk.payload_offset)
         if self._whole and (len(index) != self._entries or crc32(chunk.payload) != self._entries_crc):
             raise CorruptChunk("the index does not fit the chunks before it", chunk.payload_offset)
+        listed = Counter(index.entries["type"].tolist())
+        self._lost_types.update(kind for kind in layout.ATTACHED_TYPES if listed[kind] > self._attached[kind])
         self._index_offset = chunk.offset
         return index
 

@@ -7,6 +7,7 @@ sound is taken from a stream given for it, or what needs it is lost as well.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -175,12 +176,20 @@ class Repair:
                     yield event
 
     def _extras(self) -> Iterator[tuple[int, UnknownChunk]]:
-        """Chunks of unknown types, before the frame they preceded."""
+        """What only a renderer needs, once and at the beginning; chunks of unknown types before the frame they
+        preceded."""
+        seen: set[bytes] = set()
+        for event in self._events():
+            if isinstance(event, UnknownChunk) and event.type in layout.ATTACHED_TYPES:
+                content = hashlib.sha256(bytes([event.type]) + event.payload).digest()
+                if content not in seen:
+                    yield 0, event
+                seen.add(content)
         frame = 0
         for event in self._events():
             if isinstance(event, FrameGroup):
                 frame = event.end_frame - self._survey.origin
-            elif isinstance(event, UnknownChunk):
+            elif isinstance(event, UnknownChunk) and event.type not in layout.ATTACHED_TYPES:
                 yield frame, event
 
 

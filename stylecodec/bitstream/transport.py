@@ -31,7 +31,7 @@ FRAGMENT_HEAD = struct.Struct("<I3s3s")  # CRC-32 of the chunk, offset, length o
 BYE = 203  # RTCP packet type
 
 _MAX_JUMP = 3000  # sequence numbers: further off is another stream, until two follow each other (RFC 3550 A.1)
-_MAX_BARE_BYTES = (1 << 21) - 1
+MAX_BARE_BYTES = (1 << 21) - 1  # of a chunk, so that its length and offsets have three bytes
 _PARTIAL_CHUNKS = 8  # that may be waiting for fragments at a time
 _PARTIAL_BYTES = 1 << 22
 _MAX_FRAGMENTS = 1 << 12  # of one chunk
@@ -93,7 +93,7 @@ def bare_chunk(chunk: bytes) -> bytes:
     if parsed.size != len(chunk):
         raise CorruptChunk("bytes follow the chunk")
     bare = chunk[4:6] + pack_varint(len(parsed.payload)) + parsed.payload + chunk[-layout.CHUNK_CRC_BYTES :]
-    if len(bare) > _MAX_BARE_BYTES:
+    if len(bare) > MAX_BARE_BYTES:
         raise LimitExceeded(f"a chunk of {parsed.size:,} bytes is too long for a live stream")
     return bare
 
@@ -197,7 +197,7 @@ class Depacketizer:
         crc, offset, total = FRAGMENT_HEAD.unpack_from(data)
         start, size = int.from_bytes(offset, "little"), int.from_bytes(total, "little")
         part = data[FRAGMENT_HEAD.size :]
-        if size > _MAX_BARE_BYTES or start + len(part) > size:
+        if size > MAX_BARE_BYTES or start + len(part) > size:
             raise LimitExceeded("a fragment does not lie inside its chunk")
         key = crc, size
         buffer, parts = self._partial.pop(key) if key in self._partial else (bytearray(size), {})

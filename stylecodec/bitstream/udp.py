@@ -13,6 +13,7 @@ from .live import Burst, LiveReceiver
 from .transport import MTU, UDP_IPV4_BYTES, Packetizer, goodbye
 
 GOODBYES = 3  # that one of them arrives
+PACED_DATAGRAMS, PACE_SECONDS = 32, 0.005  # of one moment, sent at once, and the rest after: a delta has hundreds
 _RECEIVE_BUFFER = 1 << 20  # of the socket: an identity comes as a burst of 16 datagrams
 _LONGEST_DATAGRAM = 65_535
 
@@ -79,7 +80,9 @@ def send(
                 wait = begun + float(burst.seconds) / speed - clock()
                 if wait > 0:
                     sleep(wait)
-                for datagram in packetizer.packets(burst.chunks, burst.seconds):
+                for number, datagram in enumerate(packetizer.packets(burst.chunks, burst.seconds)):
+                    if number and number % PACED_DATAGRAMS == 0:
+                        sleep(PACE_SECONDS)
                     for really in (datagram,) if through is None else through(datagram):
                         client.sendto(really, address)
                     sent.datagrams += 1

@@ -9,6 +9,7 @@ Frames of an identity with a personalised generator are rendered by that one, un
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..bitstream import (
-    ChunkType,
+    Event,
     FrameGroup,
     Identity,
     StreamFile,
@@ -29,12 +30,13 @@ from ..bitstream import (
     StreamReport,
     UnknownChunk,
 )
+from ..bitstream.attached import admit, parse_attached, personalizations
 from ..bitstream.attached import background as background_of
-from ..bitstream.attached import parse_attached, personalizations
 from ..bitstream.background import Background, Mode
 from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
-from ..errors import FormatError, OptionError, PackMismatch
+from ..bitstream.layout import ATTACHED_TYPES, MAX_IDENTITIES
+from ..errors import FormatError, MissingDependency, OptionError, PackMismatch
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
 from .backdrop import KEY_GREEN, Backdrop
@@ -69,12 +71,15 @@ def matching_pack(header: StreamHeader, pack: PackChoice = None) -> ModelPack:
     return found
 
 
-def scene_of(stream: StreamFile, choice: BackgroundChoice = "stream") -> Background | None:
-    """What is to be put behind the head; OptionError for a choice that is not known."""
+def scene_of(stream: StreamFile | None, choice: BackgroundChoice = "stream") -> Background | None:
+    """What is to be put behind the head, as far as is known before the stream has come (None).
+
+    Raises OptionError for a choice that is not known, and FormatError where the stream's own is damaged.
+    """
     if choice not in BACKGROUND_CHOICES:
         raise OptionError(f"the background must be one of {', '.join(BACKGROUND_CHOICES)}, not {choice!r}")
     if choice == "stream":
-        return background_of(stream)
+        return None if stream is None else background_of(stream)
     return {"render": None, "blur": Background(Mode.BLUR), "key": Background(Mode.KEY, KEY_GREEN)}[choice]
 
 
@@ -191,6 +196,7 @@ class Decoder:
         precision: Precision = "auto",
         avatar: bool = False,
         background: BackgroundChoice = "stream",
+        partial: bool = False,
     ) -> Self:
         """Open a stream.
 
@@ -199,11 +205,12 @@ class Decoder:
         the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once. precision: of
         the feature maps, see `Renderer`. avatar: leave personalised generators aside.
         background: "stream" as the stream says, "render" what the generator makes of it, "blur" or "key" (green).
+        partial: go without a personalised generator or background that is damaged; `stream.report` says so.
         Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read. Frames
         raise DeltaNotFound where the stream only names a personalised generator, and FormatError where it only names an
         identity, that is not known here.
         """
-        stream = StreamFile.open(path, recall=KnownPeople().recall)
+        stream = StreamFile.open(path, recall=KnownPeople().recall, partial=partial)
         try:
             model = matching_pack(stream.header, pack)
             personal = {} if avatar else personalizations(stream)
@@ -224,13 +231,15 @@ class Decoder:
         batch: int | None = None,
         precision: Precision = "auto",
         recall: Recall | None = None,
+        avatar: bool = False,
+        background: BackgroundChoice = "stream",
     ) -> LiveDecoder:
         """A decoder that is fed bytes as they arrive; the options are those of `open`.
 
         recall: asked for the identity of a digest where the stream only refers to it; without it frames come from the
         moment on when the identity itself has come.
         """
-        return LiveDecoder(device, pack, size, pose, as_numpy, batch, precision, recall)
+        return LiveDecoder(device, pack, size, pose, as_numpy, batch, precision, recall, avatar, background)
 
     @property
     def header(self) -> StreamHeader:
@@ -348,6 +357,8 @@ class LiveDecoder:
         batch: int | None = None,
         precision: Precision = "auto",
         recall: Recall | None = None,
+        avatar: bool = False,
+        background: BackgroundChoice = "stream",
     ) -> None:
         self.device = pick_device(device)
         self.header: StreamHeader | None = None
@@ -356,21 +367,27 @@ class LiveDecoder:
         self._batch, self._precision = batch, precision
         self._reader = StreamReader(strict=False, recall=recall)
         self._pictures: PacketRenderer | None = None
+        self._events: deque[Event] = deque()  # those that `feed` has not come to
         self._identities: dict[int, Identity] = {}
         self._personal: dict[bytes, Personalization] = {}
+        self._avatar, self._scene = avatar, scene_of(None, background)
+        self._takes_scene = background == "stream"
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes; the frames [H, W, 3] of every group that they complete.
 
-        Raises PackNotFound or PackMismatch when the stream's header arrives.
+        Raises PackNotFound or PackMismatch when the stream's header arrives, and DeltaNotFound for a group whose
+        personalised generator has not come and is not known here; what follows is left for the next call.
         """
         frames: list[Frame] = []
-        for event in self._reader.feed(data):
+        self._events.extend(self._reader.feed(data))
+        while self._events:
+            event = self._events.popleft()
             if isinstance(event, StreamHeader):
                 self._start(event)
             elif isinstance(event, Identity):
                 self._identities[event.slot] = event
-            elif isinstance(event, UnknownChunk) and event.type in (ChunkType.GENERATOR_DELTA, ChunkType.BACKGROUND):
+            elif isinstance(event, UnknownChunk) and event.type in ATTACHED_TYPES:
                 self._attach(parse_attached(event.type, event.payload))
             elif isinstance(event, FrameGroup):
                 frames.extend(self._render(event))
@@ -384,14 +401,18 @@ class LiveDecoder:
         if self._pictures is None:
             pack = matching_pack(header, self._pack)
             options = self._size, self._pose, self._batch, self._precision
-            self._pictures = PacketRenderer(pack, self.device, *options, self._personal)
+            self._pictures = PacketRenderer(pack, self.device, *options, self._personal, self._scene)
             self.header = header
 
     def _attach(self, found: Personalization | Background) -> None:
         if isinstance(found, Personalization):
-            self._personal[found.identity] = found
-        elif self._pictures is not None and self._pictures.backdrop is None:
-            with suppress(FormatError):  # a picture that cannot be read leaves what the generator makes of it
+            if not self._avatar:
+                admit(self._personal, found)
+            if len(self._personal) > MAX_IDENTITIES:  # one of them is of no identity of the stream
+                known = {given.digest for given in (self._reader.references | self._reader.identities).values()}
+                del self._personal[next(digest for digest in self._personal if digest not in known)]
+        elif self._takes_scene and self._pictures is not None and self._pictures.backdrop is None:
+            with suppress(FormatError, MissingDependency):  # without the picture: what the generator makes of it
                 self._pictures.backdrop = Backdrop(self._pictures.pack, self.device, found)
 
     def _render(self, group: FrameGroup) -> Iterator[Frame]:

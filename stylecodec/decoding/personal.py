@@ -117,13 +117,13 @@ class KnownPeople:
             return None
         return Identity(np.frombuffer(data, "<f2").reshape(IDENTITY_ROWS, IDENTITY_DIM))
 
-    def add(self, delta: GeneratorDelta) -> bool:
-        """Keep a delta; False where the folder cannot be written, which harms nobody."""
-        return self._write(delta.digest, DELTA_SUFFIX, bytes(delta))
+    def add(self, delta: GeneratorDelta) -> None:
+        """Keep a delta; OutputError where the folder cannot be written."""
+        self._write(delta.digest, DELTA_SUFFIX, bytes(delta))
 
-    def add_identity(self, identity: Identity) -> bool:
+    def add_identity(self, identity: Identity) -> None:
         """Keep an identity latent; as `add`."""
-        return self._write(identity.digest, LATENT_SUFFIX, identity.latent.astype("<f2").tobytes())
+        self._write(identity.digest, LATENT_SUFFIX, identity.latent.astype("<f2").tobytes())
 
     def digests(self) -> list[bytes]:
         """The hashes of the deltas that are kept."""
@@ -142,18 +142,17 @@ class KnownPeople:
             return None
         return data if hashlib.sha256(data).digest() == digest else None
 
-    def _write(self, digest: bytes, suffix: str, data: bytes) -> bool:
-        path = self.folder / f"{digest.hex()}{suffix}"
-        if path.is_file():
-            return True
+    def _write(self, digest: bytes, suffix: str, data: bytes) -> None:
+        """Keep data under its hash, unless it is kept already and undamaged."""
+        if self._read(digest, suffix, len(data)) is not None:
+            return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(self.folder / f"{digest.hex()}{suffix}") as file:
                 file.write(data)
             self._forget(suffix)
-        except (OSError, OutputError):
-            return False
-        return True
+        except OSError as error:
+            raise OutputError(f"people cannot be kept in {self.folder}: {error.strerror}") from error
 
     def _forget(self, suffix: str) -> None:
         kept = sorted(self.folder.glob(f"*{suffix}"), key=lambda path: path.stat().st_mtime)
@@ -177,11 +176,13 @@ def differences(tuned: Generator, base: Generator) -> dict[str, Tensor]:
 
 def keep(stream: StreamFile, known: KnownPeople | None = None) -> list[bytes]:
     """Keep the generators that a card or stream carries, and their identities, for streams that only name them; the
-    digests of the generators."""
+    digests of the generators. OutputError where they cannot be written."""
     store = known or KnownPeople()
     found = personalizations(stream)
     for identity in stream.identities if found else ():
         if identity.digest in found:
             store.add_identity(identity)
     deltas = [one.delta for one in found.values() if one.delta is not None]
-    return [delta.digest for delta in deltas if store.add(delta)]
+    for delta in deltas:
+        store.add(delta)
+    return [delta.digest for delta in deltas]

@@ -10,12 +10,10 @@ from ..bitstream import ChunkType, Identity, Profile, StreamFile, StreamWriter, 
 from ..bitstream.attached import personalizations
 from ..bitstream.delta import Personalization
 from ..decoding.personal import KnownPeople, resolve
-from ..errors import PackMismatch
+from ..errors import OptionError, PackMismatch
 from ..files import reading
 from ..packs.store import ModelPack
 from .encoder import IdentityCard
-
-SUFFIX = ".stid"
 
 
 def personal_of(stream: StreamFile, identity: Identity) -> Personalization | None:
@@ -23,9 +21,13 @@ def personal_of(stream: StreamFile, identity: Identity) -> Personalization | Non
     return personalizations(stream).get(identity.digest)
 
 
-def read_card(path: str | os.PathLike[str], pack: ModelPack) -> IdentityCard:
-    """The first identity of a card or stream, with its generator. PackMismatch when it belongs to another pack."""
-    with reading(path), StreamFile.open(os.fspath(path)) as stream:
+def read_card(path: str | os.PathLike[str], pack: ModelPack, refit: bool = False) -> IdentityCard:
+    """The first identity of a card or stream, with its generator; what the file only names must be known here.
+
+    refit: whether the latent is to be fitted anew. Raises PackMismatch when it belongs to another pack, FormatError or
+    DeltaNotFound for what is not known, OptionError for a latent to be fitted without a generator.
+    """
+    with reading(path), StreamFile.open(os.fspath(path), recall=KnownPeople().recall) as stream:
         header, identity = stream.header, edit.first_identity(stream)
         found = personal_of(stream, identity)
     if header.pack_digest != pack.digest:
@@ -33,6 +35,8 @@ def read_card(path: str | os.PathLike[str], pack: ModelPack) -> IdentityCard:
             f"{path} was made with pack {header.pack_name} {header.pack_digest.hex()[:12]}, "
             f"not with {pack.name} {pack.digest.hex()[:12]}"
         )
+    if refit and found is None:
+        raise OptionError(f"{path} has no personalised generator, so its latent cannot be fitted anew to it")
     return IdentityCard(identity, None if found is None else resolve(found))
 
 

@@ -56,7 +56,9 @@ def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> N
         help="that the personalised generator may take in the file (default: %(default)s)",
     )
     person.add_argument(
-        "--checkpoint", metavar="FILE", help="file from which personalising goes on when it was interrupted"
+        "--checkpoint",
+        metavar="FILE",
+        help="file from which personalising goes on when it was interrupted, or has a larger budget now",
     )
     person.add_argument(
         "--identity", metavar="CARD", help="card or .stc file of a known person, whose generator is used as it is"
@@ -114,12 +116,13 @@ def register(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from ..decoding.personal import KnownPeople
     from .cards import card_bytes
 
     check_output(arguments.output, arguments.input)
     with (
         reading(arguments.input),
-        StreamFile.open(arguments.input) as stream,
+        StreamFile.open(arguments.input, recall=KnownPeople().recall) as stream,
         whole_file(Path(arguments.output)) as file,
     ):
         for portion in card_bytes(stream):
@@ -150,8 +153,10 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _facts(path: str) -> dict[str, Any]:
-    """What a card is."""
-    with reading(path), StreamFile.open(path) as stream:
+    """What a card is, or a stream of somebody known here."""
+    from ..decoding.personal import KnownPeople
+
+    with reading(path), StreamFile.open(path, recall=KnownPeople().recall) as stream:
         identity = first_identity(stream)
         found = personalizations(stream).get(identity.digest)
         pack = {"name": stream.header.pack_name, "digest": stream.header.pack_digest.hex()}

@@ -13,6 +13,8 @@ from .codes import spread
 from .encoder import AlignedFrame
 from .feedforward import CROP_SIZE
 
+TRACE_STEP = 16  # every so manieth pixel of every so manieth row of a frame is its trace
+
 Read = Callable[[], Iterable[tuple[float, Frame]]]
 """Begins a new reading: (seconds, frame) from the first to the last."""
 
@@ -27,7 +29,8 @@ class AlignedClip:
         for number, (seconds, frame) in zip(range(len(self.track)), self.read(), strict=False):
             if self.track.found[number]:
                 transform = self.track[number]
-                yield AlignedFrame(seconds, warp(frame, transform, CROP_SIZE), transform)
+                trace = frame[::TRACE_STEP, ::TRACE_STEP].tobytes()
+                yield AlignedFrame(seconds, warp(frame, transform, CROP_SIZE), transform, trace)
             else:
                 yield AlignedFrame(seconds, None)
 

@@ -5,7 +5,7 @@
 
 Frames pass in batches and are forgotten. What grows with the clip is 35 half-precision numbers, 17 marks and one time
 per frame (about 13 MB per hour at 25 frames per second): the identity is known only at the end and must go first.
-To refine and to personalise, which `fast` does not do, the clip is read again.
+To personalise and to refine, which `fast` does for a personalised generator alone, the clip is read again.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class AlignedFrame:
     seconds: float
     crop: Crop | None
     transform: CropTransform | None = None  # where the crop lies in the source; its roll is sent
+    trace: bytes = b""  # pixels of the source's frame by which a clip is known again, whatever networks see in it
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,10 @@ def encode_frames(
 ) -> EncodedClip:
     """Encode a clip frame by frame.
 
-    frames: passed once in preset `fast`, else several times, from the beginning each time. rate: frames per second,
-    for smoothing. source_size: width and height of the source in pixels. `progress` is told the number of frames
-    done, `tell` of the stages after that. card: an identity to use in place of the clip's own.
+    frames: passed once, and again from the beginning to personalise and to refine (in any preset but `fast`, and on a
+    personalised generator). rate: frames per second, for smoothing. source_size: width and height of the source in
+    pixels. `progress` is told the number of frames done, `tell` of the stages after that. card: an identity to use in
+    place of the clip's own.
     Raises MediaError for a clip without frames, FaceNotFound for one without a face, PackMismatch for a card of
     another pack.
     """

@@ -126,7 +126,7 @@ class TuneOptions:
     steps: int | None = None  # budget in steps of the optimiser
     frames: int = 600  # of the clip that are tuned on, spread over it: what bounds the memory
     batch: int = 8  # frames per step
-    side: int = 256  # pixels per side of the last steps, half of it before
+    side: int = 256  # pixels per side of the last steps, half of it before; less where the source has less of the face
     coarse: float = 0.45  # share of the generator's part of the budget at half the side
     codes_share: float = 0.15  # share of the budget, the first, that moves codes and identity alone
     settle_share: float = 0.08  # share of the budget, the last, in which codes fit the quantised generator
@@ -167,6 +167,11 @@ class TuneOptions:
             raise OptionError("codes_share and settle_share leave nothing of the budget for the generator")
         if min(self.code_rate, self.identity_rate, self.weight_rate, self.filter_rate) <= 0:
             raise OptionError("the personalisation's step sizes must be above 0")
+        if min(self.locality_every, self.upper_every, self.look_steps, self.plateau_looks) < 1:
+            raise OptionError("the personalisation looks at others, upper layers and PSNR every 1 step and more")
+        weights = (self.features, self.structure, self.hold_codes, self.hold_identity, self.locality, self.upper)
+        if not all(weight >= 0 for weight in (*weights, self.decay)):
+            raise OptionError("the personalisation's weights and its decay must be 0 or more")
         if not 1 <= self.processes <= self.batch:
             raise OptionError(f"personalisation takes 1 to {self.batch} processes, a frame each, not {self.processes}")
         if not 10_000 <= self.delta_bytes <= 16_000_000:
@@ -201,7 +206,7 @@ class EncodeOptions:
     personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
     refit: bool = False  # with an identity whose generator is personalised: its latent is fitted anew, and sent
-    delta: str = "auto"  # "carry" personalised generator and latent or "name" them; auto: carry what was made now
+    delta: str = "auto"  # "carry" personalised generator and latent or "name" known ones; auto: carry what was made now
     background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
     fit: FitOptions = FitOptions()
@@ -246,6 +251,8 @@ class EncodeOptions:
             raise OptionError(f"the background must be {', '.join(BACKGROUNDS)}, not {self.background!r}")
         if self.delta not in DELTAS:
             raise OptionError(f"delta must be {', '.join(DELTAS)}, not {self.delta!r}")
+        if self.personalize and self.delta == "name":
+            raise OptionError("a generator that is personalised now is known nowhere else, so it cannot only be named")
 
     @property
     def refines(self) -> bool:

@@ -6,9 +6,9 @@
                                   ─► delta  what changed, rounded; it is what the receiver will have
                                   └► settle  codes alone, on the rounded generator and the rounded latent
 
-Each stage has its share of a budget in steps or minutes. With a checkpoint the work can be taken up where it stopped.
-On a CPU a team of processes can share the first two stages: each has the codes of every so manieth frame, all have the
-same generator and latent.
+Each stage has its share of a budget in steps or minutes. With a checkpoint the work can be taken up where it stopped,
+and goes on when the budget has grown. On a CPU a team of processes can share the first two stages: each has the codes
+of every so manieth frame, all have the same generator and latent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -140,6 +140,8 @@ class Personalizer:
     def tune(self) -> None:
         """The stages that a team can share; what they found is in the checkpoint."""
         self._resume()
+        if self.at.stage == SETTLE and self._fraction(WEIGHTS) + self.at.skipped < 1:  # the budget is a larger one now
+            self.at.stage = WEIGHTS
         if self.at.stage == CODES:
             self._stage(CODES, self._codes_step)
         if self.at.stage == WEIGHTS:
@@ -322,8 +324,10 @@ class Personalizer:
 
     @property
     def share(self) -> float:
-        """Share of the whole budget that is spent."""
-        return sum(self._share_of(name) * min(self._fraction(name), 1.0) for name in STAGES)
+        """Share of the whole budget that is spent; a stage that is over has spent its own."""
+        over = STAGES.index(self.at.stage)
+        spent = [1.0 if number < over else min(self._fraction(name), 1.0) for number, name in enumerate(STAGES)]
+        return sum(self._share_of(name) * part for name, part in zip(STAGES, spent, strict=True))
 
     def _train(self, on: bool) -> None:
         for parameter in self.tuned.values():
@@ -340,6 +344,7 @@ class Personalizer:
         tensors |= {f"weights.{key}": value for key, value in self.optimizer.state().items()}
         tensors |= {f"table.{key}": value for key, value in self.table.state().items()}
         tensors |= {f"latent.{key}": value for key, value in self.latent.state().items()}
+        tensors |= {"given.start": self.start, "given.pivot": self.pivot}
         self.checkpoint.store(tensors, asdict(self.at))
 
     def _resume(self) -> None:
@@ -351,6 +356,9 @@ class Personalizer:
         with torch.no_grad():
             for name, parameter in self.tuned.items():
                 parameter.copy_(tensors[f"generator.{name}"])
+        # What the networks make of the same clip differs a little from machine to machine.
+        self.start.copy_(tensors["given.start"])
+        self.pivot.copy_(tensors["given.pivot"])
         for part, prefix in ((self.optimizer, "weights."), (self.table, "table."), (self.latent, "latent.")):
             part.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         self.random.manual_seed(self._seed(sum(self.at.steps.values())))
@@ -415,12 +423,15 @@ def _member(
     Personalizer(open_pack(folder), pictures, codes, latent, options, torch.device("cpu"), checkpoint, tell).tune()
 
 
-def work_of(pack: ModelPack, crops: Sequence[Crop], latent: NDArray[np.float16], options: TuneOptions) -> str:
-    """What a checkpoint belongs to: the pack, the crops, the identity, and how it is tuned, but for the budget."""
+def work_of(pack: ModelPack, rows: Sequence[int], traces: Iterable[bytes], options: TuneOptions) -> str:
+    """What a checkpoint belongs to: the pack, the frames, and how it is tuned, but for the budget.
+
+    rows: numbers of the tuned frames; traces: theirs (AlignedFrame). Nothing here has gone through a network.
+    """
     manner: dict[str, Any] = asdict(options)
     for name in ("minutes", "steps", "delta_bytes", "delta_margin", "settle_share", "processes"):
         del manner[name]
-    digest = hashlib.sha256(pack.digest + latent.tobytes() + repr(sorted(manner.items())).encode())
-    for crop in crops:
-        digest.update(np.ascontiguousarray(crop).tobytes())
+    digest = hashlib.sha256(pack.digest + repr((sorted(manner.items()), rows)).encode())
+    for trace in traces:
+        digest.update(hashlib.sha256(trace).digest())
     return digest.hexdigest()

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from ..bitstream import Identity
 from ..decoding.personal import TunedPack
-from ..errors import OptionError
 from ..face.warp import warp
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
@@ -49,12 +48,10 @@ def registered(
 ) -> tuple[AlignedClip, IdentityCard]:
     """The clip with its squares where the card's generator draws the face; as it is when the card has no generator.
 
-    With `options.refit` the card has another latent, fitted to this clip on the way (OptionError for one without a
-    generator). `tell` is told of the steps. PackMismatch when the generator is not of this pack.
+    With `options.refit` the card has another latent, fitted to this clip on the way. `tell` is told of the steps.
+    PackMismatch when the generator is not of this pack.
     """
     if card.delta is None:
-        if options.refit:
-            raise OptionError("the identity has no personalised generator, so its latent cannot be fitted anew to it")
         return clip, card
     device = pick_device(options.device)
     numbers = clip.numbers(FRAMES)

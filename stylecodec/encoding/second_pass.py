@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,12 +70,16 @@ def personalize_clip(
     options: EncodeOptions,
     tell: Callable[[float, float], None] | None = None,
 ) -> TunedClip:
-    """Tune the pack's generator to frames spread over the clip; `tell` as in encoding.personalize."""
+    """Tune the pack's generator to frames spread over the clip, at the side that the source resolves and that of the
+    options at most; `tell` as in encoding.personalize."""
     there = np.flatnonzero(~np.isnan(packets[:, 0]))
     rows = there[spread(len(there), options.tune.frames)]
-    crops = list(_crops(frames, set(rows.tolist())))
-    checkpoint = Checkpoint(options.checkpoint, work_of(pack, crops, latent, options.tune))
-    result = personalize(pack, crops, codes_of(packets[rows]), latent, options.tune, device, checkpoint, tell)
+    chosen = list(_chosen(frames, set(rows.tolist())))
+    crops = [crop for crop, _ in chosen]
+    work = work_of(pack, rows.tolist(), [frame.trace for _, frame in chosen], options.tune)
+    checkpoint = Checkpoint(options.checkpoint, work)
+    tune = replace(options.tune, side=resolved_side((frame for _, frame in chosen), options.tune.side))
+    result = personalize(pack, crops, codes_of(packets[rows]), latent, tune, device, checkpoint, tell)
     return TunedClip(TunedPack(pack, result.delta), result, rows)
 
 
@@ -139,8 +144,15 @@ def _corrected(packets: Packets, tuned: TunedClip) -> Packets:
     return np.asarray(packets.astype(np.float32) + np.stack(change, axis=1), np.float16)
 
 
-def _crops(frames: Iterable[AlignedFrame], wanted: set[int]) -> Iterator[Crop]:
+def resolved_side(frames: Iterable[AlignedFrame], most: int) -> int:
+    """The power of two, 32 to `most`, nearest to the median side of the frames' squares in pixels of the source."""
+    sides = [frame.transform.side for frame in frames if frame.transform is not None]
+    nearest = 2 ** round(math.log2(np.median(sides))) if sides else most
+    return min(max(nearest, 32), most)
+
+
+def _chosen(frames: Iterable[AlignedFrame], wanted: set[int]) -> Iterator[tuple[Crop, AlignedFrame]]:
     for number, frame in enumerate(frames):
         if number in wanted:
             assert frame.crop is not None
-            yield frame.crop
+            yield frame.crop, frame

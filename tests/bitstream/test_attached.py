@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stylecodec import errors
-from stylecodec.bitstream import StreamFile, StreamReader
-from stylecodec.bitstream.attached import background, parse_attached, personalizations
+from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, UnknownChunk, check, edit, layout
+from stylecodec.bitstream.attached import admit, background, parse_attached, personalizations
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
+from stylecodec.bitstream.delta import Personalization
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded
+
+from .conftest import make_header, make_identity, make_packets
 
 VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
 FAULTS = sorted((VECTORS / "invalid_attached").glob("*.stc"))
@@ -58,13 +63,108 @@ def test_valid_vectors() -> None:
         assert background(stream) == Background(Mode.KEY, (0, 177, 64))
 
 
-def test_a_damaged_attachment_costs_nothing_else() -> None:
-    data = bytearray((VECTORS / "valid" / "delta_carried.stc").read_bytes())
-    clean = bytes(data)
-    at = clean.index(b"blocks.0.to_rgb")
-    data[at] ^= 1
-    with StreamFile.open(io.BytesIO(bytes(data))) as stream:
-        assert stream.frame_count == 3
+def damaged(name: str, *places: bytes) -> bytes:
+    """A valid vector with one bit flipped wherever these bytes begin."""
+    data = (VECTORS / "valid" / name).read_bytes()
+    for place in places:
+        data = data.replace(place, bytes([place[0] ^ 1]) + place[1:])
+    return data
+
+
+DELTA, INDEX = b"blocks.0.to_rgb", layout.SYNC + bytes([layout.ChunkType.INDEX])
+ATTACHED = [
+    ("delta_carried.stc", DELTA, personalizations, {}, "a personalised generator"),
+    ("background_plate.stc", b"a JPEG file", background, None, "the background"),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "read", "without", "lost"), ATTACHED)
+@pytest.mark.parametrize("index", [True, False])
+def test_a_damaged_attachment_costs_nothing_else(
+    name: str, place: bytes, read: Callable[[StreamFile], object], without: object, lost: str, index: bool
+) -> None:
+    data = damaged(name, place) if index else damaged(name, place, INDEX)
+    with StreamFile.open(VECTORS / "valid" / name) as whole:
+        packets = whole.packets(0, 3)
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert stream.complete == index
+        assert (stream.packets(0, 3) == packets).all()
+        assert stream.identity_for(2).digest in stream.identity_digests
+        with pytest.raises(FormatError, match="GENERATOR_DELTA|BACKGROUND" if index else f"missing.*{lost}"):
+            read(stream)
+        other = background if read is personalizations else personalizations
+        assert not other(stream)
+    with StreamFile.open(io.BytesIO(data), partial=True) as stream:
+        assert read(stream) == without
+        assert (stream.packets(0, 3) == packets).all()
+        assert stream.report is not None
+        assert lost in stream.report.missing
+    with pytest.raises(FormatError, match="missing: .*" + lost):
+        edit.whole(StreamFile.open(io.BytesIO(data), partial=True))
+
+
+def test_an_attachment_whose_head_is_damaged_is_missed_in_the_index() -> None:
+    head = layout.SYNC + bytes([layout.ChunkType.GENERATOR_DELTA])
+    report = check(io.BytesIO(damaged("delta_carried.stc", head)))
+    assert report.missing == ("a personalised generator",)
+    assert report.lost_types == {layout.ChunkType.GENERATOR_DELTA}
+
+
+def test_a_file_that_ends_inside_a_generator() -> None:
+    data = damaged("delta_carried.stc")
+    with (
+        StreamFile.open(io.BytesIO(data[: data.index(DELTA)])) as stream,
+        pytest.raises(FormatError, match=r"missing.*a personalised generator"),
+    ):
+        personalizations(stream)
+
+
+def test_a_repetition_stands_in_where_a_live_stream_is_damaged() -> None:
+    one = Personalization(make_identity().digest, bytes(32))
+    writer = StreamWriter(make_header(), live=True)
+    data = writer.start() + writer.identity(make_identity())
+    chunk = writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0))
+    broken = chunk[:-1] + bytes([chunk[-1] ^ 1])
+    group = writer.group(make_packets(2))
+    with StreamFile.open(io.BytesIO(data + broken + group + chunk)) as stream:
+        assert personalizations(stream) == {one.identity: one}
+    with StreamFile.open(io.BytesIO(data + broken + group)) as stream, pytest.raises(FormatError):
+        personalizations(stream)
+
+
+def test_only_generators_of_the_streams_identities_are_kept() -> None:
+    own = Personalization(make_identity().digest, bytes(32))
+    known = Personalization(make_identity(2).digest, bytes(32))
+    strangers = [Personalization(hashlib.sha256(bytes([k])).digest(), bytes(32)) for k in range(20)]
+    writer = StreamWriter(make_header())
+    data = writer.start()
+    for one in (*strangers, own, known):
+        data += writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0))
+    data += writer.reference(make_identity(2)) + writer.identity(make_identity()) + writer.group(make_packets(2))
+    with StreamFile.open(io.BytesIO(data + writer.finish())) as stream:
+        assert personalizations(stream) == {own.identity: own, known.identity: known}
+
+
+def test_a_generator_that_is_carried_counts_more_than_its_name() -> None:
+    with StreamFile.open(VECTORS / "valid" / "delta_carried.stc") as stream:
+        (carried,) = personalizations(stream).values()
+    for order in ((carried.named, carried), (carried, carried.named)):
+        found: dict[bytes, Personalization] = {}
+        for one in order:
+            admit(found, one)
+        assert found == {carried.identity: carried}
+
+
+def test_edits_go_round_what_they_leave_out() -> None:
+    delta, plate = damaged("delta_carried.stc", DELTA), damaged("background_plate.stc", b"a JPEG file")
+    made = b"".join(edit.strip(StreamFile.open(io.BytesIO(delta)), personalization=True))
+    assert check(io.BytesIO(made)).complete
+    made = b"".join(edit.strip(StreamFile.open(io.BytesIO(plate)), background=True))
+    assert check(io.BytesIO(made)).complete
+    made = b"".join(edit.puppet(make_identity(), StreamFile.open(io.BytesIO(delta))))
+    assert check(io.BytesIO(made)).complete
+    with pytest.raises(FormatError, match="GENERATOR_DELTA"):
+        edit.cut(StreamFile.open(io.BytesIO(delta)), 0, 2)
 
 
 def test_bytes_and_back() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -143,6 +144,17 @@ def entry(name: bytes, coding: int, shape: tuple[int, ...], rank: bytes = b"") -
 def test_malformed(data: bytes, error: type[FormatError]) -> None:
     with pytest.raises(error):
         GeneratorDelta(data)
+
+
+def test_what_it_unpacks_to_is_not_kept() -> None:
+    data = packed(entry(b"w", 1, (4096, 4096)) + bytes(2 * 4096 + 4096 * 4096))
+    assert len(data) < 2000
+    tracemalloc.start()
+    held = [GeneratorDelta(data) for _ in range(3)]
+    size, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 1 << 20 < peak
+    assert held[0].tensors[0].shape == (4096, 4096)
 
 
 def test_a_bomb_is_refused_by_the_size_it_states() -> None:

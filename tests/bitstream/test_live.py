@@ -21,9 +21,16 @@ from stylecodec.bitstream import (
     StreamFile,
     StreamHeader,
     StreamReader,
+    StreamWriter,
+    TimedGroup,
+    UnknownChunk,
     layout,
+    mux,
 )
-from stylecodec.bitstream.live import Burst, IdentityCache, LiveReceiver, LiveSender, Playout, Shown, bursts
+from stylecodec.bitstream.attached import background, parse_attached, personalizations
+from stylecodec.bitstream.background import Background, Mode
+from stylecodec.bitstream.delta import DeltaTensor, GeneratorDelta, Personalization
+from stylecodec.bitstream.live import Burst, IdentityCache, LiveReceiver, LiveSender, Playout, Shown, bursts, needs
 from stylecodec.bitstream.repair import Repair
 from stylecodec.bitstream.sound import timed_packets
 from stylecodec.bitstream.transport import Packetizer, goodbye, wire_bytes
@@ -175,6 +182,74 @@ def test_what_is_repeated_and_how_often() -> None:
     assert layout.ChunkType.IDENTITY_REFERENCE not in kinds
 
 
+# --- what only a renderer needs -------------------------------------------------------------------------------------
+
+
+SCENE = Background(Mode.KEY, (1, 2, 3))
+
+
+def tuned(size: int = 100) -> Personalization:
+    """A generator for make_identity() whose delta has about that many bytes."""
+    values = np.random.default_rng(0).uniform(-1, 1, (1, size))
+    delta = GeneratorDelta.of(make_header().pack_digest, [DeltaTensor.quantised("w", values.reshape(-1, 100), 0.001)])
+    return Personalization.carried(make_identity().digest, delta)
+
+
+def personalised(frames: int, one: Personalization) -> StreamFile:
+    """A stream with that generator and a background."""
+    source = opened(talk(frames))
+    chunks = UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0), UnknownChunk(0x12, bytes(SCENE), 0)
+    rows = (TimedGroup(g.first_frame / 25, g.packets, g.pts, make_identity()) for g in source.groups())
+    writer = StreamWriter(source.header, source.audio_config)
+    return opened(mux(writer, make_identity(), rows, source.audio_chunks(), [(0, chunk) for chunk in chunks]))
+
+
+def attached(events: list[tuple[float, Event]]) -> list[object]:
+    return [parse_attached(event.type, event.payload) for _, event in events if isinstance(event, UnknownChunk)]
+
+
+def test_a_personalised_generator_goes_with_every_introduction() -> None:
+    one = tuned(30_000)
+    assert len(bytes(one)) > 20_000
+    source = personalised(250, one)
+    sent = datagrams(bursts(source, 5, repeat=1.0, attached_repeat=4.0))
+    found = attached(received(network(sent)))
+    assert found == 2 * [one, SCENE, *3 * [one.named]] + [one, SCENE, *2 * [one.named]]
+    named = attached(received(network(datagrams(bursts(source, 5, repeat=5.0, send_delta=False)))))
+    assert named == [one.named, SCENE, one.named, one.named]
+    once = attached(received(network(datagrams(bursts(source, 5, repeat=5.0, attached_repeat=None)))))
+    assert once == [one, SCENE, one.named, one.named]
+    assert needs(source) == []
+    assert "import" in needs(source, send_delta=False)[0]
+
+
+def test_what_is_too_long_for_datagrams_is_named_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = tuned(2_000)
+    source = personalised(10, one)
+    size = len(bytes(one)) + 9
+    for limit, expected, count in ((size, [one, SCENE], 0), (size - 1, [one.named, SCENE], 1), (20, [one.named], 2)):
+        monkeypatch.setattr("stylecodec.bitstream.live.MAX_BARE_BYTES", limit)
+        assert attached(received(network(datagrams(bursts(source, 5))))) == expected
+        assert len(needs(source)) == count
+
+
+def test_a_named_generator_is_sent_as_such() -> None:
+    source = personalised(10, tuned().named)
+    assert attached(received(network(datagrams(bursts(source, 5))))) == [tuned().named, SCENE]
+    assert len(needs(source)) == 1
+
+
+def test_a_personalised_call_is_stored() -> None:
+    one = tuned(5_000)
+    sent = datagrams(bursts(personalised(250, one), 5, repeat=0.5, latent_repeat=1.0, attached_repeat=3.0))
+    receiver = LiveReceiver()
+    stored = b"".join(receiver.datagram(d, now) for now, d in network([(t, d) for t, d in sent if t > 2.1]))
+    made = opened(Repair(io.BytesIO(stored + receiver.flush())).portions())
+    assert personalizations(made) == {one.identity: one}
+    assert background(made) == SCENE
+    assert [(frame, chunk.type) for frame, chunk in made.unknown_chunks()] == [(0, 0x10), (0, 0x10), (0, 0x12)]
+
+
 def test_the_cache_keeps_the_latest() -> None:
     cache = IdentityCache(limit=2)
     for seed in (0, 1):
@@ -244,7 +319,13 @@ def test_goodbye_ends_it() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"group_frames": 0}, {"group_frames": 1025}, {"refer": False, "send_latent": False}, {"repeat": 0}],
+    [
+        {"group_frames": 0},
+        {"group_frames": 1025},
+        {"refer": False, "send_latent": False},
+        {"repeat": 0},
+        {"attached_repeat": 0},
+    ],
 )
 def test_options_outside_their_range(options: dict[str, object]) -> None:
     with pytest.raises(OptionError):

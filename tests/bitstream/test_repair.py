@@ -8,7 +8,9 @@ import random
 import numpy as np
 import pytest
 
-from stylecodec.bitstream import StreamFile, StreamWriter, layout
+from stylecodec.bitstream import StreamFile, StreamWriter, UnknownChunk, layout
+from stylecodec.bitstream.background import Background, Mode
+from stylecodec.bitstream.delta import Personalization
 from stylecodec.bitstream.repair import Repair
 from stylecodec.errors import BadMagic, FormatError, Truncated
 
@@ -145,6 +147,33 @@ def test_sound_without_its_configuration() -> None:
     assert repair.lost == ["the sound, as its configuration is lost"]
     made, repair = repaired(data, talk(3))
     assert heard(made) == heard(StreamFile.open(io.BytesIO(talk())))
+
+
+def with_attached(damage: bool, times: int = 1) -> bytes:
+    """Nine frames with a personalised generator and a background, given several times."""
+    writer = StreamWriter(make_header())
+    one = Personalization(make_identity().digest, bytes(32))
+    data = writer.start() + writer.identity(make_identity())
+    for k in range(times):
+        for kind, content in ((0x10, one), (0x12, Background(Mode.BLUR))):
+            chunk = writer.copy(UnknownChunk(kind, bytes(content), 0))
+            data += chunk[:-1] + bytes([chunk[-1] ^ damage])
+        data += writer.group(make_packets(3, k))
+    return data + writer.finish()
+
+
+def test_what_is_lost_for_a_renderer_is_named() -> None:
+    made, repair = repaired(with_attached(damage=True))
+    assert repair.found.missing == ("a personalised generator", "the background")
+    assert made.frame_count == 3
+    assert list(made.unknown_chunks()) == []
+    assert repaired(with_attached(damage=False))[1].found.complete
+
+
+def test_repetitions_for_a_renderer_are_not_stored() -> None:
+    made, _ = repaired(with_attached(damage=False, times=3))
+    assert made.frame_count == 9
+    assert [(frame, chunk.type) for frame, chunk in made.unknown_chunks()] == [(0, 0x10), (0, 0x12)]
 
 
 def test_foreign_files_are_refused() -> None:

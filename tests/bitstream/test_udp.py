@@ -8,19 +8,23 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from stylecodec import cli
-from stylecodec.bitstream import StreamReader, udp
-from stylecodec.bitstream.live import LiveReceiver, bursts
+from stylecodec.bitstream import StreamReader, edit, udp
+from stylecodec.bitstream.attached import personalizations
+from stylecodec.bitstream.chunks import pack_chunk
+from stylecodec.bitstream.live import Burst, LiveReceiver, bursts
 from stylecodec.bitstream.repair import Repair
 from stylecodec.bitstream.transport import MTU
 from stylecodec.errors import MediaError, OptionError
 
 from .conftest import make_identity, make_packets
 from .test_edit import heard, opened, rows, talk
+from .test_live import personalised, tuned
 
 Run = pytest.CaptureFixture[str]
 
@@ -129,6 +133,28 @@ def test_sending_keeps_the_streams_time() -> None:
     assert sent.seconds == 2.0
     assert sent.datagrams >= 10 + 16
     assert sent.wire_bytes > 18_432 + 50 * 70
+
+
+def test_a_long_chunk_is_sent_with_rests() -> None:
+    clock = Clock()
+    chunk = pack_chunk(0x90, bytes(1177 * 100))
+    sent = udp.send([Burst(Fraction(0), (chunk,))], "127.0.0.1", 9, clock=clock, sleep=clock.sleep)
+    assert sent.datagrams == 101
+    assert clock.now == pytest.approx(100 + 3 * udp.PACE_SECONDS)
+
+
+def test_a_personalised_generator_over_loopback(tmp_path: Path, capsys: Run) -> None:
+    source = personalised(50, one := tuned(500_000))
+    data = b"".join(edit.strip(source, private=True))
+    stored, receiver = loopback(data)
+    assert receiver.jitter.lost == 0
+    assert personalizations(opened(Repair(io.BytesIO(stored)).portions())) == {one.identity: one}
+    (tmp_path / "me.stc").write_bytes(data)
+    line = f"send {tmp_path / 'me.stc'} 127.0.0.1:9 --speed 100"
+    assert cli.main(line.split()) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.main([*line.split(), "--no-delta"]) == 0
+    assert "only named: receivers need the person's identity card" in capsys.readouterr().err
 
 
 def test_addresses() -> None:

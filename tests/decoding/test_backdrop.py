@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from stylecodec.bitstream import ChunkType, StreamWriter, UnknownChunk
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
@@ -16,7 +17,7 @@ from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.clip import AlignedClip
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.encoding.plate import make_plate, scene_behind
-from stylecodec.errors import CorruptChunk, MediaError, OptionError
+from stylecodec.errors import CorruptChunk, MediaError, MissingDependency, OptionError
 from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
@@ -107,6 +108,30 @@ def test_through_the_decoder(tiny_pack: ModelPack) -> None:
         assert np.asarray(decoder[0])[0, 0].tolist() == [0, 177, 64]
     with pytest.raises(OptionError, match="background"):
         opened(background="beach")
+
+
+def test_live_chooses_a_background_as_files_do(tiny_pack: ModelPack) -> None:
+    data = stream(tiny_pack, plate())
+
+    def frames(background: str) -> list[Any]:
+        live = Decoder.live(device="cpu", pack=tiny_pack, size=32, as_numpy=True, background=background)  # type: ignore[arg-type]
+        return live.feed(data)
+
+    assert [frame.shape for frame in frames("render")] == [(32, 32, 3)] * 3
+    assert [frame[0, 0].tolist() for frame in frames("key")] == [[0, 177, 64]] * 3
+    with pytest.raises(OptionError, match="background"):
+        frames("beach")
+
+
+def test_live_without_avif_renders_without_the_background(
+    tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "check", lambda name: False)
+    scene = Background(Mode.PLATE, (0, 0, 0), 96, 64, (48.0, 32.0, 40.0), PictureFormat.AVIF, b"an AVIF file")
+    with pytest.raises(MissingDependency):
+        decode_plate(scene)
+    live = Decoder.live(device="cpu", pack=tiny_pack, size=32, as_numpy=True)
+    assert [frame.shape for frame in live.feed(stream(tiny_pack, scene))] == [(32, 32, 3)] * 3
 
 
 def test_the_plate_is_what_the_head_does_not_cover(tiny_pack: ModelPack) -> None:

@@ -80,6 +80,17 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (TuneOptions, "codes_share", 1.0),
         (TuneOptions, "settle_share", 0.9),
         (TuneOptions, "weight_rate", 0.0),
+        (TuneOptions, "look_steps", 0),
+        (TuneOptions, "plateau_looks", 0),
+        (TuneOptions, "locality_every", 0),
+        (TuneOptions, "upper_every", 0),
+        (TuneOptions, "features", -1.0),
+        (TuneOptions, "structure", -1.0),
+        (TuneOptions, "hold_codes", -1.0),
+        (TuneOptions, "hold_identity", float("nan")),
+        (TuneOptions, "locality", -1.0),
+        (TuneOptions, "upper", -1.0),
+        (TuneOptions, "decay", -1.0),
         (TuneOptions, "delta_bytes", 100),
     ],
 )
@@ -93,6 +104,8 @@ def test_an_identity_is_given_or_made() -> None:
         EncodeOptions(personalize=True, identity="me.stid")
     with pytest.raises(OptionError, match="give it an identity"):
         EncodeOptions(refit=True)
+    with pytest.raises(OptionError, match="known nowhere else, so it cannot only be named"):
+        EncodeOptions(personalize=True, delta="name")
     assert EncodeOptions(personalize=True).refines
     assert EncodeOptions(preset="balanced").refines
     assert not EncodeOptions().refines

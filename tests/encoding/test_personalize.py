@@ -97,8 +97,7 @@ def test_a_team_does_the_same_work(tiny_pack: ModelPack, learnt: Personalized) -
     crops, codes = clip_of(tiny_pack)
     told: list[tuple[float, float]] = []
     both = dataclasses.replace(QUICK, processes=2)
-    nowhere = Checkpoint(None, work_of(tiny_pack, crops, latent(), both))
-    assert nowhere.work == work_of(tiny_pack, crops, latent(), QUICK)
+    nowhere = Checkpoint(None, "work")
     found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, lambda *what: told.append(what))
     assert found.steps == learnt.steps
     assert [entry["step"] for entry in found.history] == [10, 20, 30]
@@ -117,7 +116,7 @@ def test_the_pack_is_left_alone(tiny_pack: ModelPack, learnt: Personalized) -> N
 def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path) -> None:
     crops, codes = clip_of(tiny_pack)
     path = tmp_path / "work.safetensors"
-    checkpoint = Checkpoint(path, work_of(tiny_pack, crops, latent(), QUICK))
+    checkpoint = Checkpoint(path, "work")
 
     class Stopped(Exception):
         pass
@@ -146,15 +145,41 @@ def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path)
     again = third.run()
     assert third.at.steps[WEIGHTS] == second.at.steps[WEIGHTS]
     assert again.delta == result.delta
+    # With a larger budget the tuning itself goes on.
+    larger = dataclasses.replace(QUICK, steps=2 * QUICK.steps)
+    shares.clear()
+    fourth = Personalizer(
+        tiny_pack, crops, codes, latent(), larger, CPU, checkpoint, lambda share, psnr: shares.append(share)
+    )
+    fourth.run()
+    assert fourth.at.steps[WEIGHTS] == 77 > second.at.steps[WEIGHTS]
+    assert 0.5 < shares[0] < 0.6
+    assert shares[-1] == pytest.approx(1.0)
+
+
+def test_work_goes_on_from_the_codes_and_the_latent_that_it_began_with(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    """What the networks make of the same clip with another number of threads differs in its last digits."""
+    crops, codes = clip_of(tiny_pack)
+    short = dataclasses.replace(QUICK, steps=8)
+    checkpoint = Checkpoint(tmp_path / "work.safetensors", "work")
+    first = Personalizer(tiny_pack, crops, codes, latent(), short, CPU, checkpoint)
+    first.tune()
+    nudged = dataclasses.replace(codes, pose=codes.pose + 1e-3, alpha=codes.alpha + 1e-4)
+    again = Personalizer(tiny_pack, crops, nudged, latent() + np.float16(0.01), short, CPU, checkpoint)
+    again.tune()
+    assert torch.equal(again.start, first.start)
+    assert torch.equal(again.pivot, first.pivot)
+    assert torch.equal(again.table.values, first.table.values)
 
 
 def test_a_checkpoint_of_other_work(tiny_pack: ModelPack, tmp_path: Path) -> None:
-    crops, _ = clip_of(tiny_pack, 8)
+    rows, traces = [0, 2], [b"first", b"third"]
     path = tmp_path / "work.safetensors"
-    mine = work_of(tiny_pack, crops, latent(), QUICK)
-    assert mine == work_of(tiny_pack, crops, latent(), dataclasses.replace(QUICK, minutes=1.0, steps=99))
-    assert mine != work_of(tiny_pack, crops, latent(), dataclasses.replace(QUICK, side=64))
-    assert mine != work_of(tiny_pack, crops[::-1], latent(), QUICK)
+    mine = work_of(tiny_pack, rows, traces, QUICK)
+    assert mine == work_of(tiny_pack, rows, traces, dataclasses.replace(QUICK, minutes=1.0, steps=99, processes=2))
+    assert mine != work_of(tiny_pack, rows, traces, dataclasses.replace(QUICK, side=64))
+    assert mine != work_of(tiny_pack, rows, traces[::-1], QUICK)
+    assert mine != work_of(tiny_pack, [0, 3], traces, QUICK)
     Checkpoint(path, "other").store({"a": torch.zeros(1)}, {})
     with pytest.raises(OptionError, match="another clip"):
         Checkpoint(path, mine).load()

@@ -18,7 +18,7 @@ from stylecodec.encoding.feedforward import FrameCodes
 from stylecodec.encoding.options import REGISTERING, EncodeOptions, RefineOptions
 from stylecodec.encoding.refine import Scene
 from stylecodec.encoding.registration import registered
-from stylecodec.errors import OptionError, PackMismatch
+from stylecodec.errors import PackMismatch
 from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.packs.store import ModelPack
 
@@ -88,8 +88,6 @@ def test_a_latent_fitted_anew(clip: AlignedClip, card: IdentityCard, tiny_pack: 
 def test_a_card_without_a_generator(clip: AlignedClip, card: IdentityCard, tiny_pack: ModelPack) -> None:
     plain = IdentityCard(card.identity)
     assert registered(clip, plain, tiny_pack, OPTIONS) == (clip, plain)
-    with pytest.raises(OptionError, match="no personalised generator"):
-        registered(clip, plain, tiny_pack, replace(OPTIONS, refit=True))
 
 
 def test_a_generator_of_another_pack(clip: AlignedClip, card: IdentityCard, other_pack: ModelPack) -> None:

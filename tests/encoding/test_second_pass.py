@@ -6,17 +6,22 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stylecodec.bitstream import Identity, StreamFile
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.personal import TunedPack
+from stylecodec.encoding.clip import AlignedClip
 from stylecodec.encoding.encoder import AlignedFrame, IdentityCard, encode_frames, stream_bytes
 from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
-from stylecodec.errors import PackMismatch
+from stylecodec.encoding.second_pass import TunedClip, personalize_clip, resolved_side
+from stylecodec.errors import OptionError, PackMismatch
+from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 
@@ -100,6 +105,45 @@ def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: Mode
     data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
     with StreamFile.open(io.BytesIO(data)) as stream:
         assert list(personalizations(stream)) == [stream.identity_for(0).digest]
+
+
+def test_work_is_known_by_the_pixels_of_the_source(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    """Squares, crops and latents may come out otherwise on another machine; another clip is refused."""
+
+    def clip(seed: int, shift: float) -> AlignedClip:
+        pictures = np.random.default_rng(seed).integers(0, 256, (8, 96, 96, 3), np.uint8)
+        squares = np.tile([48.0 + shift, 48.0, 80.0, 0.0], (8, 1))
+        track = AlignedTrack(squares, np.ones(8, bool), AlignReport(8, 0, 0, 1, 0, 1))
+        return AlignedClip(lambda: ((k / 25, picture) for k, picture in enumerate(pictures)), track)
+
+    def tuned(seed: int, shift: float) -> TunedClip:
+        options, packets = replace(FAST, checkpoint=tmp_path / "work"), np.full((8, 35), shift, np.float16)
+        latent = np.full((18, 512), shift, np.float16)
+        return personalize_clip(clip(seed, shift), packets, latent, tiny_pack, torch.device("cpu"), options)
+
+    before, after = tuned(0, 0.0).result, tuned(0, 0.01).result
+    assert after.history == before.history  # not tuned again
+    with pytest.raises(OptionError, match="another clip"):
+        tuned(1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "most", "side"),
+    [
+        ((300.0,), 256, 256),
+        ((256.0,), 256, 256),
+        ((182.0,), 256, 256),
+        ((180.0,), 256, 128),
+        ((140.0, 140.0, 900.0), 256, 128),
+        ((140.0,), 64, 64),
+        ((80.0,), 256, 64),
+        ((9.0,), 256, 32),
+        ((), 256, 256),
+    ],
+)
+def test_nobody_is_tuned_finer_than_the_source_shows(sides: tuple[float, ...], most: int, side: int) -> None:
+    frames = [AlignedFrame(0.0, None, CropTransform((0.0, 0.0), value)) for value in sides]
+    assert resolved_side([*frames, AlignedFrame(1.0, None)], most) == side
 
 
 def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -> None:

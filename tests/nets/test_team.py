@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from stylecodec.errors import FormatError
+from stylecodec.files import whole_file
 from stylecodec.nets import team
 
 
@@ -86,6 +89,65 @@ def test_members_do_not_outlive_who_started_them(tmp_path: Path) -> None:
         starter.kill()
         starter.wait()
     wait_for(lambda: not any(runs(member) for member in members))
+
+
+class Enough(BaseException):
+    """Raised by who watches, as KeyboardInterrupt and SystemExit are."""
+
+
+def long_work(folder: Path) -> None:
+    """Ten minutes, in a file that is only half written."""
+    (folder / str(os.getpid())).touch()
+    with whole_file(folder / f"{os.getpid()}.result"):
+        time.sleep(600)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are counted by their signals")
+def test_members_end_when_their_starter_is_interrupted(tmp_path: Path) -> None:
+    def watch() -> None:
+        if len(list(tmp_path.glob(".*.part"))) == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        team.run(partial(long_work, tmp_path), 2, watch)
+    names = [path.name for path in tmp_path.iterdir()]
+    assert len(names) == 2  # nothing half-written
+    assert not any(runs(int(name)) for name in names)
+
+
+def failing_work(error: Exception) -> None:
+    """The second process fails while the first waits for it."""
+    if team.rank():
+        raise error
+    team.agree(0.0)
+    team.gather_rows(torch.zeros(2))
+
+
+def test_errors_of_ours_come_over_as_they_are() -> None:
+    with pytest.raises(FormatError, match=r"^no stream$") as found:
+        team.run(partial(failing_work, FormatError("no stream")), 2)
+    assert found.type is FormatError
+
+
+def test_other_errors_are_one_sentence() -> None:
+    with pytest.raises(RuntimeError) as found:
+        team.run(partial(failing_work, ZeroDivisionError("by nothing")), 2)
+    sentence = "one of the processes that share the work failed with ZeroDivisionError: by nothing"
+    assert str(found.value) == sentence
+    assert "failing_work" in found.value.__notes__[0]
+
+
+def dying_work() -> None:
+    """The second process is killed while the first waits for it."""
+    if team.rank():
+        os.kill(os.getpid(), signal.SIGKILL)
+    team.gather_rows(torch.zeros(2))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no signals")
+def test_a_member_that_is_killed() -> None:
+    with pytest.raises(RuntimeError, match=rf"was ended by signal {signal.SIGKILL:d}$"):
+        team.run(dying_work, 2)
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
