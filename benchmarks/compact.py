@@ -40,6 +40,7 @@ from stylecodec.encoding.encoder import group_frames
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.encoding.sensitivity import picture_metrics, pictures
 from stylecodec.errors import OptionError, StylecodecError
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
 
@@ -210,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("inputs", type=Path, nargs="+", help="videos with a face, or raw .stc files")
     parser.add_argument("--every", type=int, default=8, help="render every Nth frame (default: %(default)s; 1: all)")
     parser.add_argument("--quality", type=float, nargs="+", default=list(QUALITIES))
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "compact.json")
     arguments = parser.parse_args(argv)

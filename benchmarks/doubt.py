@@ -27,6 +27,7 @@ from stylecodec.encoding.options import EncodeOptions, FollowOptions
 from stylecodec.encoding.refine import Scene
 from stylecodec.encoding.second_pass import codes_of
 from stylecodec.media.video import VideoReader
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
 MORE = 1.2
@@ -53,7 +54,7 @@ def main() -> None:
         prog="python -m benchmarks.doubt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("clips", type=Path, help="folder of clip_<id>.mp4")
-    parser.add_argument("--pack", default="avatar-1024", help="name or folder of a pack (%(default)s)")
+    parser.add_argument("--pack", default=DEFAULT_PACK, help="name or folder of a pack (%(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS / "doubt.json")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)

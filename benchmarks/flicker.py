@@ -28,6 +28,7 @@ from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.media.video import Frame, VideoReader, read_image
 from stylecodec.media.writer import VideoWriter
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
 RATE = Fraction(25)
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.flicker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("inputs", type=Path, nargs="+", help="stills and videos")
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--noise", type=float, nargs="*", default=[0.0, 2.0], help="grey levels (%(default)s)")
     parser.add_argument("--size", type=int, nargs="*", default=[256], help="of the decoded frames (%(default)s)")

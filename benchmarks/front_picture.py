@@ -16,6 +16,7 @@ from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import EncodeOptions, TuneOptions
 from stylecodec.media.video import VideoReader
+from stylecodec.packs.card import DEFAULT_PACK
 
 SIDE, MOMENTS = 256, 5
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("portrait", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--minutes", type=float, help="of personalisation; without it there is no such row")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

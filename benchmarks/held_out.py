@@ -1,6 +1,6 @@
 """How good is a pack through the whole codec: video -> .stc -> video, on rendered people it never saw.
 
-    python -m stylecodec.training.heads clips --geometry ict/ --out clips/ --identities 1000000 ... --seconds 2.4
+    stylecodec train render clips --geometry ict/ --out clips/ --identities 1000000 ... --seconds 2.4
     python -m benchmarks.held_out clips/ --pack avatar-1024 --short 40 --write-card
 
 For each clip (`clip_<id>.mp4` beside its truth `clip_<id>.npz`) the default encoder and decoder run on the files. The
@@ -45,6 +45,7 @@ from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
 from stylecodec.nets.perceptual import FeatureDistance
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import update_card
 from stylecodec.training.datasets import scaled_expression
@@ -237,7 +238,7 @@ def summary(rows: dict[str, dict[str, float]], short: set[str]) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--short", type=int, default=0, help="how many of the first clips are short")
     parser.add_argument("--limit", type=int, help="only so many clips, evenly chosen")
     parser.add_argument("--out", type=Path, default=RESULTS / "held_out.json")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import RESULTS, machine, machine_name, save, table
+from stylecodec.packs.card import DEFAULT_PACK
 
 INTERVAL = 0.02  # seconds between two looks
 COMMAND = (sys.executable, "-m", "stylecodec")
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("clip", type=Path, help="a video with a face")
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60])
     parser.add_argument("--size", type=int, default=1024, help="of the decoded picture")

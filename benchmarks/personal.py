@@ -53,6 +53,7 @@ from stylecodec.encoding.registration import registered
 from stylecodec.face.align import AlignedTrack, crops
 from stylecodec.files import whole_file
 from stylecodec.media.video import VideoReader
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
 TUNED_SHARE = 0.6
@@ -354,7 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     usual = TuneOptions()
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--work", type=Path, required=True, help="folder of streams, checkpoints, figures and sheets")
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="for each tuning (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="for each tuning, in place of minutes")

@@ -22,6 +22,7 @@ from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
+from stylecodec.packs.card import DEFAULT_PACK
 
 PARTS = ("header", "identity", "packets", "audio", "index", "other")
 LENGTHS = (10.0, 60.0, 600.0)
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.rate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("inputs", type=Path, nargs="+", help="videos with a face, or .stc files")
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "rate.json")
     arguments = parser.parse_args(argv)

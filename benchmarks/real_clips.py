@@ -38,6 +38,7 @@ from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
 from stylecodec.geometry import CropTransform
 from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
 COMPARED = 24  # frames of a clip, at most, on which the two landmark nets are compared
@@ -254,7 +255,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", type=Path, nargs="+", help="videos; stills serve the landmarks question only")
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--preset", choices=PRESETS, default=EncodeOptions().preset)
     parser.add_argument("--portrait", type=Path, nargs="*", default=[], help="stills that give the puppets' identities")

@@ -26,6 +26,7 @@ from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec.encoding.marks import MarkReader
 from stylecodec.encoding.refine import Scene
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.training.datasets import scaled_expression
 from stylecodec.training.heads.assets import load_assets
@@ -89,7 +90,7 @@ def main() -> None:
         prog="python -m benchmarks.shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--geometry", type=Path, required=True, help="folder with ict.npz, maps.npz, ao.npz")
-    parser.add_argument("--pack", default="avatar-1024", help="name or folder of a pack (%(default)s)")
+    parser.add_argument("--pack", default=DEFAULT_PACK, help="name or folder of a pack (%(default)s)")
     parser.add_argument("--people", type=int, default=len(PEOPLE), help="how many of the people (%(default)s)")
     parser.add_argument("--sheet", type=Path, help="PNG: some shapes, drawn, by the generator, by the whole loop")
     parser.add_argument("--results", type=Path, default=RESULTS / "shapes.json")

@@ -41,6 +41,7 @@ from stylecodec.face.detect import Box, Detection, FaceDetector
 from stylecodec.face.landmarks import Dlib5, make_landmarker
 from stylecodec.face.warp import warp
 from stylecodec.media.video import Frame, VideoReader
+from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
 
@@ -263,7 +264,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("clip", type=Path, help="a video with a face")
-    parser.add_argument("--pack", default="avatar-1024")
+    parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 512, 256])
     parser.add_argument("--batches", type=int, nargs="+", help="default: 1 2 4 8; on a GPU 1 4 16 32 64")

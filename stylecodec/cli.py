@@ -39,7 +39,8 @@ EXAMPLES = """examples:
   stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc
 
 exit codes: 0 done; 1 it failed, or verify found damage; 2 wrong usage; 130 interrupted.
-STYLECODEC_PACKS names folders to search for model packs; STYLECODEC_DEBUG=1 shows tracebacks."""
+STYLECODEC_PACKS names folders to search for model packs, STYLECODEC_IDENTITIES the folder in which people are known;
+STYLECODEC_DEBUG=1 shows tracebacks."""
 
 ENCODE_EXAMPLES = """examples:
   stylecodec encode talk.mp4 talk.stc
@@ -54,7 +55,10 @@ DECODE_EXAMPLES = """examples:
   stylecodec decode talk.stc talk.mp4
   stylecodec decode talk.stc small.mp4 --size 256 --no-audio
   stylecodec decode cut-off.stc rest.mp4 --partial
-  stylecodec decode me.stc avatar.mp4 --avatar --background blur"""
+  stylecodec decode me.stc avatar.mp4 --avatar --background blur
+
+A personalised generator that the file carries is kept, with its identity, for later files that only name it: in
+~/.cache/stylecodec/identities, or the folder that STYLECODEC_IDENTITIES names (`stylecodec identity list`)."""
 
 PUPPET_EXAMPLES = """examples:
   stylecodec puppet portrait.jpg talk.stc puppet.stc

@@ -26,8 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "face": LEAVES | {"packs", "nets"},
     "decoding": LEAVES | {"bitstream", "nets", "packs"},
     "encoding": LEAVES | {"bitstream", "nets", "packs", "decoding", "face"},
-    "metrics": LEAVES | {"nets", "packs"},
-    "training": LEAVES | {"nets", "packs", "metrics"},
+    "training": LEAVES | {"nets", "packs"},
     "sound": {"bitstream", "media"},
     "api": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "sound"},
     "cli": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "api", "progress", "training"},
@@ -37,7 +36,7 @@ LIBRARIES = {
     "av": {"media", "training"},
     "dlib": {"face"},
     "moderngl": {"training"},
-    "torch": {"nets", "packs", "face", "decoding", "encoding", "metrics", "training"},
+    "torch": {"nets", "packs", "face", "decoding", "encoding", "training"},
 }
 
 

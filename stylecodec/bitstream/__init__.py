@@ -1,6 +1,6 @@
 """The `.stc` container: sans-I/O reader and writer, random access to files (format_spec/SPEC.md).
 
-Needs numpy and construct only; never torch, av or dlib.
+Needs numpy, construct and zstandard only; never torch, av or dlib.
 """
 
 from .audio import AudioChunk, AudioConfig, opus_samples

@@ -48,7 +48,7 @@ def register(commands: Any) -> None:
         type=float,
         default=LATENT_SECONDS,
         metavar="S",
-        help="repeat the identity, 18 KB, after S; 0: never (default: %(default)s)",
+        help="repeat the identity, 6 to 18 KB, after S; 0: never (default: %(default)s)",
     )
     sender.add_argument("--no-latent", action="store_true", help="name the identity only; the receiver must hold it")
     sender.add_argument(

@@ -46,7 +46,7 @@ def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> N
         type=int,
         default=min(os.cpu_count() or 1, MOST_PROCESSES),
         metavar="N",
-        help="that share personalising on a CPU (default: one per core, %(default)s)",
+        help=f"that share personalising on a CPU (default: one per core, at most {MOST_PROCESSES}: %(default)s)",
     )
     person.add_argument(
         "--delta-bytes",

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import OptionError
 from ..nets import team
+from ..packs.card import DEFAULT_PACK
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 
@@ -37,7 +38,8 @@ EXAMPLES = """examples:
   stylecodec train encoder --data heads256/ --work more/ --start my-pack/ --keep-renderer --minutes 20
   stylecodec train export --work more/ --pack better-pack/ --base my-pack/
 
-Every command resumes where it was stopped; contact sheets and figures.json appear in the work folder.
+`render dataset` and every training command resume where they were stopped; contact sheets and figures.json appear in
+the work folder. Exit codes: 0 done; 1 it failed; 2 wrong usage; 130 interrupted.
 """
 
 
@@ -50,8 +52,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    render = commands.add_parser("render", help="render heads: data sets, clips, contact sheets", add_help=False)
-    render.add_argument("rest", nargs=argparse.REMAINDER)
+    commands.add_parser("render", help="render heads: data sets, clips, contact sheets")
     for name, minutes in NETWORKS.items():
         one = commands.add_parser(name, help=f"train the {name} network" if name != "upper" else "train the top layers")
         _common(one)
@@ -71,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--pack", type=Path, required=True, help="folder of the pack to write")
     out.add_argument("--blend", type=Path, help="pack with whose encoder the trained one is averaged, weight by weight")
     out.add_argument("--base", type=Path, help="pack that gives the networks that were not trained in --work")
-    out.add_argument("--name", default="avatar-1024", help="name of the pack (%(default)s)")
+    out.add_argument("--name", default=DEFAULT_PACK, help="name of the pack (%(default)s)")
     out.add_argument("--version", default="1", help="version of the pack (%(default)s)")
     return top
 
@@ -122,10 +123,10 @@ def _options(arguments: argparse.Namespace, minutes: float, data: Path) -> Train
 
 def main(argv: Sequence[str]) -> int:
     """Run `stylecodec train` with these arguments; returns the exit code."""
+    if argv[:1] == ["render"]:
+        importlib.import_module("stylecodec.training.heads.cli").main(argv[1:])
+        return 0
     arguments = parser().parse_args(argv)
-    if arguments.command == "render":
-        heads = importlib.import_module("stylecodec.training.heads.cli")
-        return int(heads.main(arguments.rest) or 0)
     if arguments.command == "export":
         names = arguments.name, arguments.version
         pack = export(arguments.work, arguments.pack, *names, arguments.blend, arguments.base)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StylecodecError
-from ..geometry import Alignment
+from ..geometry import AVATAR_ALIGNMENT
 from ..nets.e4e import E4eEncoder
 from ..nets.feedforward import HybridEncoder
 from ..nets.identity import IdentityNet
 from ..nets.landmarks import LandmarkNet
 from ..nets.parsing import BiSeNet
 from ..nets.stylegan2 import StyledConv
-from ..packs.card import Pose
+from ..packs.card import DEFAULT_PACK, Pose
 from ..packs.store import ModelPack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
@@ -28,7 +28,6 @@ from .datasets import extent
 from .generator import EXPRESSION_NAMES
 from .loop import TrainOptions, load_average, weights_of
 
-ALIGNMENT = Alignment(scale=1.08, lift=0.035)  # the crop that the heads are rendered in
 LICENCE = "MIT"
 SOURCE = "trained by stylecodec on its own synthetic heads (geometry: ICT-FaceKit, MIT, (c) 2020 USC ICT)"
 FIGURES = "figures.json"
@@ -134,7 +133,7 @@ def _expression_names(work: Path) -> list[str]:
 def export(
     work: Path,
     folder: Path,
-    name: str = "avatar-1024",
+    name: str = DEFAULT_PACK,
     version: str = "1",
     blend: Path | None = None,
     base: Path | None = None,
@@ -163,7 +162,7 @@ def export(
         source=SOURCE,
         resolution=max(avatar.CHANNELS),
         indices=ALPHA_INDICES,
-        alignment=ALIGNMENT,
+        alignment=AVATAR_ALIGNMENT,  # the crop that the heads are rendered in
         pose=Pose(rows=POSE_ROWS, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
         training={
             "expression_inputs": expression_names,

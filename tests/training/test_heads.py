@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from stylecodec.cli import main
 from stylecodec.errors import MissingDependency, OptionError, OutputError
-from stylecodec.training.heads import camera, cli, clips, dataset, sheets, tracks
+from stylecodec.training.heads import camera, clips, dataset, sheets, tracks
 from stylecodec.training.heads.assets import HeadAssets, load_assets
 from stylecodec.training.heads.facial_hair import beard, brows
 from stylecodec.training.heads.glasses import GLASSES_NAMES, frame
@@ -483,13 +484,17 @@ def test_sheets(renderer: Renderer, kind: str) -> None:
 
 def test_command_line(renderer: Renderer, toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--geometry", str(toy_folder), "--out"]
-    assert cli.main(["sheet", *common, str(tmp_path / "x.png"), "--kind", "glasses", "--size", "32"]) == 0
+    render = ["train", "render"]
+    assert main([*render, "sheet", *common, str(tmp_path / "x.png"), "--kind", "glasses", "--size", "32"]) == 0
     assert (tmp_path / "x.png").stat().st_size > 1000
     clip = ["clips", *common, str(tmp_path / "c"), "--identities", "4", "--seconds", "0.2", "--size", "64"]
-    assert cli.main(clip) == 0
+    assert main([*render, *clip]) == 0
     assert {p.name for p in (tmp_path / "c").iterdir()} == {"clip_4.mp4", "clip_4.npz"}
-    assert cli.main(["dataset", "--geometry", str(tmp_path / "no"), "--out", str(tmp_path), "--shards", "1"]) == 1
+    nowhere = ["dataset", "--geometry", str(tmp_path / "no"), "--out", str(tmp_path), "--shards", "1"]
+    assert main([*render, *nowhere]) == 2
     assert "does not exist" in capsys.readouterr().err
+    assert main([*render, "--help"]) == 0
+    assert "examples:" in capsys.readouterr().out
 
 
 def test_plans_and_outputs_are_checked(tmp_path: Path) -> None:

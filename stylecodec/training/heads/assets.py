@@ -1,6 +1,14 @@
-"""The head geometry on disk: a folder with ict.npz, maps.npz, ao.npz and FaceXModel/vertex_indices.json.
+"""The head geometry on disk: a folder with ict.npz, maps.npz, ao.npz and ICT-FaceKit's FaceXModel/vertex_indices.json.
 
-Units: centimetres, +x to the subject's left, +y up, +z out of the face.
+Units: centimetres, +x to the subject's left, +y up, +z out of the face. The archives hold, from the same FaceXModel:
+
+    ict.npz   V [V, 3] vertices of the neutral mean head; I [I, V, 3] and E [K, V, 3] what a unit of each shape
+              coefficient and each expression moves them by; names [K] of the expressions; vi [R] the vertex and uv
+              [R, 2] the texture coordinate of each render corner; tri [T, 3] triangles by corner; mat [T] their
+              material, a number into mats, its names (MATERIALS are drawn, the rest is left out)
+    maps.npz  T0, T1, T2 uint8 [S, S, 4] masks over the face's texture, twelve in all, that looks are painted by (see
+              shaders); bc [2, N, 2] the brows as curves in texture coordinates, outer to inner end, right brow first
+    ao.npz    a0, a1 [V] ambient occlusion 0..1, mouth shut and with jawOpen at 0.8
 """
 
 from __future__ import annotations

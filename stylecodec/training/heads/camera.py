@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stylecodec.geometry import AVATAR_ALIGNMENT
 from stylecodec.training.heads.assets import Floats
 from stylecodec.training.heads.model import rotation, unit
 
 DISTANCE = 95.0  # cm from the camera to the origin of head space: a portrait lens, little perspective
 NEAR, FAR = 40.0, 160.0
 PIVOT = np.array([0.0, -2.5, -1.0])  # cm; the head turns about the top of the neck
-CROP_SCALE, CROP_LIFT = 1.08, 0.035
+CROP_SCALE, CROP_LIFT = AVATAR_ALIGNMENT.scale, AVATAR_ALIGNMENT.lift
 Matrix = NDArray[np.float64]
 
 
