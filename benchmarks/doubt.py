@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 def lack(path: Path, pack: ModelPack) -> np.ndarray:
     """RMS [17] of what the marks lack in a clip."""
     reader, options = VideoReader(path), EncodeOptions(device="cpu", audio=False, follow=FollowOptions(frames=0))
-    track = Recorded(pack, "cpu").track(frame for _, frame in reader.frames())
+    track = Recorded(pack, "cpu").track((frame for _, frame in reader.frames()), float(reader.rate))
     frames = list(AlignedClip(reader.frames, track))
     clip = encode_frames(frames, pack, options, reader.rate)
     there = [k for k, frame in enumerate(frames) if frame.crop is not None]

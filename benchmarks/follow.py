@@ -103,7 +103,7 @@ def watch(path: Path, yardstick: Yardstick, seconds: float | None = None) -> Wat
 
     points = None
     with suppress(FaceNotFound):
-        track = aligner().track(timed())
+        track = aligner().track(timed(), float(reader.rate))
         points = yardstick(list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE)))
     at = np.array(times) - times[0]
     if points is None:

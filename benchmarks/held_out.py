@@ -169,7 +169,7 @@ def measure(
     reader = VideoReader(clip)
     landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
     aligner = Aligner(landmarker, alignment=pack.card.alignment)
-    track = aligner.track(frame for _, frame in reader.frames())
+    track = aligner.track((frame for _, frame in reader.frames()), float(reader.rate))
     inputs = list(crops((frame for _, frame in reader.frames()), track, SIDE))
     began = time.perf_counter()
     with Decoder.open(stream, device="cpu", pack=pack, size=SIDE, pose="aligned", as_numpy=True) as decoder:

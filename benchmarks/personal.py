@@ -116,7 +116,7 @@ def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedCli
     def read() -> Any:
         return reader.frames(options.start, options.duration)
 
-    track = front_end.track(frame for _, frame in read())
+    track = front_end.track((frame for _, frame in read()), float(reader.rate))
     card = None if options.identity is None else read_card(options.identity, work.pack)
     begun, told = time.monotonic(), [0.0]
 
@@ -261,7 +261,7 @@ def rates(work: Work, _: Yardstick) -> dict[str, Any]:
     stream = work.folder / "whole.stc"
     reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
     duration = work.options.duration
-    track = front_end.track(frame for _, frame in reader.frames(0.0, duration))
+    track = front_end.track((frame for _, frame in reader.frames(0.0, duration)), float(reader.rate))
     pictures = seen(work, stream, track, work.options)
     masks = figures.head_masks(pictures.inputs, work.pack)
     ours = figures.likeness(pictures.inputs, pictures.outputs, masks)

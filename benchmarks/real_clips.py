@@ -53,8 +53,8 @@ class Recorded:
         self.aligner = Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
         self.tracked: AlignedTrack | None = None
 
-    def track(self, frames: Iterable[Frame]) -> AlignedTrack:
-        self.tracked = self.aligner.track(frames)
+    def track(self, frames: Iterable[Frame], rate: float) -> AlignedTrack:
+        self.tracked = self.aligner.track(frames, rate)
         return self.tracked
 
     def still(self, image: Frame) -> CropTransform:

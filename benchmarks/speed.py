@@ -189,7 +189,8 @@ def encode_stages(plan: Plan, clip: Path, limit: int) -> tuple[Rows, AlignedTrac
     """Frames a second of each stage of `fast` encoding, run one after the other on at most `limit` frames."""
     pack, rows = plan.pack, []
     begun = perf_counter()
-    frames = [frame for _, frame in islice(VideoReader(clip).frames(), limit)]
+    reader = VideoReader(clip)
+    frames = [frame for _, frame in islice(reader.frames(), limit)]
     reading = perf_counter() - begun
     count = len(frames)
 
@@ -202,7 +203,7 @@ def encode_stages(plan: Plan, clip: Path, limit: int) -> tuple[Rows, AlignedTrac
     landmarker = make_landmarker(choice, net, pack.alignment)
     aligner = Aligner(landmarker, detector, alignment=pack.alignment, checker=Dlib5())
     begun = perf_counter()
-    track = aligner.track(frames)
+    track = aligner.track(frames, float(reader.rate))
     tracking = perf_counter() - begun
     begun = perf_counter()
     crops = [warp(frame, track[number], CROP_SIZE) for number, frame in enumerate(frames)]

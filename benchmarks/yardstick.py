@@ -69,15 +69,15 @@ def read_by_mesh(pictures: Sequence[Frame]) -> dict[str, Floats]:
     return face_tracks(points.double().numpy())
 
 
-def aligned(frames: Callable[[], Iterator[Frame]]) -> list[Frame]:
-    """The aligned squares of a clip that is passed twice."""
-    return list(crops(frames(), aligner().track(frames()), SIDE))
+def aligned(frames: Callable[[], Iterator[Frame]], rate: float) -> list[Frame]:
+    """The aligned squares of a clip that is passed twice, `rate` frames per second."""
+    return list(crops(frames(), aligner().track(frames(), rate), SIDE))
 
 
 def of_file(path: Path) -> list[Frame]:
     """The aligned squares of a video."""
     reader = VideoReader(path)
-    return aligned(lambda: (frame for _, frame in reader.frames()))
+    return aligned(lambda: (frame for _, frame in reader.frames()), float(reader.rate))
 
 
 class Doubles:
@@ -95,7 +95,7 @@ class Doubles:
         from stylecodec.training.heads.clips import render_clip
 
         clip = render_clip(self.renderer, number + DOUBLE, frames, rate, seed=number)
-        return aligned(lambda: iter(clip.frames))
+        return aligned(lambda: iter(clip.frames), rate)
 
 
 def read_by_both(what: str, pictures: Sequence[Frame], yardstick: Yardstick) -> dict[str, dict[str, Floats]]:

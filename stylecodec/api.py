@@ -52,8 +52,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 class FrontEnd(Protocol):
     """Finds and aligns the face: face.align.Aligner, or a stand-in."""
 
-    def track(self, frames: Iterable[Frame]) -> AlignedTrack:
-        """The squares of all frames of a clip; FaceNotFound when none shows a face."""
+    def track(self, frames: Iterable[Frame], rate: float) -> AlignedTrack:
+        """The squares of all frames of a clip, `rate` of them per second; FaceNotFound when none shows a face."""
         ...
 
     def still(self, image: Frame) -> CropTransform:
@@ -114,7 +114,8 @@ def encode(
 ) -> EncodeReport:
     """Encode a video file into an .stc file.
 
-    Raises MediaError (missing, no video), FaceNotFound, PackError, OptionError, OutputError.
+    Raises MediaError (missing, no video, no frames between start and end), FaceNotFound, PackError, OptionError,
+    OutputError, FormatError (an identity card that is none, or names what is not known here).
     """
     from .encoding.cards import read_card
     from .encoding.clip import AlignedClip
@@ -132,6 +133,7 @@ def encode(
     options = options or EncodeOptions()
     _check_outputs(output, source, options)
     reader = VideoReader(source)
+    total = reader.count(options.start, options.duration)
     pack = open_pack(options.pack)
     pack.require(ENCODE_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
@@ -139,9 +141,9 @@ def encode(
     sound = None
     if options.audio and reader.has_audio:
         sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
-    total = _frames_between(reader, options)
     tell = progress or _silent
-    track = front_end.track(_counted(reader, options, lambda done: tell("finding the face", done, total)))
+    frames = _counted(reader, options, lambda done: tell("finding the face", done, total))
+    track = front_end.track(frames, float(reader.rate))
     aligned = AlignedClip(lambda: reader.frames(options.start, options.duration), track)
     if card is not None:
         aligned, card = registered(aligned, card, pack, options, functools.partial(_tell_stage, tell))
@@ -203,7 +205,8 @@ def decode(
     what is whole and hold the picture where frames are missing; without it such a file is an error. precision: of
     the generator's feature maps, see decoding.render.Renderer. avatar: leave personalised generators aside.
     background: see Decoder.open. Personalised people that the file carries are kept for files that name them.
-    Raises FormatError, PackError, OptionError, MediaError (missing file), OutputError.
+    Raises FormatError, PackError, OptionError, MediaError (missing file), MissingDependency (an AVIF background),
+    DeltaNotFound, OutputError.
     """
     from .decoding.decoder import Decoder
     from .decoding.personal import keep
@@ -268,7 +271,8 @@ def puppet(
     Motion, times and sound are those of `driving`, the personalised generator is that of `source`. pack: for a picture,
     the pack to encode it with; by default the one that the driving stream names. relative: the motion is what differs
     from the driving clip's neutral frame, added to the source's (a picture's and a card's is the face at rest).
-    Raises FormatError where `source` only names an identity that is not known here.
+    Raises FormatError (also where `source` only names an identity that is not known here), MediaError, FaceNotFound,
+    PackError, OptionError, OutputError.
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
@@ -291,7 +295,10 @@ def puppet(
 
 
 def probe(path: PathLike) -> dict[str, Any]:
-    """What a stream is, without decoding it: frames, rate, pack, sound, bytes and kilobits per second by part."""
+    """What a stream is, without decoding it: frames, rate, pack, sound, bytes and kilobits per second by part.
+
+    Raises FormatError, MediaError (missing file).
+    """
     with reading(path), StreamFile.open(os.fspath(path), partial=True) as stream:
         header, account, seconds = stream.header, stream.byte_account(), stream.duration_seconds
         report = stream.report
@@ -330,7 +337,7 @@ def probe(path: PathLike) -> dict[str, Any]:
 
 
 def verify(path: PathLike) -> StreamReport:
-    """Read every byte of a stream and report what is whole, damaged and missing."""
+    """Read every byte of a stream and report what is whole, damaged, missing; FormatError, MediaError (no file)."""
     with reading(path):
         return check(os.fspath(path))
 
@@ -379,12 +386,6 @@ def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
     if choice in ("pack", "predictor"):
         net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
     return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
-
-
-def _frames_between(reader: VideoReader, options: EncodeOptions) -> int:
-    seconds = reader.timing.seconds
-    end = float("inf") if options.duration is None else options.start + options.duration
-    return int(((seconds >= options.start - 0.002) & (seconds < end - 0.002)).sum())
 
 
 def _counted(reader: VideoReader, options: EncodeOptions, tell: Callable[[int], None]) -> Iterator[Frame]:

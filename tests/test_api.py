@@ -6,10 +6,12 @@ import dataclasses
 import io
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import stylecodec
@@ -26,6 +28,7 @@ from stylecodec.errors import (
     PackNotFound,
     Truncated,
 )
+from stylecodec.face.align import AlignedTrack
 from stylecodec.media import VideoReader
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 
@@ -223,7 +226,7 @@ def test_failures_leave_nothing_behind(clip: Path, options: EncodeOptions, tmp_p
     text.write_text("no video")
 
     class Broken(FixedFace):
-        def track(self, frames: object) -> object:  # type: ignore[override]
+        def track(self, frames: object, rate: float) -> object:  # type: ignore[override]
             raise KeyboardInterrupt
 
     for error, source, face, settings in [
@@ -238,6 +241,14 @@ def test_failures_leave_nothing_behind(clip: Path, options: EncodeOptions, tmp_p
         with pytest.raises(error):
             stylecodec.encode(source, out / "a.stc", settings, front_end=face)
         assert names(out) == []
+
+
+def test_a_cut_between_two_frames_has_none(clip: Path, options: EncodeOptions, tmp_path: Path) -> None:
+    between = dataclasses.replace(options, start=0.01, duration=0.02)
+    with pytest.raises(MediaError, match="no frames between its start and its end"):
+        stylecodec.encode(clip, tmp_path / "a.stc", between, front_end=FixedFace())
+    with pytest.raises(MediaError, match="before the start"):
+        stylecodec.encode(clip, tmp_path / "a.stc", dataclasses.replace(options, start=9.0), front_end=FixedFace())
 
 
 def test_outputs_are_checked_before_the_work(clip: Path, stc: Path, options: EncodeOptions, tmp_path: Path) -> None:
@@ -268,7 +279,7 @@ def test_outputs_are_checked_before_the_work(clip: Path, stc: Path, options: Enc
 
 def test_a_plain_identity_cannot_be_refit(clip: Path, stc: Path, options: EncodeOptions, tmp_path: Path) -> None:
     class Unseen(FixedFace):
-        def track(self, frames: object) -> object:  # type: ignore[override]
+        def track(self, frames: object, rate: float) -> object:  # type: ignore[override]
             raise AssertionError("too late")
 
     refit = dataclasses.replace(options, identity=stc, refit=True)
@@ -310,9 +321,17 @@ except OutputError as error:
 def test_a_silent_clip_of_another_rate(options: EncodeOptions, tmp_path: Path) -> None:
     from fractions import Fraction
 
+    told: list[float] = []
+
+    class Told(FixedFace):
+        def track(self, frames: Iterable[NDArray[np.uint8]], rate: float) -> AlignedTrack:
+            told.append(rate)
+            return super().track(frames, rate)
+
     source = write_clip(tmp_path / "in.mkv", frames=7, rate=Fraction(30000, 1001), sound=False)
-    report = stylecodec.encode(source, tmp_path / "a.stc", options, front_end=FixedFace())
+    report = stylecodec.encode(source, tmp_path / "a.stc", options, front_end=Told())
     assert report.frames == 7
+    assert told == [pytest.approx(30000 / 1001)]
     assert stylecodec.probe(tmp_path / "a.stc")["rate"] == "30000/1001"
 
 

@@ -61,7 +61,7 @@ def test_the_picture_resembles_the_input(pack: ModelPack, stream: Path) -> None:
     """A guard against a broken chain, far below the card's figures: a wrong pose or colour fails it."""
     reader = VideoReader(CLIP)
     aligner = Aligner(make_landmarker("pack", pack.landmarks("cpu"), pack.alignment), alignment=pack.alignment)
-    track = aligner.track(frame for _, frame in reader.frames(0, SECONDS))
+    track = aligner.track((frame for _, frame in reader.frames(0, SECONDS)), float(reader.rate))
     seen = np.stack(list(crops((frame for _, frame in reader.frames(0, SECONDS)), track, 256))).astype(np.float32)
     with Decoder.open(stream, device="cpu", size=256, pose="aligned", as_numpy=True) as decoder:
         rendered = np.stack(list(decoder)).astype(np.float32)

@@ -65,7 +65,7 @@ class FixedFace:
     def __init__(self, lost: Iterable[int] = ()) -> None:
         self.lost = set(lost)
 
-    def track(self, frames: Iterable[NDArray[np.uint8]]) -> AlignedTrack:
+    def track(self, frames: Iterable[NDArray[np.uint8]], rate: float) -> AlignedTrack:
         squares, found = [], []
         for number, frame in enumerate(frames):
             square = self.still(frame)

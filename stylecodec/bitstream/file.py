@@ -151,6 +151,7 @@ class StreamFile:
 
     @property
     def group_count(self) -> int:
+        """Groups of frames that are in the file."""
         return len(self._first_frames)
 
     @property

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import numpy as np
 import torch
@@ -102,18 +103,21 @@ def surroundings(pictures: Tensor, mask: Tensor) -> Tensor:
 
 def decode_plate(scene: Background) -> Tensor:
     """The still as [1, 3, H, W] in [-1, 1]; CorruptChunk where the file is not what the chunk says."""
-    from PIL import Image, UnidentifiedImageError, features
+    from PIL import Image, features
 
     wanted = scene.picture_format.name
     if scene.picture_format == PictureFormat.AVIF and not features.check("avif"):
         raise MissingDependency("the background is an AVIF picture; it needs Pillow 11.3 or later")
     try:
-        with Image.open(io.BytesIO(scene.picture), formats=[wanted]) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of huge sizes and damaged metadata
+            Image.open(io.BytesIO(scene.picture), formats=[wanted]) as image,
+        ):
             if image.size != (scene.width, scene.height):  # said by the file's head, before pixels are made
                 raise CorruptChunk(f"the background is said to have {scene.width}x{scene.height} pixels and has not")
             pixels = np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        if isinstance(error, CorruptChunk):
-            raise
+    except CorruptChunk:
+        raise
+    except Exception:  # Pillow's errors for damaged files are of any kind
         raise CorruptChunk(f"the background is not a {wanted} picture that can be read") from None
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)

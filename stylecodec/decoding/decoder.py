@@ -55,6 +55,7 @@ CPU_BATCH_PIXELS = 4 * 256 * 256  # a CPU is quickest while a batch fits its cac
 CPU_BATCH = 8
 KEPT_ANCHORS = 8  # identities whose flow state is kept ready
 KEPT_GENERATORS = 2  # personalised generators that are kept ready
+NO_PICTURE = FormatError, MissingDependency  # with these a background is left out where one can go without
 
 
 def matching_pack(header: StreamHeader, pack: PackChoice = None) -> ModelPack:
@@ -112,9 +113,13 @@ class PacketRenderer:
         self.pose = pose
         self.batch = batch or self._usual_batch()
         self.personal = {} if personal is None else personal
-        self.backdrop = None if scene is None else Backdrop(pack, self.device, scene)
+        self.stand_before(scene)
         self._anchors: dict[bytes, Anchor] = {}
         self._tuned: dict[bytes, tuple[LatentDecoder, Renderer]] = {}
+
+    def stand_before(self, scene: Background | None) -> None:
+        """Put `scene` behind the head from now on; CorruptChunk, MissingDependency where its picture cannot be had."""
+        self.backdrop = None if scene is None else Backdrop(self.pack, self.device, scene)
 
     def render(self, identity: Identity, packets: NDArray[np.floating]) -> Iterator[Tensor]:
         """Pictures uint8 [<= batch, H, W, 3] of `packets` [n, 35], batch after batch.
@@ -205,17 +210,20 @@ class Decoder:
         the roll that the encoder removed, "aligned" leaves it upright. batch: frames rendered at once. precision: of
         the feature maps, see `Renderer`. avatar: leave personalised generators aside.
         background: "stream" as the stream says, "render" what the generator makes of it, "blur" or "key" (green).
-        partial: go without a personalised generator or background that is damaged; `stream.report` says so.
-        Raises FormatError, PackNotFound, PackMismatch, OptionError; OSError when the file cannot be read. Frames
-        raise DeltaNotFound where the stream only names a personalised generator, and FormatError where it only names an
-        identity, that is not known here.
+        partial: go without a personalised generator or background that is damaged, as `stream.report` says, and without
+        a background whose picture cannot be decoded; `pictures.backdrop` is None then.
+        Raises FormatError, PackNotFound, PackMismatch, OptionError, MissingDependency (a picture in AVIF); OSError when
+        the file cannot be read. Frames raise DeltaNotFound where the stream only names a personalised generator, and
+        FormatError where it only names an identity, that is not known here.
         """
         stream = StreamFile.open(path, recall=KnownPeople().recall, partial=partial)
         try:
             model = matching_pack(stream.header, pack)
             personal = {} if avatar else personalizations(stream)
             scene = scene_of(stream, background)
-            pictures = PacketRenderer(model, device, size, pose, batch, precision, personal, scene)
+            pictures = PacketRenderer(model, device, size, pose, batch, precision, personal)
+            with suppress(*NO_PICTURE if partial else ()):
+                pictures.stand_before(scene)
             return cls(stream, pictures, as_numpy)
         except BaseException:
             stream.close()
@@ -376,26 +384,39 @@ class LiveDecoder:
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes; the frames [H, W, 3] of every group that they complete.
 
-        Raises PackNotFound or PackMismatch when the stream's header arrives, and DeltaNotFound for a group whose
-        personalised generator has not come and is not known here; what follows is left for the next call.
+        Raises PackNotFound or PackMismatch when the stream's header arrives, and DeltaNotFound or PackMismatch for a
+        group whose personalised generator has not come and is not known here, or is of another pack. Frames that come
+        before such a group are returned first, and the next call tries it again. A group that has raised is left out;
+        what follows is left for the next call.
         """
         frames: list[Frame] = []
         self._events.extend(self._reader.feed(data))
         while self._events:
             event = self._events.popleft()
-            if isinstance(event, StreamHeader):
-                self._start(event)
-            elif isinstance(event, Identity):
-                self._identities[event.slot] = event
-            elif isinstance(event, UnknownChunk) and event.type in ATTACHED_TYPES:
-                self._attach(parse_attached(event.type, event.payload))
-            elif isinstance(event, FrameGroup):
-                frames.extend(self._render(event))
+            try:
+                frames += self._take(event)
+            except Exception:
+                if not frames:
+                    raise
+                self._events.appendleft(event)
+                break
         return frames
 
     def close(self) -> StreamReport:
         """End of the bytes: what was received and what is missing."""
         return self._reader.close()
+
+    def _take(self, event: Event) -> list[Frame]:
+        """Do what an event asks for; its frames, all of them or none."""
+        if isinstance(event, StreamHeader):
+            self._start(event)
+        elif isinstance(event, Identity):
+            self._identities[event.slot] = event
+        elif isinstance(event, UnknownChunk) and event.type in ATTACHED_TYPES:
+            self._attach(parse_attached(event.type, event.payload))
+        elif isinstance(event, FrameGroup):
+            return list(self._render(event))
+        return []
 
     def _start(self, header: StreamHeader) -> None:
         if self._pictures is None:
@@ -412,8 +433,8 @@ class LiveDecoder:
                 known = {given.digest for given in (self._reader.references | self._reader.identities).values()}
                 del self._personal[next(digest for digest in self._personal if digest not in known)]
         elif self._takes_scene and self._pictures is not None and self._pictures.backdrop is None:
-            with suppress(FormatError, MissingDependency):  # without the picture: what the generator makes of it
-                self._pictures.backdrop = Backdrop(self._pictures.pack, self.device, found)
+            with suppress(*NO_PICTURE):
+                self._pictures.stand_before(found)
 
     def _render(self, group: FrameGroup) -> Iterator[Frame]:
         identity = self._identities.get(group.identity)

@@ -32,6 +32,7 @@ SMOOTHING = 3.5  # frames, sigma of the Gaussian over position and roll
 MEDIAN = 5  # frames of the median that takes out single wrong measurements
 SIZE_SLACK = 0.03  # of the side: smaller changes of size are left in the picture
 SIZE_SMOOTHING = 15.0  # frames, sigma over the size, which is read off the mouth too
+FULL_RATE = 25.0  # frames per second; below it both sigmas shrink as the rate does: no more than 0.14 s and 0.6 s
 SHOT_JUMP = 0.25  # of the side, from one measured frame to the next: more is a cut, not a movement
 SHOT_ZOOM = 1.35  # change of size from one measured frame to the next that is a cut
 
@@ -86,10 +87,11 @@ class Aligner:
     """Aligns clips (two passes) and single pictures.
 
     >>> aligner = Aligner(make_landmarker("pack", pack.landmarks(), pack.alignment), alignment=pack.alignment)
-    >>> track = aligner.track(frame for _, frame in reader.frames())
+    >>> track = aligner.track((frame for _, frame in reader.frames()), float(reader.rate))
     >>> for crop in crops((frame for _, frame in reader.frames()), track, 256): ...
 
-    smoothing: sigma in frames, 0 for none. detector and checker: dlib's when left out (injectable for tests).
+    smoothing: sigma in frames, of FULL_RATE or more per second; 0 for none. detector and checker: dlib's when left out
+    (injectable for tests).
     """
 
     def __init__(
@@ -111,8 +113,15 @@ class Aligner:
         self._alignment = alignment
         self._smoothing = smoothing
 
-    def track(self, frames: Iterable[Frame]) -> AlignedTrack:
-        """Pass 1 over frames [H, W, 3] uint8 RGB. Raises FaceNotFound when none of them shows a face."""
+    def track(self, frames: Iterable[Frame], rate: float = FULL_RATE) -> AlignedTrack:
+        """Pass 1 over frames [H, W, 3] uint8 RGB, `rate` of them per second (the mean where it varies).
+
+        Raises FaceNotFound when none of them shows a face, OptionError for a rate of 0 or less.
+        """
+        if not rate > 0:
+            raise OptionError(f"the frame rate must be more than 0, not {rate}")
+        share = min(1.0, rate / FULL_RATE)
+        sigma, size_sigma = share * self._smoothing, share * SIZE_SMOOTHING
         seen = self._tracker(frames)
         count, found = len(seen.anchors), seen.found
         if not found.any():
@@ -123,7 +132,7 @@ class Aligner:
         squares = np.empty((len(indices), 4))
         shots = split_shots(pose)
         for shot in shots:
-            squares[shot] = shot_squares(pose.part(shot), times[shot], self._alignment, self._smoothing)
+            squares[shot] = shot_squares(pose.part(shot), times[shot], self._alignment, sigma, size_sigma)
         # The last frame with a face at or before each frame; the first one for those before it.
         source = np.maximum(np.searchsorted(indices, np.arange(count), side="right") - 1, 0)
         report = AlignReport(
@@ -142,7 +151,7 @@ class Aligner:
         if seen is None:
             raise FaceNotFound("no face was found in the picture")
         pose = EyeFrames.of(self._tracker.at(image, seen.box)[None])
-        x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, 0.0)[0])
+        x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, 0.0, SIZE_SMOOTHING)[0])
         return CropTransform((x, y), side, roll)
 
 
@@ -197,7 +206,7 @@ def split_shots(pose: EyeFrames) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def shot_squares(pose: EyeFrames, times: Floats, alignment: Alignment, sigma: float) -> Floats:
+def shot_squares(pose: EyeFrames, times: Floats, alignment: Alignment, sigma: float, size_sigma: float) -> Floats:
     """[n, 4] squares (centre x, y, side, roll in degrees) of one shot, whose frames have these numbers [n].
 
     FFHQ's centre is mid(eyes) + 0.1·mouth, its half-side max(2|e|, 1.8|m|) (facts sheet 11.3); here everything
@@ -209,25 +218,25 @@ def shot_squares(pose: EyeFrames, times: Floats, alignment: Alignment, sigma: fl
         corner, roll = moving[:, :2], moving[:, 2]
     else:
         corner, roll = pose.corner, pose.roll
-    side = shot_sides(pose, times)[:, None] * alignment.scale
+    side = shot_sides(pose, times, size_sigma)[:, None] * alignment.scale
     units = (pose.eyes + 0.1 * pose.mouth) / pose.side[:, None] / alignment.scale
     offset = np.median(units, axis=0) - np.array([0.0, alignment.lift / 2])  # up along the face's own axis
     center = corner + turned(side * offset, roll)
     return np.column_stack([center, side, np.rad2deg(roll)])
 
 
-def shot_sides(pose: EyeFrames, times: Floats) -> Floats:
+def shot_sides(pose: EyeFrames, times: Floats, sigma: float) -> Floats:
     """[n] sides of one shot: the median, and beyond SIZE_SLACK what the slow change of size exceeds it by.
 
     A head that comes nearer grows between the eyes and from the eyes to the mouth alike. Turning changes only the
     first, nodding and the mouth itself only the second: so the smaller of two equal-signed changes counts.
     """
     sizes = np.log(np.column_stack([pose.span, np.hypot(*pose.mouth.T)]))
-    change = smooth(sizes, times, SIZE_SMOOTHING) - np.median(sizes, axis=0)
+    change = smooth(sizes, times, sigma) - np.median(sizes, axis=0)
     common = np.where(change.prod(axis=1) > 0, np.abs(change).min(axis=1), 0.0)
     beyond = np.sign(change[:, 0]) * np.maximum(common - np.log1p(SIZE_SLACK), 0.0)
     if beyond.any():  # begin and end the zoom gently
-        beyond = smooth(beyond[:, None], times, SIZE_SMOOTHING)[:, 0]
+        beyond = smooth(beyond[:, None], times, sigma)[:, 0]
     return np.asarray(np.median(pose.side) * np.exp(beyond), np.float64)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stylecodec.errors import MissingDependency, OptionError
+from stylecodec.errors import OptionError
 from stylecodec.face.detect import POINTS_5, POINTS_68, Box, Frame, model_file
 from stylecodec.face.warp import warp
 from stylecodec.geometry import (
@@ -58,7 +58,7 @@ class DlibPredictor:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = Path(path)
         if not file.is_file():
-            raise MissingDependency(f"there is no landmark file {file}")
+            raise OptionError(f"there is no landmark file {file}")
         try:
             self._predictor: Any = dlib.shape_predictor(str(file))
         except RuntimeError as error:

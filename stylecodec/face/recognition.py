@@ -14,8 +14,6 @@ from stylecodec.face.landmarks import Dlib5, Landmarker
 
 Descriptor = NDArray[np.float32]  # [128]
 
-SAME_PERSON = 0.6  # dlib's distance below which two descriptors count as one person
-
 
 class FaceDescriptor:
     """Picture -> descriptor [128] float32. The network and the 5 points are free of restrictions."""
@@ -40,5 +38,5 @@ class FaceDescriptor:
 
     @staticmethod
     def distance(a: Descriptor, b: Descriptor) -> float:
-        """Euclidean; below SAME_PERSON dlib calls it the same person."""
+        """Euclidean; below 0.6 dlib calls it the same person."""
         return float(np.linalg.norm(a - b))

@@ -2,7 +2,8 @@
 
 The detector looks at every k-th frame. Between two sightings of one face the box moves on a straight line, so the
 landmarker sees k frames at once. Where a sighting is missing or the box jumps, the detector looks at every frame;
-where it finds nothing, the box is carried on from the last points as long as two independent landmarkers agree.
+where it finds nothing, the box is carried on from the last points as long as two independent landmarkers agree. As
+long as they do, a face that is found elsewhere is somebody else's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stylecodec.face.detect import Box, Detection, Detector, Frame
+from stylecodec.face.detect import SAME_FACE, Box, Detector, Frame
 from stylecodec.face.landmarks import (
     CORNERS_OF_5,
     CORNERS_OF_68,
@@ -148,33 +149,38 @@ class FaceTracker:
         while held:
             held.extend(islice(frames, self._stride))
             if len(held) == 1:  # the clip's last frame: a chunk of its own
-                yield self._chunk(held, [begin.box if begin else None])
+                yield self._chunk(held, [begin])
                 return
-            near = begin.box if begin else self._expected()
-            end = self._look(held[-1], near)
-            yield self._chunk(held[:-1], self._boxes(held, begin, end))
-            held, begin = held[-1:], end
+            boxes = self._boxes(held, begin)
+            yield self._chunk(held[:-1], boxes[:-1])
+            held, begin = held[-1:], boxes[-1]
 
-    def _look(self, frame: Frame, near: Box | None) -> Detection | None:
+    def _look(self, frame: Frame, near: Box | None) -> Box | None:
         self._sightings += 1
-        return self._detector(frame, near)
+        seen = self._detector(frame, near)
+        return seen.box if seen else None
 
     def _expected(self) -> Box | None:
         return box_of(self._last) if self._last is not None else None
 
-    def _boxes(self, held: list[Frame], begin: Detection | None, end: Detection | None) -> list[Box | None]:
-        """Boxes for all but the last of the held frames; the last one is that of `end`."""
-        count = len(held) - 1
-        if begin and end and begin.box.overlap(end.box) >= LINKED:
-            return [begin.box.towards(end.box, n / count) for n in range(count)]
-        boxes = [begin.box if begin else None]
+    def _boxes(self, held: list[Frame], begin: Box | None) -> list[Box | None]:
+        """The face's box in each of the held frames, None where it is not seen; `begin` is that of the first."""
+        near, count = begin or self._expected(), len(held) - 1
+        end = self._look(held[-1], near)
+        if begin and end and begin.overlap(end) >= LINKED:
+            return [*(begin.towards(end, n / count) for n in range(count)), end]
+        boxes = [begin]
         if begin is None and end is None:
-            return boxes * count
-        near = boxes[0]
-        for frame in held[1:-1]:
-            seen = self._look(frame, near)
-            near = seen.box if seen else near
-            boxes.append(seen.box if seen else None)
+            return boxes * len(held)
+        unseen = 0 if begin else self._unseen + 1
+        for n, frame in enumerate(held[1:], 1):
+            seen = self._look(frame, near) if n < count else end
+            if seen and near and seen.overlap(near) < SAME_FACE and unseen < FOLLOW_LIMIT:
+                anchors = self._agreed(frame, near)
+                if anchors is not None:
+                    seen, near = None, box_of(anchors)
+            near, unseen = seen or near, 0 if seen else unseen + 1
+            boxes.append(seen)
         return boxes
 
     def _chunk(self, frames: list[Frame], boxes: list[Box | None]) -> NDArray[np.float32]:
@@ -214,14 +220,20 @@ class FaceTracker:
     def _follow(self, frame: Frame) -> NDArray[np.float64] | None:
         """Anchors near the last ones when both landmarkers see the same eyes there, else None."""
         box = self._expected()
-        if box is None or self._checker is None or self._unseen >= FOLLOW_LIMIT:
+        if box is None or self._unseen >= FOLLOW_LIMIT:
+            return None
+        anchors = self._agreed(frame, box)
+        if anchors is not None:
+            self._unseen += 1
+            self._followed += 1
+        return anchors
+
+    def _agreed(self, frame: Frame, box: Box) -> NDArray[np.float64] | None:
+        """Anchors [7, 2] in a box in which both landmarkers see the same eyes, else None."""
+        if self._checker is None:
             return None
         anchors = anchors_of(self._landmarker(frame, box))
         other = anchors_of(self._checker(frame, box))
         eyes = float(np.hypot(*(anchors[RIGHT_EYE] - anchors[LEFT_EYE])))
         apart = np.hypot(*(anchors[CORNERS] - other[CORNERS]).T).max()
-        if not plausible(anchors, box) or apart > AGREEMENT * eyes:
-            return None
-        self._unseen += 1
-        self._followed += 1
-        return anchors
+        return anchors if plausible(anchors, box) and apart <= AGREEMENT * eyes else None

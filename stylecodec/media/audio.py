@@ -12,9 +12,9 @@ from av.audio.codeccontext import AudioCodecContext
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from stylecodec.errors import MediaError, OptionError
+from stylecodec.errors import OptionError
 from stylecodec.media.opus import PACKET_SAMPLES, SAMPLE_RATE, OpusPacket, OpusTrack
-from stylecodec.media.video import PathLike, VideoReader, find_video, open_input
+from stylecodec.media.video import PathLike, VideoReader, find_video, open_input, readable
 
 Samples = NDArray[np.float32]  # [n, channels], -1..1
 
@@ -53,12 +53,9 @@ def encode_opus(
         end = reader.duration if duration is None else min(start + duration, reader.duration)
         duration = end - begin
     encoder = _OpusEncoder(bitrate, channels)
-    try:
-        with open_input(path) as container:
-            for block in _timeline(container, channels, origin + begin, duration):
-                encoder.feed(block)
-    except (OSError, ValueError) as error:
-        raise MediaError(f"the sound of {path} cannot be decoded") from error
+    with readable(f"the sound of {path} cannot be decoded"), open_input(path) as container:
+        for block in _timeline(container, channels, origin + begin, duration):
+            encoder.feed(block)
     return encoder.finish()
 
 
@@ -99,28 +96,27 @@ def _timeline(
 
 
 def _resampled(container: InputContainer, channels: int) -> Iterator[tuple[float, Samples]]:
-    """(seconds of the first sample, [n, channels] at 48 kHz); continuous but for real gaps of the source."""
-    resampler = av.AudioResampler(
-        format="flt", layout="mono" if channels == 1 else "stereo", rate=SAMPLE_RATE
-    )
-    clock: float | None = None  # where the next resampled sample belongs
-    expected: float | None = None  # where the next source frame should begin
+    """(seconds of the first sample, [n, channels] at 48 kHz); continuous but for gaps and new forms of the source."""
+    layout = "mono" if channels == 1 else "stereo"
+    resampler = av.AudioResampler(format="flt", layout=layout, rate=SAMPLE_RATE)
+    clock = 0.0  # where the next resampled sample belongs
+    expected = 0.0  # where the next source frame should begin
+    form: tuple[str, str, int] | None = None  # what the resampler takes
     for frame in _decode_audio(container):
-        seconds = frame.time if frame.time is not None else expected or 0.0
-        if expected is None or abs(seconds - expected) > GAP_SECONDS:
-            if clock is not None:
+        seconds = expected if frame.time is None else frame.time
+        found = frame.format.name, frame.layout.name, frame.sample_rate
+        if found != form or abs(seconds - expected) > GAP_SECONDS:
+            if form is not None:
                 yield clock, _samples(resampler.resample(None), channels)
-                resampler = av.AudioResampler(
-                    format="flt", layout="mono" if channels == 1 else "stereo", rate=SAMPLE_RATE
-                )
+                resampler = av.AudioResampler(format="flt", layout=layout, rate=SAMPLE_RATE)
             clock = expected = seconds
+            form = found
         expected += frame.samples / frame.sample_rate
-        assert clock is not None
         frame.pts = None  # the resampler must not act on time stamps of its own accord
         block = _samples(resampler.resample(frame), channels)
         yield clock, block
         clock += len(block) / SAMPLE_RATE
-    if clock is not None:
+    if form is not None:
         yield clock, _samples(resampler.resample(None), channels)
 
 

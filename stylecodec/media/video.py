@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -27,6 +28,11 @@ PathLike = str | os.PathLike[str]
 
 # Two times that differ by less count as one: containers round to a millisecond.
 TIME_TOLERANCE = 0.002
+# Seconds ahead of a start to seek to, tried in turn until decoding resumes in time (MPEG-TS lands between key frames).
+# inf: no seek, the file from its beginning.
+SEEK_LEADS = (0.0, 2.0, 10.0, math.inf)
+# A frame's tag for BT.601, AVCOL_SPC_SMPTE170M; PyAV's Colorspace knows it only by swscale's number, 5.
+SMPTE170M = 6
 # Without these flags swscale's RGB <-> YUV is a level too dark on average.
 EXACT_COLOURS = (
     Interpolation.BICUBIC
@@ -49,17 +55,25 @@ def read_image(path: PathLike) -> Frame:
         raise MediaError(f"{file} is not a picture that can be read") from error
 
 
+@contextmanager
+def readable(message: str) -> Iterator[None]:
+    """Whatever goes wrong in PyAV becomes MediaError(message)."""
+    try:
+        yield
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise MediaError(message) from error
+
+
 def open_input(path: PathLike) -> InputContainer:
     """Open a media file for reading; MediaError when it is missing or is no media file."""
     file = _existing(path)
-    try:
+    refusal = f"{file} is not a video that can be read"
+    with readable(refusal):
         # The explicit protocol keeps a colon in the name from being taken for one.
         container = av.open(f"file:{file}", "r")
-    except (OSError, ValueError) as error:  # PyAV's errors derive from these two
-        raise MediaError(f"{file} is not a video that can be read") from error
     if REFUSED_FORMATS & set(container.format.name.split(",")):
         container.close()
-        raise MediaError(f"{file} is not a video that can be read")
+        raise MediaError(refusal)
     return container
 
 
@@ -84,9 +98,10 @@ def find_video(container: InputContainer) -> VideoStream | None:
 
 @dataclass(frozen=True)
 class Orientation:
-    """How decoded pixels become what is shown: first widen (pixel aspect), then transpose, then mirror."""
+    """How decoded pixels become what is shown: first scale (pixel aspect), then transpose, then mirror."""
 
     width: int  # decoded width after widening
+    height: int  # decoded height; both are the first frame's, whatever size the stream changes to
     transpose: bool = False
     flip_x: bool = False
     flip_y: bool = False
@@ -94,7 +109,7 @@ class Orientation:
     @classmethod
     def of(cls, frame: av.VideoFrame, aspect: Fraction | None) -> Orientation:
         """From the frame's display matrix (quarter turns and mirrors only) and the sample aspect ratio."""
-        width = frame.width
+        width, height = frame.width, frame.height
         if aspect is not None and aspect > 0 and aspect != 1:
             width = max(1, round(frame.width * aspect))
         # x' = a x + c y, y' = b x + d y, stored as int32 a b u c d v x y w.
@@ -105,11 +120,11 @@ class Orientation:
             a, b, c, d = (round(v) for v in (math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)))
         else:
             if side is None:
-                return cls(width)
+                return cls(width, height)
             a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(cast(Buffer, side)), np.int32)[:5])
         if abs(a) >= abs(b):
-            return cls(width, False, a < 0, d < 0)
-        return cls(width, True, c < 0, b < 0)
+            return cls(width, height, False, a < 0, d < 0)
+        return cls(width, height, True, c < 0, b < 0)
 
     def apply(self, image: Frame) -> Frame:
         """Turn one decoded picture [H, W, 3]."""
@@ -139,13 +154,14 @@ class VideoReader:
     >>> for seconds, frame in reader.frames(start=1.0, duration=2.0): ...
 
     width and height are those of the frames as shown (rotation and pixel aspect applied). Times are seconds
-    from the first frame of the file. Raises MediaError when the file is missing, is no video, has only sound
-    or no frame at all.
+    from the first frame that can be decoded. Raises MediaError when the file is missing, is no video, has only
+    sound or no frame at all, and from any method when it cannot be decoded further.
     """
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
-        with open_input(path) as container:
+        self._failure = f"the video of {self.path} cannot be decoded"
+        with readable(self._failure), open_input(path) as container:
             stream = find_video(container)
             if stream is None:
                 what = "sound but no video" if container.streams.audio else "no video"
@@ -154,6 +170,7 @@ class VideoReader:
             if first is None:
                 raise MediaError(f"{self.path} holds no video frame that can be decoded")
             self.has_audio = bool(container.streams.audio)
+            self._first_stamp = first.pts
             self._orientation = Orientation.of(first, stream.sample_aspect_ratio)
             shown = self._picture(first)
         self.height: int = shown.shape[0]
@@ -162,7 +179,7 @@ class VideoReader:
     @cached_property
     def timing(self) -> Timing:
         """Times of all frames, read from the packets without decoding them."""
-        with open_input(self.path) as container:
+        with readable(self._failure), open_input(self.path) as container:
             stream = find_video(container)
             assert stream is not None
             stamps: list[int | None] = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
@@ -172,6 +189,9 @@ class VideoReader:
             seconds = np.arange(max(1, len(stamps))) / float(nominal)
             return Timing(seconds, nominal, False, None)
         pts = np.unique(np.array(stamps, np.int64))
+        # A recording begun between key frames holds packets that show nothing.
+        if self._first_stamp is not None and self._first_stamp in pts:
+            pts = pts[pts >= self._first_stamp]
         seconds = (pts - pts[0]) * float(unit)
         return Timing(seconds, *_fit_rate(seconds, nominal, float(unit)), int(pts[0]))
 
@@ -187,7 +207,7 @@ class VideoReader:
 
     @property
     def frame_count(self) -> int:
-        """Frames in the file, as its packets tell (a damaged file may decode to fewer)."""
+        """Frames from the first that can be decoded on, as the packets tell (a damaged file may decode to fewer)."""
         return len(self.timing.seconds)
 
     @property
@@ -202,36 +222,59 @@ class VideoReader:
             raise MediaError(f"{self.path} ends at {self.duration:.2f} s, before the start at {start:.2f} s")
         return float(later[0])
 
+    def count(self, start: float = 0.0, duration: float | None = None) -> int:
+        """How many frames `frames` gives, as the packets tell; MediaError when there is none."""
+        begin, end = self._span(start, duration)
+        seconds = self.timing.seconds
+        found = int(((seconds >= begin - TIME_TOLERANCE) & (seconds < end)).sum())
+        if not found:
+            raise MediaError(f"{self.path} has no frames between its start and its end")
+        return found
+
+    def _span(self, start: float, duration: float | None) -> tuple[float, float]:
+        """The time of the first frame, and that which all frames are before."""
+        return self.first_time(start), math.inf if duration is None else start + duration - TIME_TOLERANCE
+
     def frames(self, start: float = 0.0, duration: float | None = None) -> Iterator[tuple[float, Frame]]:
         """(seconds, [H, W, 3] uint8) of every frame with start <= seconds < start + duration, in order."""
-        begin = self.first_time(start)
-        end = np.inf if duration is None else start + duration - TIME_TOLERANCE
-        origin, step = self.timing.origin, float(1 / self.rate)
-        with open_input(self.path) as container:
-            stream = find_video(container)
-            assert stream is not None
-            unit = stream.time_base
-            stream.thread_type = "AUTO"
-            if origin is not None and unit is not None and start > TIME_TOLERANCE:
-                container.seek(origin + int(begin / unit), stream=stream, backward=True)
-            for number, frame in enumerate(_decode(container, stream)):
-                if origin is None or unit is None or frame.pts is None:
-                    seconds = number * step
-                else:
-                    seconds = (frame.pts - origin) * float(unit)
-                if seconds >= end:
+        begin, end = self._span(start, duration)
+        for lead in SEEK_LEADS:
+            with readable(self._failure), open_input(self.path) as container:
+                unsure = begin > lead  # whether the seek may have landed too late
+                for seconds, frame in self._decode_from(container, begin - lead):
+                    if unsure and seconds > begin + TIME_TOLERANCE:
+                        break
+                    unsure = False
+                    if seconds >= end:
+                        return
+                    if seconds >= begin - TIME_TOLERANCE:
+                        yield seconds, self._picture(frame)
+                if not unsure:
                     return
-                if seconds >= begin - TIME_TOLERANCE:
-                    yield seconds, self._picture(frame)
+
+    def _decode_from(self, container: InputContainer, begin: float) -> Iterator[tuple[float, av.VideoFrame]]:
+        """(seconds, frame) in order, from where a seek to `begin` seconds lands; from the first if that is not > 0."""
+        stream = find_video(container)
+        assert stream is not None
+        stream.thread_type = "AUTO"
+        origin, unit, step = self.timing.origin, stream.time_base, float(1 / self.rate)
+        if origin is not None and unit is not None and begin > 0:
+            container.seek(origin + int(begin / unit), stream=stream, backward=True)
+        for number, frame in enumerate(_decode(container, stream)):
+            if origin is None or unit is None or frame.pts is None:
+                yield number * step, frame
+            else:
+                yield (frame.pts - origin) * float(unit), frame
 
     def _picture(self, frame: av.VideoFrame) -> Frame:
         # Files without a tag follow the usual rule: BT.709 for high definition, BT.601 below.
-        untagged = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
+        high = frame.height >= 720 and frame.colorspace != SMPTE170M
         known = frame.colorspace in set(Colorspace)
         rgb = frame.reformat(
             width=self._orientation.width,
+            height=self._orientation.height,
             format="rgb24",
-            src_colorspace=None if known else untagged,
+            src_colorspace=None if known else Colorspace.ITU709 if high else Colorspace.ITU601,
             interpolation=EXACT_COLOURS,
         )
         return self._orientation.apply(cast(Frame, rgb.to_ndarray()))

@@ -20,6 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from stylecodec.errors import OptionError, OutputError
+from stylecodec.files import place_of
 from stylecodec.media.opus import OpusTrack, ogg_opus_stub
 from stylecodec.media.video import EXACT_COLOURS, Frame, PathLike
 
@@ -59,7 +60,8 @@ class VideoWriter:
         self._sound = iter(audio.packets if audio else ())
         self._next_sound = next(self._sound, None)
         self._pre_skip = audio.pre_skip if audio else 0
-        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._place = place_of(self.path)
+        self._part = self._place.with_name(f".{self._place.name}.{secrets.token_hex(4)}.part")
         self._container: OutputContainer | None = None
         self._file: IO[bytes] | None = None
         with self._guard():
@@ -144,7 +146,7 @@ class VideoWriter:
             self._container = None
             assert self._file is not None
             self._file.close()
-            os.replace(self._part, self.path)
+            os.replace(self._part, self._place)
 
     def abort(self) -> None:
         """Drop what was written; the final name stays untouched."""

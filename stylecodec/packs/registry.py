@@ -39,16 +39,21 @@ SPARED = 4096  # elements from which an all-zero tensor is not stored
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
     """The torch device of "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1"; OptionError otherwise."""
-    if isinstance(name, torch.device):
-        return name
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise OptionError(f"there is no device {name!r}; use auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise OptionError(f"the networks do not run on device {str(name)!r}; use auto, cpu or cuda")
+    if not torch.cuda.is_available():
         raise OptionError("there is no CUDA device here; use --device cpu")
+    last = torch.cuda.device_count() - 1
+    if not 0 <= (device.index or 0) <= last:
+        raise OptionError(f"there is no device {str(name)!r} here; the last one is cuda:{last}")
     return device
 
 

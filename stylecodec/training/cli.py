@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
-from ..errors import OptionError
 from ..nets import team
 from ..packs.card import DEFAULT_PACK
+from ..packs.registry import pick_device
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 
@@ -102,18 +100,11 @@ def _train(name: str, options: TrainOptions, processes: int) -> None:
 
 
 def _options(arguments: argparse.Namespace, minutes: float, data: Path) -> TrainOptions:
-    wanted = arguments.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise OptionError(f"there is no device {wanted!r}") from error
     return TrainOptions(
         data,
         arguments.work,
         minutes,
-        device,
+        pick_device(arguments.device),
         arguments.batch_scale,
         arguments.start,
         keep_renderer=getattr(arguments, "keep_renderer", False),

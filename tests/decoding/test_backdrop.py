@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ from stylecodec.packs.store import ModelPack
 from . import streams
 
 CPU = torch.device("cpu")
+
+
+SAID = b"\x00\x40\x00\x60"  # 64 and 96, the height and width in a JPEG file's head
 
 
 def picture(width: int = 96, height: int = 64, how: str = "JPEG") -> bytes:
@@ -132,6 +137,36 @@ def test_live_without_avif_renders_without_the_background(
         decode_plate(scene)
     live = Decoder.live(device="cpu", pack=tiny_pack, size=32, as_numpy=True)
     assert [frame.shape for frame in live.feed(stream(tiny_pack, scene))] == [(32, 32, 3)] * 3
+
+
+@pytest.mark.parametrize(
+    ("how", "damage"),
+    [
+        ("JPEG", lambda data: data.replace(SAID, (10_000).to_bytes(2, "big") * 2)),  # Pillow warns
+        ("JPEG", lambda data: data.replace(SAID, (40_000).to_bytes(2, "big") * 2)),  # Pillow refuses
+        pytest.param(
+            *("AVIF", lambda data: data[:-30] + bytes(30)),
+            marks=pytest.mark.skipif(not features.check("avif"), reason="Pillow has no AVIF"),
+        ),
+    ],
+    ids=["large", "bomb", "codestream"],
+)
+def test_a_picture_that_cannot_be_decoded_is_left_out(
+    tiny_pack: ModelPack, how: str, damage: Callable[[bytes], bytes]
+) -> None:
+    scene = dataclasses.replace(plate(), picture_format=PictureFormat[how], picture=damage(picture(how=how)))
+    data = stream(tiny_pack, scene)
+
+    def opened(partial: bool) -> Decoder:
+        return Decoder.open(io.BytesIO(data), device="cpu", pack=tiny_pack, size=32, partial=partial)
+
+    with pytest.raises(CorruptChunk, match="background"):
+        opened(False)
+    with opened(True) as decoder:
+        assert decoder.frame_size == (32, 32)
+        assert decoder[0].shape == (32, 32, 3)
+    live = Decoder.live(device="cpu", pack=tiny_pack, size=32)
+    assert [frame.shape for frame in live.feed(data)] == [(32, 32, 3)] * 3
 
 
 def test_the_plate_is_what_the_head_does_not_cover(tiny_pack: ModelPack) -> None:

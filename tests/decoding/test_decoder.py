@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.transport import Packetizer
 from stylecodec.decoding.decoder import Decoder, PacketRenderer
-from stylecodec.errors import BadMagic, ChecksumMismatch, OptionError, PackMismatch, PackNotFound
+from stylecodec.errors import BadMagic, ChecksumMismatch, DeltaNotFound, OptionError, PackMismatch, PackNotFound
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 
 from . import streams
@@ -186,6 +188,29 @@ def test_live_refuses_another_pack(data: bytes, other_pack: ModelPack) -> None:
     decoder = Decoder.live(device="cpu", pack=other_pack, size=SIZE)
     with pytest.raises(PackMismatch):
         decoder.feed(data)
+
+
+@pytest.mark.parametrize(("fails", "then"), [({4, 6}, (None, 2)), ({4}, (7, 0))], ids=["always", "once"])
+def test_live_gives_what_came_before_an_error(
+    data: bytes, tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch, fails: set[int], then: tuple[int | None, int]
+) -> None:
+    """Groups of 5, 5 and 2 frames; the second fails half-way."""
+    render, batches = PacketRenderer._render, itertools.count()
+
+    def failing(*given: Any) -> torch.Tensor:
+        if next(batches) in fails:
+            raise DeltaNotFound("not known here")
+        return render(*given)
+
+    monkeypatch.setattr(PacketRenderer, "_render", failing)
+    decoder = Decoder.live(device="cpu", pack=tiny_pack, size=SIZE, batch=2)
+    assert len(decoder.feed(data)) == 5
+    for count in then:
+        if count is None:
+            with pytest.raises(DeltaNotFound):
+                decoder.feed(b"")
+        else:
+            assert len(decoder.feed(b"")) == count
 
 
 def test_live_renders_what_a_receiver_gives(data: bytes, tiny_pack: ModelPack) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from stylecodec.errors import FaceNotFound, OptionError
 from stylecodec.face.align import SIZE_SLACK, Aligner, crops, smooth
-from stylecodec.face.detect import Box, Detection
+from stylecodec.face.detect import Box, Detection, choose
 from stylecodec.face.landmarks import Dlib5
-from stylecodec.face.track import LOWER, SHIFT, TILT
+from stylecodec.face.track import FOLLOW_LIMIT, LOWER, SHIFT, TILT, anchors_of, box_of
 from stylecodec.face.warp import warp
 from stylecodec.geometry import AVATAR_ALIGNMENT, CropTransform, Similarity, ffhq_square
 
@@ -191,6 +191,84 @@ def test_a_face_is_followed_while_two_landmarkers_agree():
 
     doubted = Aligner(world.landmarks, world.detect, checker=elsewhere).track(world.frames())
     assert doubted.report.held == 31
+
+
+class Crowd(World):
+    """A face with these scores (None: not seen) and, from frame 1 on but where `alone`, a larger strong one elsewhere.
+
+    The landmarkers see the face whose box it is.
+    """
+
+    def __init__(self, scores, alone=()):
+        super().__init__([face(x=60 + n / 4, y=60, scale=0.5) for n in range(len(scores))])
+        self.scores, self.alone = scores, alone
+        self.other = face(x=220, y=120)
+
+    def detect(self, frame, near=None):
+        number = self.number(frame)
+        faces = [(self.faces[number], self.scores[number])]
+        if number and number not in self.alone:
+            faces.append((self.other, 1.0))
+        found = [Detection(box_of(anchors_of(points)), score) for points, score in faces if score is not None]
+        return choose(found, near)
+
+    def landmarks(self, frame, box):
+        return (self.other if box.right > 150 else self.faces[self.number(frame)]).astype(np.float32)
+
+    def track(self, checker=None):
+        return Aligner(self.landmarks, self.detect, smoothing=0, checker=checker or self.landmarks).track(self.frames())
+
+    def stayed(self, track):
+        """[T]: is the square around the face, not the other one?"""
+        return track.squares[:, 0] < 150
+
+
+@pytest.mark.parametrize("missed", [[8], [16], [7, 8, 9], range(11, 30), range(12, 40)])
+def test_a_missed_sighting_does_not_switch_to_somebody_else(missed):
+    crowd = Crowd([None if n in missed else 1.0 for n in range(40)])
+    track = crowd.track()
+    assert crowd.stayed(track).all()
+    assert track.report.held == 0
+    truth = Aligner(crowd.landmarks, World(crowd.faces).detect, smoothing=0).track(crowd.frames())
+    assert np.array_equal(track.squares, truth.squares)
+
+
+def test_somebody_else_is_taken_when_the_face_cannot_be_followed():
+    gone = Crowd([1.0] * 9 + [None] * 71)
+    track = gone.track()
+    assert gone.stayed(track).tolist() == [True] * (9 + FOLLOW_LIMIT) + [False] * (71 - FOLLOW_LIMIT)
+    assert track.report.held == 0
+    doubted = gone.track(lambda frame, box: gone.landmarks(frame, box) + (0 if gone.number(frame) < 9 else 30))
+    assert gone.stayed(doubted).tolist() == [True] * 9 + [False] * 71
+
+
+def test_a_weak_face_goes_on_after_an_empty_sighting():
+    crowd = Crowd([1.0] * 8 + [None] + [-0.3] * 31, alone=[8])
+    track = crowd.track()
+    assert crowd.stayed(track).all()
+    assert track.report.followed == 1
+
+
+@pytest.mark.parametrize(("rate", "least"), [(8, 0.4), (12, 0.5), (25, 0.6)])
+def test_a_sway_is_followed_at_any_rate(rate, least):
+    """One sway per second of 20 pixels."""
+    sway = 20 * np.sin(2 * np.pi * np.arange(6 * rate) / rate)
+    world = World([face(x=200 + x) for x in sway])
+    track = Aligner(world.landmarks, world.detect).track(world.frames(), rate)
+    inner = slice(rate, -rate)
+    followed = track.squares[inner, 0] - track.squares[inner, 0].mean()
+    assert followed @ sway[inner] / (sway[inner] @ sway[inner]) > least
+
+
+def test_from_25_frames_per_second_on_the_rate_is_nothing_to_the_squares():
+    world = World([face(x=200 + 9 * np.sin(n / 9), scale=1 + n / 90) for n in range(60)], noise=0.5)
+    usual = world.track()
+    for rate, same in ((25, True), (60, True), (24, False)):
+        track = Aligner(world.landmarks, world.detect).track(world.frames(), rate)
+        assert np.array_equal(track.squares, usual.squares) == same
+        assert np.array_equal(track.squares[:, 2], usual.squares[:, 2]) == same
+    with pytest.raises(OptionError, match="frame rate"):
+        Aligner(world.landmarks, world.detect).track(world.frames(), 0)
 
 
 def test_a_network_that_tilts_shut_eyes_is_held_near_the_checker():

@@ -23,10 +23,21 @@ def bursts(rate, seconds=SECONDS, onsets=ONSETS):
     return (0.5 * np.sin(2 * np.pi * 440 * t) * on).astype(np.float32)
 
 
+def sound_frames(samples, rate, layout, delay=0.0):
+    """Frames of 1,024 samples, the same in each channel; the first is heard at `delay` seconds."""
+    channels = 2 if layout == "stereo" else 1
+    for at in range(0, len(samples), 1024):
+        block = np.repeat(samples[None, at : at + 1024], channels, axis=0)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=layout)
+        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+        frame.pts = at + round(delay * rate)
+        yield frame
+
+
 def make_clip(path, samples, rate=44_100, delay=0.0, layout="stereo", codec="aac", video_delay=0):
-    """A 25 fps clip of SECONDS with this sound; `delay` seconds later its sound begins."""
+    """A 25 fps clip of SECONDS, a key frame every 0.4 s, with this sound; `delay` seconds later its sound begins."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25)
+        video = container.add_stream("libx264", rate=25, options={"g": "10", "sc_threshold": "0"})
         video.width = video.height = 32
         video.pix_fmt = "yuv420p"
         sound = container.add_stream(codec, rate=rate, layout=layout)
@@ -34,12 +45,7 @@ def make_clip(path, samples, rate=44_100, delay=0.0, layout="stereo", codec="aac
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 4 * n, np.uint8), format="rgb24")
             frame.pts, frame.time_base = n + video_delay, Fraction(1, 25)
             container.mux(video.encode(frame))
-        channels = 2 if layout == "stereo" else 1
-        for at in range(0, len(samples), 1024):
-            block = np.repeat(samples[None, at : at + 1024], channels, axis=0)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=layout)
-            frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-            frame.pts = at + round(delay * rate)
+        for frame in sound_frames(samples, rate, layout, delay):
             container.mux(sound.encode(frame))
         container.mux(video.encode(None))
         container.mux(sound.encode(None))
@@ -108,6 +114,36 @@ def test_the_cut_follows_the_first_frame(tmp_path, start):
     expected = [o - first for o in ONSETS if first < o < start + 0.6]
     assert onsets(decoded(track)) == pytest.approx(expected, abs=0.01)
     assert track.duration_seconds == pytest.approx(start + 0.6 - first, abs=0.021)
+
+
+def test_sound_keeps_step_with_a_recording_begun_between_key_frames(tmp_path):
+    path = make_clip(tmp_path / "a.ts", bursts(48_000), 48_000)
+    with av.open(str(path)) as container:
+        positions = [p.pos for p in container.demux(video=0) if p.size]
+    path.write_bytes(path.read_bytes()[positions[5] :])
+    assert VideoReader(path).frame_count == round(25 * SECONDS) - 10  # the first 0.4 s cannot be decoded
+    assert onsets(decoded(encode_opus(path))) == pytest.approx([o - 0.4 for o in ONSETS], abs=0.01)
+
+
+def test_channels_may_change_on_the_way(tmp_path):
+    parts = []
+    for layout in ("mono", "stereo"):
+        with av.open(str(tmp_path / "part.aac"), "w") as container:
+            sound = container.add_stream("aac", rate=48_000, layout=layout)
+            for frame in [*sound_frames(bursts(48_000, 1.0, (0.3,)), 48_000, layout), None]:
+                container.mux(sound.encode(frame))
+        parts.append((tmp_path / "part.aac").read_bytes())
+    (tmp_path / "a.aac").write_bytes(b"".join(parts))
+    lead = 1024 / 48_000  # of AAC, which this format does not tell; each part is a frame longer by it
+    track = encode_opus(tmp_path / "a.aac")
+    assert onsets(decoded(track)) == pytest.approx([0.3 + lead, 48 * lead + 0.3 + lead], abs=0.01)
+
+
+def test_sound_without_a_decoder_is_a_clear_error(tmp_path):
+    path = make_clip(tmp_path / "a.mkv", bursts(48_000), 48_000)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XXX"))
+    with pytest.raises(MediaError, match=r"the sound of .*a\.mkv cannot be decoded"):
+        encode_opus(path)
 
 
 def test_the_bit_rate_is_kept(tmp_path):

@@ -8,9 +8,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from stylecodec.errors import MediaError, OptionError, OutputError
+from stylecodec.media import video as media_video
 from stylecodec.media import writer as media_writer
 from stylecodec.media.video import VideoReader, read_image
 from stylecodec.media.writer import VideoWriter
@@ -33,6 +35,19 @@ def write_clip(path, frames=20, rate=RATE, **options):
     with VideoWriter(path, W, H, rate, **options) as writer:
         for n in range(frames):
             writer.write(picture(n))
+    return path
+
+
+def write_stream(path, frames=75, gop=25):
+    """MPEG-TS at 25 fps with a key frame every `gop` frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": str(gop), "sc_threshold": "0"})
+        stream.width, stream.height, stream.pix_fmt = W, H, "yuv420p"
+        for n in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(n), format="rgb24")
+            frame.pts, frame.time_base = n, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path
 
 
@@ -66,6 +81,28 @@ def test_start_and_duration_select_frames_by_time(tmp_path):
     assert len(list(reader.frames(start=2.3, duration=9))) == 2
     with pytest.raises(MediaError, match="before the start"):
         list(reader.frames(start=3))
+
+
+@pytest.mark.parametrize("gop", [25, 75])
+@pytest.mark.parametrize("first", [10, 38, 72])
+def test_a_start_between_the_key_frames_of_a_transport_stream(tmp_path, gop, first):
+    reader = VideoReader(write_stream(tmp_path / "a.ts", gop=gop))
+    frames = list(reader.frames(first / 25 - 0.01))
+    assert frames[0][0] == reader.first_time(first / 25 - 0.01) == pytest.approx(first / 25)
+    assert [number_of(f) for _, f in frames] == [n % 25 for n in range(first, 75)]
+
+
+def test_a_recording_begun_between_key_frames(tmp_path):
+    path = write_stream(tmp_path / "a.ts")
+    with av.open(str(path)) as container:
+        positions = [p.pos for p in container.demux(video=0) if p.size]
+    path.write_bytes(path.read_bytes()[positions[15] :])  # the next key frame is number 25
+    reader = VideoReader(path)
+    frames = list(reader.frames())
+    assert reader.frame_count == len(frames) == 50
+    assert reader.duration == pytest.approx(2)
+    assert reader.first_time() == frames[0][0] == 0
+    assert [number_of(f) for _, f in frames] == [n % 25 for n in range(50)]
 
 
 def test_frames_are_streamed(tmp_path):
@@ -136,6 +173,40 @@ def test_wide_pixels_are_widened(tmp_path):
     assert next(reader.frames())[1].shape == (H, 96, 3)
 
 
+def test_a_change_of_size_keeps_the_first(tmp_path):
+    path = tmp_path / "call.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=25)
+        small = av.CodecContext.create("libvpx", "w")
+        for n, encoder in enumerate((stream.codec_context, small)):
+            encoder.width, encoder.height, encoder.pix_fmt = W >> n, H >> n, "yuv420p"
+            encoder.time_base = Fraction(1, 25)
+            frame = av.VideoFrame.from_ndarray(picture(n, W >> n, H >> n), format="rgb24")
+            frame.pts, frame.time_base = n, Fraction(1, 25)
+            for packet in [*encoder.encode(frame), *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
+    frames = [f for _, f in VideoReader(path).frames()]
+    assert [f.shape for f in frames] == [(H, W, 3)] * 2
+    assert np.abs(frames[1][16:, 20:].astype(int) - picture(1)[16:, 20:]).mean() < 3
+
+
+@pytest.mark.parametrize("tag", [Colorspace.ITU601, 6])  # BT470BG and SMPTE170M, the two tags of BT.601
+def test_tall_video_is_read_by_its_tag(tmp_path, tag):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = W, 720, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = tag, ColorRange.MPEG
+        frame = av.VideoFrame.from_ndarray(picture(0, W, 720), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
+        )
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    _, frame = next(VideoReader(path).frames())
+    assert np.abs(frame[200:, 20:].astype(int) - picture(0, W, 720)[200:, 20:]).max() < 3
+
+
 def test_a_truncated_clip_gives_its_whole_frames(tmp_path):
     path = write_clip(tmp_path / "clip.mkv", frames=60)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
@@ -164,6 +235,25 @@ def test_what_is_no_video_is_a_clear_error(tmp_path):
         with pytest.raises(MediaError, match=reason) as caught:
             VideoReader(path)
         assert str(path) in str(caught.value)
+
+
+def test_what_ffmpeg_cannot_do_is_a_clear_error(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.mkv")
+    reader = VideoReader(path)
+    unknown = tmp_path / "b.mkv"
+    unknown.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
+    with pytest.raises(MediaError, match=r"the video of .*b\.mkv cannot be decoded"):
+        VideoReader(unknown)
+
+    def refuse(*_, **__):
+        raise av.error.PatchWelcomeError(1, "not yet implemented")
+
+    monkeypatch.setattr(media_video, "_decode", refuse)
+    with pytest.raises(MediaError, match="cannot be decoded"):
+        list(reader.frames())
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(MediaError, match="is not a video"):
+        VideoReader(path)
 
 
 def test_read_image_turns_and_converts(tmp_path):
@@ -246,3 +336,11 @@ def test_a_missing_folder_and_bad_options_are_refused(tmp_path):
         writer.write(picture(0))
         with pytest.raises(OptionError, match="own time"):
             writer.write(picture(0), 0.5)
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "film.mp4")
+    with VideoWriter(tmp_path / "link.mp4", 64, 64, Fraction(25)) as writer:
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    assert (tmp_path / "link.mp4").is_symlink()
+    assert VideoReader(tmp_path / "film.mp4").frame_count == 1

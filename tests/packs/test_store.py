@@ -228,6 +228,18 @@ def test_devices() -> None:
             pick_device("cuda")
 
 
+def test_devices_that_networks_do_not_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(pick_device(name)) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    for name in ("cuda:2", "cuda:200", torch.device("cuda:7")):  # torch takes 200 for -56
+        with pytest.raises(OptionError, match=f"no device '{name}' here; the last one is cuda:1"):
+            pick_device(name)
+    for name in ("mps", "xpu", "meta", torch.device("meta")):
+        with pytest.raises(OptionError, match=f"do not run on device '{name}'"):
+            pick_device(name)
+
+
 def test_every_kind_of_a_card_has_a_builder() -> None:
     from stylecodec.packs.card import OTHER_KINDS, ROLES, USER_ROLES
 
