@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -163,18 +162,14 @@ def measure(
     """Figures of one clip, and a strip of input over output pictures. gap: of the lips, by expression [55]."""
     truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
     stream = work / f"{clip.stem}.stc"
-    began = time.perf_counter()
     report = api.encode(clip, stream, options)
-    encode_seconds = time.perf_counter() - began
     reader = VideoReader(clip)
     landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
     aligner = Aligner(landmarker, alignment=pack.card.alignment)
     track = aligner.track((frame for _, frame in reader.frames()), float(reader.rate))
     inputs = list(crops((frame for _, frame in reader.frames()), track, SIDE))
-    began = time.perf_counter()
     with Decoder.open(stream, device="cpu", pack=pack, size=SIDE, pose="aligned", as_numpy=True) as decoder:
         outputs = [np.asarray(frame) for frame in decoder]
-    decode_seconds = time.perf_counter() - began
     error = np.stack(inputs).astype(np.float32) - np.stack(outputs)
     figures = {
         "psnr": float(np.mean([10 * np.log10(255**2 / max(1e-9, float(np.mean(e**2)))) for e in error])),
@@ -182,8 +177,6 @@ def measure(
         "feature_distance": feature_distance(inputs, outputs, pack),
         "frames": len(outputs),
         "held": report.held,
-        "encode_fps": len(outputs) / encode_seconds,
-        "decode_fps_256": len(outputs) / decode_seconds,
     }
     with StreamFile.open(stream) as file:
         packets = file.packets(0, file.frame_count)
@@ -226,7 +219,7 @@ def summary(rows: dict[str, dict[str, float]], short: set[str]) -> dict[str, Any
         chosen = {n: r[key] for n, r in rows.items() if not ("correlation" in key and n in short)}
         values = {n: v for n, v in chosen.items() if not np.isnan(v)}
         if values:
-            worst = min if any(word in key for word in low_is_bad) or "fps" in key else max
+            worst = min if any(word in key for word in low_is_bad) else max
             clips = {"clips": len(values)} if "correlation" in key else {}
             out[key] = clips | {
                 "mean": round(float(np.mean(list(values.values()))), 3),
@@ -264,7 +257,7 @@ def main() -> None:
             gap, _ = lip_gap([truth for other, truth in truths.items() if other != clip] or list(truths.values()))
             rows[clip.stem], strip = measure(clip, options, pack, Path(folder), readout, gap, yardstick)
             strips += strip
-            words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items() if "fps" not in k)
+            words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items())
             print(f"{clip.stem}: {words}", flush=True)
     result = summary(rows, short & set(rows))
     print(as_json(result))
