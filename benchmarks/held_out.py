@@ -53,8 +53,8 @@ from stylecodec.training.heads.tracks import random_expression, random_gaze
 Readout = Callable[[Floats], Floats]  # α [n, 32] -> expression vectors [n, 55], gaze in degrees
 SIDE = 256
 OVERVIEW = 6  # clips on the small sheet
-# Random expressions on which the readout is fitted, and how many at once. The lips' correlation hangs on which they are:
-# with 18,000 it was 0.948 or 0.961, with these 0.950 to 0.957.
+# Random expressions on which the readout is fitted, and how many at once. The lips' correlation hangs on which they
+# are: with 18,000 it was 0.948 or 0.961, with these it is 0.950 to 0.957.
 READOUT_FACES, AT_ONCE = 120_000, 12_000
 # Noise on their α, RMS in standard deviations: a readout of exact α would amplify every error. It is shaped like the
 # errors that pictures hide, large where α shows little; directions that show less than this share of the one that
