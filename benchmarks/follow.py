@@ -161,7 +161,7 @@ def means(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str,
     """Mean correlation and gain of every track over the pairs in which the input moves; how many those are."""
     out = {}
     for name in NAMES:
-        moved = [r[name] for r in results.values() if r[name]["gain"] == r[name]["gain"]]
+        moved = [r[name] for r in results.values() if moves(r[name])]
         values = [known(r["correlation"]) for r in moved]
         out[name] = {
             "correlation": float(np.mean(values)) if values else float("nan"),
@@ -173,7 +173,12 @@ def means(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str,
 
 def words(values: Mapping[str, float]) -> str:
     """`correlation (gain)`, 0 of what does not move at all, or a dash where the input hardly moves."""
-    return f"{known(values['correlation']):+.2f} ({values['gain']:.2f})" if values["gain"] == values["gain"] else "–"
+    return f"{known(values['correlation']):+.2f} ({values['gain']:.2f})" if moves(values) else "–"
+
+
+def moves(values: Mapping[str, float]) -> bool:
+    """Does the input move in a track, so that an output can follow it?"""
+    return values["gain"] == values["gain"]
 
 
 def known(correlation: float) -> float:

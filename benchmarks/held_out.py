@@ -152,6 +152,7 @@ def fit_readout(pack: ModelPack) -> Readout:
 
 def measure(
     clip: Path,
+    truth: Mapping[str, NDArray[Any]],
     options: EncodeOptions,
     pack: ModelPack,
     work: Path,
@@ -160,7 +161,6 @@ def measure(
     yardstick: Yardstick,
 ) -> tuple[dict[str, float], list[Frame]]:
     """Figures of one clip, and a strip of input over output pictures. gap: of the lips, by expression [55]."""
-    truth = np.load(clip.with_suffix(".npz"), allow_pickle=False)
     stream = work / f"{clip.stem}.stc"
     report = api.encode(clip, stream, options)
     reader = VideoReader(clip)
@@ -253,9 +253,9 @@ def main() -> None:
     readout = fit_readout(pack) if pack.has("expression") else None
     rows, strips, yardstick = {}, [], Yardstick()
     with tempfile.TemporaryDirectory() as folder:
-        for clip in clips:
-            gap, _ = lip_gap([truth for other, truth in truths.items() if other != clip] or list(truths.values()))
-            rows[clip.stem], strip = measure(clip, options, pack, Path(folder), readout, gap, yardstick)
+        for clip, truth in truths.items():
+            gap, _ = lip_gap([known for other, known in truths.items() if other != clip] or [truth])
+            rows[clip.stem], strip = measure(clip, truth, options, pack, Path(folder), readout, gap, yardstick)
             strips += strip
             words = " ".join(f"{k}={v:.2f}" for k, v in rows[clip.stem].items())
             print(f"{clip.stem}: {words}", flush=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
-from benchmarks.follow import SIDE, Yardstick, means, plot, unseen, words
+from benchmarks.follow import SIDE, Yardstick, means, moves, plot, unseen, words
 from benchmarks.measuring import RESULTS, machine, save, table
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
@@ -132,6 +132,7 @@ def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str,
         for name in ("avatar", "puppet"):
             if shown[name]:
                 result[name] = compare(source, tracks[name]) if name in tracks else unseen(source)
+        # dlib's reading of the input decides what moves, for the face mesh too: means are over the same clips.
         mesh = compare(read_by_mesh(shown["input"]), read_by_mesh(shown["avatar"]))
         result["mesh"] = {name: mesh[name] if moves(values) else values for name, values in result["avatar"].items()}
         with StreamFile.open(clip.stream) as stream:
@@ -139,11 +140,6 @@ def figures(clip: Clip, yardstick: Yardstick) -> tuple[dict[str, Any], dict[str,
         sent = {**source, "yaw": packets[:, 0], "pitch": packets[:, 1]}
         result["packets"] = {name: compare(source, sent)[name] for name in ("yaw", "pitch")}
     return result, tracks
-
-
-def moves(values: Mapping[str, float]) -> bool:
-    """Does the input move in a track? dlib's reading decides, for the face mesh too: means are over the same clips."""
-    return values["gain"] == values["gain"]
 
 
 def following_rows(results: dict[str, dict[str, Any]], who: str, names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
