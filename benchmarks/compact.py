@@ -30,15 +30,15 @@ from numpy.typing import NDArray
 from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec import api
 from stylecodec.bitstream import Identity, Profile, StreamFile, StreamHeader, StreamWriter, compact_header
-from stylecodec.bitstream.compact import code_rows
-from stylecodec.bitstream.predict import Predictor
-from stylecodec.bitstream.quantise import Levels, Quantiser
+from stylecodec.bitstream.compact.coding import code_rows
+from stylecodec.bitstream.compact.prediction import Predictor
+from stylecodec.bitstream.compact.quantiser import Levels, Quantiser
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer
-from stylecodec.encoding.compaction import CompactClip, compact_clip
-from stylecodec.encoding.encoder import group_frames
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.sensitivity import picture_metrics, pictures
+from stylecodec.encoding.pipeline import group_frames
+from stylecodec.encoding.rate.compaction import CompactClip, compact_clip
+from stylecodec.encoding.rate.sensitivity import picture_metrics, pictures
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device

@@ -18,14 +18,14 @@ import torch
 
 from benchmarks.measuring import RESULTS, machine, save, table
 from benchmarks.real_clips import Recorded
-from stylecodec.encoding.clip import AlignedClip
-from stylecodec.encoding.encoder import encode_frames
-from stylecodec.encoding.feedforward import smooth, to_input
-from stylecodec.encoding.follow import Shown, lacking
-from stylecodec.encoding.marks import NAMES, MarkReader
+from stylecodec.encoding.aligned_clip import AlignedClip
+from stylecodec.encoding.motion.feedforward import smooth, to_input
+from stylecodec.encoding.motion.landmark_correction import Shown, lacking
+from stylecodec.encoding.motion.landmark_features import NAMES, MarkReader
+from stylecodec.encoding.motion.refinement import Scene
 from stylecodec.encoding.options import EncodeOptions, FollowOptions
-from stylecodec.encoding.refine import Scene
-from stylecodec.encoding.second_pass import codes_of
+from stylecodec.encoding.personalization.clip_passes import codes_of
+from stylecodec.encoding.pipeline import encode_frames
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack

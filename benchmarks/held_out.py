@@ -39,7 +39,7 @@ from stylecodec import api
 from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import PRESETS, EncodeOptions, FitOptions
-from stylecodec.encoding.sensitivity import picture_metrics
+from stylecodec.encoding.rate.sensitivity import picture_metrics
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader

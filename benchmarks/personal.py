@@ -44,12 +44,12 @@ from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.personal import TunedPack
-from stylecodec.encoding.cards import card_bytes, read_card
-from stylecodec.encoding.clip import AlignedClip
-from stylecodec.encoding.codes import spread
-from stylecodec.encoding.encoder import EncodedClip, encode_frames, stream_bytes
+from stylecodec.encoding.aligned_clip import AlignedClip
+from stylecodec.encoding.code_units import spread
+from stylecodec.encoding.identity.cards import card_bytes, read_card
 from stylecodec.encoding.options import EncodeOptions, TuneOptions
-from stylecodec.encoding.registration import registered
+from stylecodec.encoding.personalization.crop_registration import registered
+from stylecodec.encoding.pipeline import EncodedClip, encode_frames, stream_bytes
 from stylecodec.face.align import AlignedTrack, crops
 from stylecodec.files import whole_file
 from stylecodec.media.video import VideoReader

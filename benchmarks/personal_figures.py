@@ -19,10 +19,10 @@ from benchmarks.video_codecs import VideoCodec
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.regions import Regions
-from stylecodec.encoding.delta_coding import Manner, Measured, fitted
-from stylecodec.encoding.feedforward import FrameCodes
-from stylecodec.encoding.people import random_people
-from stylecodec.encoding.refine import Scene
+from stylecodec.encoding.motion.feedforward import FrameCodes
+from stylecodec.encoding.motion.refinement import Scene
+from stylecodec.encoding.personalization.delta_coding import Manner, Measured, fitted
+from stylecodec.encoding.personalization.locality import random_people
 from stylecodec.errors import FaceNotFound
 from stylecodec.face.recognition import FaceDescriptor
 from stylecodec.packs.store import ModelPack

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, machine, save, table
-from stylecodec.encoding.marks import MarkReader
-from stylecodec.encoding.refine import Scene
+from stylecodec.encoding.motion.landmark_features import MarkReader
+from stylecodec.encoding.motion.refinement import Scene
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.training.datasets import scaled_expression

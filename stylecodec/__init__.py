@@ -20,15 +20,7 @@ if TYPE_CHECKING:
     from .bitstream import StreamFile, StreamReader, StreamWriter
     from .decoding.decoder import Decoder
     from .encoding.options import EncodeOptions
-    from .errors import (
-        FaceNotFound,
-        FormatError,
-        MediaError,
-        OptionError,
-        OutputError,
-        PackError,
-        StylecodecError,
-    )
+    from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, PackError, StylecodecError
     from .packs.store import ModelPack, open_pack
 
 __version__ = "0.1.0"

@@ -16,9 +16,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
+from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
+from .bitstream.edit import operations as edit
 from .encoding.options import FITTING, REGISTERING
 from .errors import FormatError, OptionError, OutputError, Truncated
 from .files import PathLike, check_output, reading, whole_file
@@ -117,17 +118,17 @@ def encode(
     Raises MediaError (missing, no video, no frames between start and end), FaceNotFound, PackError, OptionError,
     OutputError, FormatError (an identity card that is none, or names what is not known here).
     """
-    from .encoding.cards import read_card
-    from .encoding.clip import AlignedClip
-    from .encoding.encoder import encode_frames, stream_bytes
+    from .encoding.aligned_clip import AlignedClip
+    from .encoding.background import scene_behind
+    from .encoding.identity.cards import read_card
     from .encoding.options import EncodeOptions
-    from .encoding.plate import scene_behind
-    from .encoding.registration import registered
+    from .encoding.personalization.crop_registration import registered
+    from .encoding.pipeline import encode_frames, stream_bytes
     from .media.audio import encode_opus
     from .media.video import VideoReader
+    from .opus_chunks import audio_chunks
     from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
     from .packs.store import open_pack
-    from .sound import audio_chunks
 
     begun = perf_counter()
     options = options or EncodeOptions()
@@ -211,7 +212,7 @@ def decode(
     from .decoding.decoder import Decoder
     from .decoding.personal import keep
     from .media.writer import VideoWriter
-    from .sound import opus_track
+    from .opus_chunks import opus_track
 
     begun = perf_counter()
     if size is not None and size % 2:
@@ -403,8 +404,8 @@ def _picture_identity(
     tell: Progress,
 ) -> Identity:
     from .decoding.decoder import matching_pack
-    from .encoding.feedforward import CROP_SIZE, analyse
-    from .encoding.fit_identity import fit_identity
+    from .encoding.identity.fitting import fit_identity
+    from .encoding.motion.feedforward import CROP_SIZE, analyse
     from .encoding.options import PORTRAIT, EncodeOptions
     from .face.warp import warp
     from .media.video import read_image

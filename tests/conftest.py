@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
     """A pack "tiny-1024" of random weights; treat it as read-only."""
-    from .tiny import write_tiny_pack
+    from tests.tiny import write_tiny_pack
 
     return write_tiny_pack(tmp_path_factory.mktemp("packs") / "tiny-1024")
 
@@ -22,7 +22,7 @@ def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
 @pytest.fixture(scope="session")
 def other_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
     """Another pack of the same name and other weights."""
-    from .tiny import write_tiny_pack
+    from tests.tiny import write_tiny_pack
 
     return write_tiny_pack(tmp_path_factory.mktemp("packs") / "tiny-1024", seed=1)
 
@@ -30,6 +30,6 @@ def other_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of 20 frames at 25 per second, 96x96, with a tone; no face in it."""
-    from .tiny import write_clip
+    from tests.tiny import write_clip
 
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")

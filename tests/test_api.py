@@ -31,9 +31,8 @@ from stylecodec.errors import (
 from stylecodec.face.align import AlignedTrack
 from stylecodec.media import VideoReader
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
-
-from .decoding import streams
-from .tiny import FixedFace, write_clip
+from tests.decoding import streams
+from tests.tiny import FixedFace, write_clip
 
 SIZE = 64
 FIT = FitOptions(steps=2, side=32)

@@ -33,7 +33,7 @@ from benchmarks import (
 )
 from benchmarks.ceiling import block_rows, flops, threads
 from stylecodec.bitstream import Quantiser, StreamFile, check
-from stylecodec.bitstream.compact import encode_levels
+from stylecodec.bitstream.compact.coding import encode_levels
 from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter
@@ -42,8 +42,7 @@ from stylecodec.nets.face_mesh import published_mesh
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.training.datasets import scaled_expression
-
-from .decoding import streams
+from tests.decoding import streams
 
 # --- measuring --------------------------------------------------------------------------------------------
 

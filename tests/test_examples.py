@@ -13,8 +13,7 @@ from PIL import Image
 
 from stylecodec.bitstream import check
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
-
-from .decoding import streams
+from tests.decoding import streams
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CLIPS = sorted(EXAMPLES.glob("*.mp4"))

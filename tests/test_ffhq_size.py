@@ -13,12 +13,11 @@ from stylecodec import api
 from stylecodec.encoding.options import EncodeOptions, FitOptions
 from stylecodec.media.video import VideoReader
 from stylecodec.nets.feedforward import HybridEncoder
-from stylecodec.packs.importer import import_files, verify_pack
 from stylecodec.packs.store import ModelPack
+from stylecodec.packs.upstream.importer import import_files, verify_pack
 from stylecodec.packs.writing import NetworkSource, StoredNetwork, put_networks
-
-from .nets import seeded_weights as seeded
-from .tiny import FEEDFORWARD_PARAMS, FixedFace, write_clip
+from tests.nets import seeded_weights as seeded
+from tests.tiny import FEEDFORWARD_PARAMS, FixedFace, write_clip
 
 FRAMES = 3
 

@@ -12,13 +12,12 @@ import pytest
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.attached import personalizations
-from stylecodec.cli import main
+from stylecodec.cli.main import main
 from stylecodec.decoding.personal import IDENTITIES_VARIABLE, KnownPeople
 from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
 from stylecodec.errors import DeltaNotFound, FormatError, PackMismatch
 from stylecodec.packs.store import ModelPack
-
-from .tiny import FixedFace
+from tests.tiny import FixedFace
 
 Made = tuple[Path, api.EncodeReport]
 REFINE = RefineOptions(steps=1, side=32)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .nets.test_team import runs, wait_for
+from tests.test_distributed import runs, wait_for
 
 SCRIPT = """
 import multiprocessing, os, sys, time

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from stylecodec.bitstream import FrameGroup, Profile, Quantiser, StreamFile, StreamHeader, Term, layout
-from stylecodec.bitstream.compact import decode_levels, encode_levels
-from stylecodec.bitstream.quantise import step_of
-from stylecodec.bitstream.tables import ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_CHANCES
+from stylecodec.bitstream.compact.coding import decode_levels, encode_levels
+from stylecodec.bitstream.compact.quantiser import step_of
+from stylecodec.bitstream.compact.tables import ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_CHANCES
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "format_spec"))
 

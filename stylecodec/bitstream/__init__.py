@@ -5,6 +5,9 @@ Needs numpy, construct and zstandard only; never torch, av or dlib.
 
 from .audio import AudioChunk, AudioConfig, opus_samples
 from .chunks import Damage
+from .compact.modelling import compact_header, plain_quantiser
+from .compact.prediction import Term
+from .compact.quantiser import Quantiser, nearest_code
 from .file import StreamFile, check
 from .groups import FrameGroup
 from .header import CropGeometry, Profile, StreamHeader
@@ -23,10 +26,7 @@ from .layout import (
     PARAMS_PER_FRAME,
     ChunkType,
 )
-from .modelling import compact_header, plain_quantiser
 from .muxing import TimedGroup, mux
-from .predict import Term
-from .quantise import Quantiser, nearest_code
 from .reader import Event, StreamReader, StreamReport, UnknownChunk
 from .writer import StreamWriter, group_frames
 

@@ -7,15 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from zlib import crc32
 
-from ..errors import (
-    BadMagic,
-    ChecksumMismatch,
-    CorruptChunk,
-    FormatError,
-    LimitExceeded,
-    Truncated,
-    UnsupportedVersion,
-)
+from ..errors import BadMagic, ChecksumMismatch, CorruptChunk, FormatError, LimitExceeded, Truncated, UnsupportedVersion
 from . import layout
 
 

@@ -11,18 +11,10 @@ import numpy.typing as npt
 
 from ..errors import CorruptChunk, LimitExceeded, Truncated
 from . import layout
-from .checks import (
-    check_finite,
-    check_group_numbers,
-    check_pts,
-    exact_length,
-    finite_fp16,
-    located,
-    sum_steps,
-)
-from .compact import decode_levels, encode_levels
+from .checks import check_finite, check_group_numbers, check_pts, exact_length, finite_fp16, located, sum_steps
+from .compact.coding import decode_levels, encode_levels
+from .compact.quantiser import Levels, Quantiser, check_levels
 from .layout import GroupFlag
-from .quantise import Levels, Quantiser, check_levels
 
 
 @dataclass(frozen=True, eq=False)

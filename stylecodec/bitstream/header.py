@@ -15,7 +15,7 @@ from fractions import Fraction
 from ..errors import CorruptChunk, LimitExceeded, Truncated, UnsupportedVersion
 from . import layout
 from .checks import exact_length, located
-from .quantise import Quantiser
+from .compact.quantiser import Quantiser
 
 
 class Profile(IntEnum):

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from ..errors import ChecksumMismatch, CorruptChunk, LimitExceeded, Truncated, UnsupportedVersion
 from . import layout
 from .checks import check_finite, exact_length, finite_fp16, located
-from .compact import decode_latent, encode_latent
+from .compact.coding import decode_latent, encode_latent
+from .compact.quantiser import step_of
 from .layout import IdentityForm
-from .quantise import step_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,16 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..bitstream import (
-    Event,
-    FrameGroup,
-    Identity,
-    StreamFile,
-    StreamHeader,
-    StreamReader,
-    StreamReport,
-    UnknownChunk,
-)
+from ..bitstream import Event, FrameGroup, Identity, StreamFile, StreamHeader, StreamReader, StreamReport, UnknownChunk
 from ..bitstream.attached import admit, parse_attached, personalizations
 from ..bitstream.attached import background as background_of
 from ..bitstream.background import Background, Mode

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from ..bitstream.modelling import DEFAULT_QUALITY
+from ..bitstream.compact.modelling import DEFAULT_QUALITY
 from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
 

@@ -19,14 +19,7 @@ from numpy.typing import NDArray
 from stylecodec.errors import OptionError
 from stylecodec.face.detect import POINTS_5, POINTS_68, Box, Frame, model_file
 from stylecodec.face.warp import warp
-from stylecodec.geometry import (
-    AVATAR_ALIGNMENT,
-    Alignment,
-    CropTransform,
-    aligned_crop,
-    ffhq_anchors,
-    ffhq_square,
-)
+from stylecodec.geometry import AVATAR_ALIGNMENT, Alignment, CropTransform, aligned_crop, ffhq_anchors, ffhq_square
 from stylecodec.nets.shape_predictor import ShapePredictor
 
 Landmarks = NDArray[np.float32]  # [P, 2] frame pixels

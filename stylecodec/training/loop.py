@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import distributed as team
 from ..errors import OptionError, StylecodecError
-from ..nets import team
 from ..packs.store import ModelPack, open_pack
 
 State = dict[str, Tensor]

@@ -8,15 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stylecodec.bitstream import (
-    AudioChunk,
-    AudioConfig,
-    CropGeometry,
-    Identity,
-    Profile,
-    StreamHeader,
-    StreamWriter,
-)
+from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Identity, Profile, StreamHeader, StreamWriter
 
 INDICES = tuple((i % 26, 3 * i) for i in range(32))
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from stylecodec import errors
-from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, UnknownChunk, check, edit, layout
+from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, UnknownChunk, check, layout
 from stylecodec.bitstream.attached import admit, background, parse_attached, personalizations
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.bitstream.delta import Personalization
+from stylecodec.bitstream.edit import operations as edit
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded
-
-from .conftest import make_header, make_identity, make_packets
+from tests.bitstream.conftest import make_header, make_identity, make_packets
 
 VECTORS = Path(__file__).resolve().parents[2] / "format_spec" / "vectors"
 FAULTS = sorted((VECTORS / "invalid_attached").glob("*.stc"))

@@ -11,8 +11,7 @@ import pytest
 
 from stylecodec.bitstream import AudioChunk, AudioConfig, StreamFile, StreamReader, StreamWriter, check, layout
 from stylecodec.errors import BadMagic, CorruptChunk, FormatError, Truncated
-
-from .conftest import make_header, make_identity, make_packets, make_stream
+from tests.bitstream.conftest import make_header, make_identity, make_packets, make_stream
 
 
 class CountingFile(io.BytesIO):

@@ -25,8 +25,7 @@ from stylecodec.bitstream import (
     opus_samples,
 )
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded, Truncated
-
-from .conftest import make_header, make_identity, make_packets
+from tests.bitstream.conftest import make_header, make_identity, make_packets
 
 Payload = StreamHeader | Identity | FrameGroup | AudioConfig | AudioChunk | Index | End
 PAYLOADS = [StreamHeader, Identity, FrameGroup, AudioConfig, AudioChunk, Index, End]

@@ -29,8 +29,7 @@ from stylecodec.bitstream import (
 )
 from stylecodec.bitstream.chunks import Deframer, pack_chunk
 from stylecodec.errors import BadMagic, CorruptChunk, FormatError, LimitExceeded, Truncated, UnsupportedVersion
-
-from .conftest import make_header, make_identity, make_packets, make_stream
+from tests.bitstream.conftest import make_header, make_identity, make_packets, make_stream
 
 
 def read(data: bytes, strict: bool = True) -> tuple[list[Event], StreamReport]:

@@ -16,15 +16,14 @@ from stylecodec.bitstream import ChunkType, StreamWriter, UnknownChunk
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.decoding.backdrop import Backdrop, decode_plate, soft_mask, surroundings
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.clip import AlignedClip
+from stylecodec.encoding.aligned_clip import AlignedClip
+from stylecodec.encoding.background import make_plate, scene_behind
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.plate import make_plate, scene_behind
 from stylecodec.errors import CorruptChunk, MediaError, MissingDependency, OptionError
 from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
-
-from . import streams
+from tests.decoding import streams
 
 CPU = torch.device("cpu")
 

@@ -14,13 +14,12 @@ import pytest
 import torch
 
 from stylecodec.bitstream import StreamFile
-from stylecodec.bitstream.live import LiveReceiver, bursts
-from stylecodec.bitstream.transport import Packetizer
+from stylecodec.bitstream.live.streams import LiveReceiver, bursts
+from stylecodec.bitstream.live.transport import Packetizer
 from stylecodec.decoding.decoder import Decoder, PacketRenderer
 from stylecodec.errors import BadMagic, ChecksumMismatch, DeltaNotFound, OptionError, PackMismatch, PackNotFound
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
-
-from . import streams
+from tests.decoding import streams
 
 SIZE = 32
 

@@ -15,17 +15,16 @@ from stylecodec import api
 from stylecodec.bitstream import ChunkType, StreamFile, StreamWriter, UnknownChunk
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.bitstream.delta import Personalization
-from stylecodec.bitstream.live import LiveReceiver, bursts
-from stylecodec.bitstream.transport import Packetizer
-from stylecodec.cli import main
+from stylecodec.bitstream.live.streams import LiveReceiver, bursts
+from stylecodec.bitstream.live.transport import Packetizer
+from stylecodec.cli.main import main
 from stylecodec.decoding import personal
 from stylecodec.decoding.decoder import Decoder, LiveDecoder, PacketRenderer
 from stylecodec.decoding.personal import KnownPeople, TunedPack
 from stylecodec.errors import DeltaNotFound, FormatError
 from stylecodec.packs.store import ModelPack
-
-from . import streams
-from .test_personal import delta_of
+from tests.decoding import streams
+from tests.decoding.test_personal import delta_of
 
 SIZE = 32
 

@@ -13,8 +13,7 @@ from stylecodec.face.landmarks import Dlib5
 from stylecodec.face.track import FOLLOW_LIMIT, LOWER, SHIFT, TILT, anchors_of, box_of
 from stylecodec.face.warp import warp
 from stylecodec.geometry import AVATAR_ALIGNMENT, CropTransform, Similarity, ffhq_square
-
-from .drawn import draw_face
+from tests.face.drawn import draw_face
 
 # A face around the middle of its eyes, 60 pixels between their centres, mouth 62 below: 68 points of which these
 # matter. Its FFHQ square: half-side max(120, 111.6), centre 6.2 below.

@@ -19,8 +19,7 @@ from stylecodec.face.landmarks import (
 )
 from stylecodec.face.recognition import FaceDescriptor
 from stylecodec.geometry import AVATAR_ALIGNMENT, Similarity, ffhq_square
-
-from .drawn import MOUTH, draw_face
+from tests.face.drawn import MOUTH, draw_face
 
 
 @pytest.fixture(scope="module")

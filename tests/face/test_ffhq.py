@@ -12,8 +12,7 @@ from stylecodec.errors import OptionError
 from stylecodec.face.ffhq import ffhq_picture, prepare
 from stylecodec.face.warp import Frame
 from stylecodec.geometry import ffhq_quad
-
-from ..nets import seeded_weights as seeded
+from tests.nets import seeded_weights as seeded
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "ffhq_crop_seed1.npz")
 CASES = {"rotated20": (900, 1200), "pad_corner": (700, 800), "shrink": (1500, 1700)}

@@ -10,9 +10,8 @@ import pytest
 from stylecodec.errors import OptionError
 from stylecodec.face.detect import Box
 from stylecodec.face.landmarks import Dlib68, make_landmarker
-from stylecodec.packs.importer import import_files
-
-from ..packs.foreign_files import picture, write_dlib
+from stylecodec.packs.upstream.importer import import_files
+from tests.packs.upstream.foreign_files import picture, write_dlib
 
 
 def test_points_are_those_of_dlib_with_the_same_file(tmp_path: Path) -> None:

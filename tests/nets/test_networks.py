@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecodec.nets import upstream_names
 from stylecodec.nets.e4e import E4eEncoder
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.identity import IdentityNet
 from stylecodec.nets.landmarks import LandmarkNet
 from stylecodec.nets.parsing import BiSeNet
+from stylecodec.packs.upstream import names as upstream_names
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...]]
 

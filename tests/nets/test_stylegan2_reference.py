@@ -8,8 +8,7 @@ import torch
 
 from stylecodec.nets.ops import conv_up, upsample_rgb
 from stylecodec.nets.stylegan2 import Generator
-
-from . import numpy_stylegan2 as reference
+from tests.nets import numpy_stylegan2 as reference
 
 CHANNELS = {4: 8, 8: 6, 16: 5}
 

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylecodec.nets import upstream_names
 from stylecodec.nets.e4e import E4eEncoder
 from stylecodec.nets.identity import IdentityNet
 from stylecodec.nets.parsing import BiSeNet
 from stylecodec.nets.styleflow import HeadPoseFlow
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.nets.stylespace import apply_offsets
-
-from . import seeded_weights as seeded
+from stylecodec.packs.upstream import names as upstream_names
+from tests.nets import seeded_weights as seeded
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "upstream_seed1.npz")
 EDIT = ((6, 501), (9, 409), (4, 17))

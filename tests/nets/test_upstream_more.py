@@ -9,20 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecodec.nets import upstream_names
 from stylecodec.nets.lpips import Lpips, published_heads
 from stylecodec.nets.restyle import RestyleEncoder
-from stylecodec.nets.styleflow import (
-    NEUTRAL_ATTRIBUTES,
-    PUBLISHED_POSE,
-    PUBLISHED_ROWS,
-    PUBLISHED_SIGNS,
-    HeadPoseFlow,
-)
+from stylecodec.nets.styleflow import NEUTRAL_ATTRIBUTES, PUBLISHED_POSE, PUBLISHED_ROWS, PUBLISHED_SIGNS, HeadPoseFlow
 from stylecodec.nets.stylegan2 import Generator
-
-from . import seeded_weights as seeded
-from .test_upstream import ATTRIBUTES
+from stylecodec.packs.upstream import names as upstream_names
+from tests.nets import seeded_weights as seeded
+from tests.nets.test_upstream import ATTRIBUTES
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "upstream_more_seed1.npz")
 

@@ -16,8 +16,7 @@ from stylecodec.packs import store
 from stylecodec.packs.registry import BUILDERS, pick_device
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import NetworkSource, update_card, write_pack
-
-from ..tiny import FLOW_PARAMS, TINY_INDICES, tiny_networks, write_tiny_pack
+from tests.tiny import FLOW_PARAMS, TINY_INDICES, tiny_networks, write_tiny_pack
 
 
 @pytest.fixture

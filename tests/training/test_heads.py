@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stylecodec.cli import main
+from stylecodec.cli.main import main
 from stylecodec.errors import MissingDependency, OptionError, OutputError
 from stylecodec.training.heads import camera, clips, dataset, sheets, tracks
 from stylecodec.training.heads.assets import HeadAssets, load_assets

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from stylecodec.cli import train as cli
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.card import ROLES
 from stylecodec.packs.store import open_pack
-from stylecodec.training import augment, avatar, cli, encoder, generator, landmarks, reader, sharpen
+from stylecodec.training import augment, avatar, encoder, generator, landmarks, reader, sharpen
 from stylecodec.training.datasets import HeadsDataset, mirrored_order
 from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
 from stylecodec.training.losses import region_weights

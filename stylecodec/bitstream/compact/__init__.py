@@ -1,0 +1,1 @@
+"""The compact profile: quantiser, prediction, range coder and their tables (SPEC 12)."""

@@ -1,0 +1,190 @@
+"""How the levels of a frame group become bytes in the compact profile (SPEC 12). All of it is integer arithmetic.
+
+Coder and decoder run the same code: given the range coder it writes the numbers it is told, given the range decoder
+it returns those it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import CorruptChunk
+from .. import layout
+from .prediction import Predictor
+from .quantiser import Levels, Quantiser
+from .range_coder import EVEN, RangeDecoder, RangeEncoder
+from .tables import ACTIVITY_CLASSES, ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_CHANCES
+
+Coder = RangeEncoder | RangeDecoder
+
+# The layout of the states (SPEC 12.4): whether a residual is zero, how large it is, its sign.
+_ZERO, _SIZE, _SIGN = 0, 8 * ACTIVITY_CLASSES, 20 * ACTIVITY_CLASSES
+
+_UNIT = 12  # activity is a mean magnitude in units of 1/4096
+_SETTLE = 5  # and moves by 1/32 of the way
+_HIGHEST = 6 << _UNIT  # activity from which low bits are split off
+_UNARY = 14  # sizes from which on are coded in Exponential Golomb
+_SIZES = 6  # decisions of the unary code with states of their own
+_MOST_BITS = 17  # of an Exponential Golomb number of a residual
+_MOST_TIME_BITS = 34
+_SKEW = 5  # 1/32 by which a prediction must lie beside the level to matter
+_LATENT_REST = (0,) * layout.IDENTITY_DIM
+_LATENT_SPREAD = (8,) * layout.IDENTITY_DIM
+_INITIAL_STATES = tuple(chance << 8 for chance in INITIAL_CHANCES)
+_CLASS = tuple(sum(activity >= bound for bound in CLASS_BOUNDS) for activity in range(_HIGHEST))
+
+
+def encode_levels(levels: Levels, quantiser: Quantiser, steps: npt.NDArray[np.int64] | None = None) -> bytes:
+    """Levels [n, 35] and, with presentation times, the n - 1 ticks between them, as bytes without zeros at the end."""
+    coder = RangeEncoder()
+    code_rows(coder, Predictor(quantiser.rest, quantiser.terms), quantiser.spread, len(levels), levels.tolist(), 0)
+    if steps is not None:
+        _ticks(coder, len(steps), steps.tolist(), 0)
+    return coder.finish()
+
+
+def decode_levels(
+    data: bytes, count: int, quantiser: Quantiser, timed: bool, offset: int = 0
+) -> tuple[Levels, npt.NDArray[np.int64] | None]:
+    """What `encode_levels` took: `count` rows of levels and, if `timed`, the ticks between them.
+
+    offset: absolute, of the data. Raises CorruptChunk for numbers out of range and for bytes left over.
+    """
+    coder = _decoder(data, offset)
+    predictor = Predictor(quantiser.rest, quantiser.terms)
+    levels = np.array(code_rows(coder, predictor, quantiser.spread, count, None, offset), np.int32)
+    steps = np.array(_ticks(coder, count - 1, None, offset), np.int64) if timed else None
+    _check_spent(coder, data, offset)
+    return levels, steps
+
+
+def encode_latent(levels: npt.NDArray[np.int32]) -> bytes:
+    """Levels [18, 512] of an identity as bytes without zeros at the end: rows predicted from the row before."""
+    coder = RangeEncoder()
+    code_rows(coder, Predictor(_LATENT_REST, ()), _LATENT_SPREAD, len(levels), levels.tolist(), 0)
+    return coder.finish()
+
+
+def decode_latent(data: bytes, offset: int = 0) -> npt.NDArray[np.int32]:
+    """What `encode_latent` took. Raises CorruptChunk as `decode_levels` does."""
+    coder = _decoder(data, offset)
+    rows = code_rows(coder, Predictor(_LATENT_REST, ()), _LATENT_SPREAD, layout.IDENTITY_ROWS, None, offset)
+    levels = np.array(rows, np.int32)
+    if (np.abs(levels) > layout.MAX_IDENTITY_LEVEL).any():
+        raise CorruptChunk("a level of an identity is out of range", offset)
+    _check_spent(coder, data, offset)
+    return levels
+
+
+def _decoder(data: bytes, offset: int) -> RangeDecoder:
+    if data.endswith(b"\0"):
+        raise CorruptChunk("the coded levels end with a zero", offset + len(data) - 1)
+    return RangeDecoder(data)
+
+
+def _check_spent(coder: RangeDecoder, data: bytes, offset: int) -> None:
+    if coder.position < len(data):
+        raise CorruptChunk("bytes follow the coded levels", offset + coder.position)
+
+
+def magnitude_bits(spread: int) -> npt.NDArray[np.float64]:
+    """About what residuals of magnitude 0, 1, 2, … cost in bits, float64 [40], in an activity class: for encoders."""
+    chances = np.array(INITIAL_CHANCES) / 256
+    zero = chances[_ZERO + spread * 8 + 2]  # neither surprise nor skew
+    larger = 1 - chances[_SIZE + spread * _SIZES :][:_SIZES]
+    bits = [-np.log2(zero)]
+    so_far = -np.log2(1 - zero) + 1  # the sign
+    for size in range(1, 40):
+        more = larger[min(size, _SIZES) - 1]
+        bits.append(so_far - np.log2(1 - more) if size < _UNARY else so_far + 2 * np.log2(size - _UNARY + 1) + 1)
+        so_far -= np.log2(more) if size < _UNARY else 0
+    return np.array(bits)
+
+
+def code_rows(
+    coder: Coder,
+    predictor: Predictor,
+    spread: Sequence[int],
+    count: int,
+    rows: list[list[int]] | None,
+    offset: int,
+) -> list[list[int]]:
+    """Code `rows`, or decode `count` of them. spread: the activity class that each place of a row begins with."""
+    states = list(_INITIAL_STATES)
+    predict, learn = predictor.predict, predictor.learn
+    activity = [ACTIVITY_OF_CLASS[kind] for kind in spread]
+    last_sign = [0] * len(activity)
+    result = []
+    for number in range(count):
+        row = rows[number] if rows is not None else None
+        seen = expected = 0  # magnitudes in this row so far, and those the activities let expect
+        for k, mean in enumerate(activity):
+            level, above = predict(k)
+            known = row[k] - level if row is not None else 0
+            if number:
+                surprise = 0 if 2 * seen < expected else 1 if 4 * seen < 5 * expected + 8192 else 2
+                skew = (above >= _SKEW) - (above <= -_SKEW)
+            else:
+                surprise, skew, mean = 3, 0, mean << 2
+            split = 0
+            while mean >> split >= _HIGHEST:
+                split += 1
+            kind = _CLASS[mean >> split]
+            size = abs(known) >> split
+            if coder.bit(states, _ZERO + kind * 8 + surprise * 2 + (skew != 0), size > 0):
+                size = _size(coder, states, _SIZE + (kind + ACTIVITY_CLASSES * (not number)) * _SIZES, size, offset)
+            else:
+                size = 0
+            residual = size << split | coder.bits(abs(known) & (1 << split) - 1, split) if split else size
+            if residual and coder.bit(states, _SIGN + 3 * skew + last_sign[k] + 4, known < 0):
+                residual = -residual
+            level += residual
+            if not -layout.MAX_LEVEL <= level <= layout.MAX_LEVEL:
+                raise CorruptChunk(f"a level of row {number} is out of range", offset)
+            learn(k, level)
+            if number:
+                seen += min(size, 3) << _UNIT
+                expected += min(mean >> split, 3 << _UNIT)
+                activity[k] = mean + ((min(abs(residual), 1 << 14) << _UNIT) - mean >> _SETTLE)
+                last_sign[k] = (residual > 0) - (residual < 0)
+        result.append(predictor.next_row())
+    return result
+
+
+def _size(coder: Coder, states: list[int], at: int, size: int, offset: int) -> int:
+    """A number from 1 on: unary up to 13 with the states from `at` on, the rest in Exponential Golomb."""
+    count = 1
+    while count < _UNARY and coder.bit(states, at + min(count, _SIZES) - 1, size > count):
+        count += 1
+    return count if count < _UNARY else _UNARY + _golomb(coder, size - _UNARY, _MOST_BITS, offset)
+
+
+def _golomb(coder: Coder, value: int, most: int, offset: int) -> int:
+    """A number from 0 on in Exponential Golomb code of order 0, of at most so many bits, all even chances."""
+    length = max(value + 1, 1).bit_length()
+    bits = 1
+    while coder.bits(length > bits, 1):
+        bits += 1
+        if bits > most:
+            raise CorruptChunk("a number in the coded levels is too long", offset)
+    return (1 << bits - 1 | coder.bits(value + 1 & (1 << bits - 1) - 1, bits - 1)) - 1
+
+
+def _ticks(coder: Coder, count: int, steps: list[int] | None, offset: int) -> list[int]:
+    """Code the ticks between frames, or decode as many: each as its difference from the one before."""
+    states, last, result = [EVEN] * 2, 0, []
+    for number in range(count):
+        known = steps[number] - last if steps is not None else 0
+        change = 0
+        if coder.bit(states, 0, known != 0):
+            change = 1 + _golomb(coder, abs(known) - 1, _MOST_TIME_BITS, offset)
+            if coder.bit(states, 1, known < 0):
+                change = -change
+        last += change
+        if not 1 <= last <= layout.MAX_STEP_TICKS:
+            raise CorruptChunk("presentation times do not increase by 1..2^32-1 ticks per frame", offset)
+        result.append(last)
+    return result

@@ -1,0 +1,1 @@
+"""Streams changed without decoding: cut, join, puppet, transcode, strip, repair, dump."""

@@ -1,0 +1,131 @@
+"""Live streams over UDP: the sockets and the clock around transport.py and live.py. Standard library only."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ...errors import MediaError, OptionError
+from .streams import Burst, LiveReceiver
+from .transport import MTU, UDP_IPV4_BYTES, Packetizer, goodbye
+
+GOODBYES = 3  # that one of them arrives
+PACED_DATAGRAMS, PACE_SECONDS = 32, 0.005  # of one moment, sent at once, and the rest after: a delta has hundreds
+_RECEIVE_BUFFER = 1 << 20  # of the socket: an identity comes as a burst of 16 datagrams
+_LONGEST_DATAGRAM = 65_535
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """HOST:PORT, [IPV6]:PORT or :PORT as (host, port); OptionError for anything else."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise OptionError(f"an address is HOST:PORT, not {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound UDP socket; an empty host is every interface, port 0 any free one."""
+    try:
+        family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_DGRAM)[0][0]
+        server = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise MediaError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        server.bind((host, port))
+    except OSError as error:
+        server.close()
+        raise MediaError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return server
+
+
+@dataclass
+class Sent:
+    """What `send` sent."""
+
+    datagrams: int = 0
+    wire_bytes: int = 0  # headers of RTP, UDP and IPv4 included
+    seconds: float = 0.0  # of the stream
+
+
+def send(
+    bursts: Iterable[Burst],
+    host: str,
+    port: int,
+    *,
+    speed: float = 1.0,
+    mtu: int = MTU,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+    through: Callable[[bytes], Iterable[bytes]] | None = None,
+) -> Sent:
+    """Send bursts when their time has come, and say goodbye. Raises MediaError when it cannot.
+
+    speed: 2.0 sends twice as fast as the stream plays. through: what becomes of each datagram, a stand-in for a bad
+    network.
+    """
+    if not speed > 0:
+        raise OptionError(f"the speed is above 0, not {speed}")
+    ssrc = secrets.randbits(32)
+    packetizer = Packetizer(ssrc, mtu=mtu, sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
+    sent = Sent()
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as client:
+            begun = clock()
+            for burst in bursts:
+                wait = begun + float(burst.seconds) / speed - clock()
+                if wait > 0:
+                    sleep(wait)
+                for number, datagram in enumerate(packetizer.packets(burst.chunks, burst.seconds)):
+                    if number and number % PACED_DATAGRAMS == 0:
+                        sleep(PACE_SECONDS)
+                    for really in (datagram,) if through is None else through(datagram):
+                        client.sendto(really, address)
+                    sent.datagrams += 1
+                    sent.wire_bytes += len(datagram) + UDP_IPV4_BYTES
+                sent.seconds = float(burst.seconds)
+            for _ in range(GOODBYES):
+                client.sendto(goodbye(ssrc), address)
+    except OSError as error:
+        raise MediaError(f"cannot send to {host}:{port}: {error.strerror or error}") from error
+    return sent
+
+
+def receive(
+    server: socket.socket,
+    receiver: LiveReceiver,
+    *,
+    wait: float | None = None,
+    idle: float = 5.0,
+    duration: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[bytes]:
+    """Bytes of the stream as they become ready, until the sender says goodbye.
+
+    It also ends after `wait` seconds without a first datagram, `idle` seconds without another one, or `duration`
+    seconds. Empty portions are given while nothing is ready, at least ten times a second, for those who keep a clock.
+    """
+    begun = clock()
+    end = None if wait is None else begun + wait
+    while True:
+        now = clock()
+        if (end is not None and now >= end) or (duration is not None and now >= begun + duration):
+            break
+        until = min(t for t in (now + 0.1, receiver.deadline, end) if t is not None)
+        server.settimeout(max(until - now, 1e-4))
+        try:
+            data = server.recv(_LONGEST_DATAGRAM)
+        except TimeoutError:
+            yield receiver.poll(clock())
+            continue
+        except OSError as error:
+            raise MediaError(f"receiving failed: {error.strerror or error}") from error
+        now, parted = clock(), receiver.ended
+        yield receiver.datagram(data, now)
+        if not parted:  # what was overtaken by a goodbye may still come
+            end = now + (receiver.jitter.delay if receiver.ended else idle)
+    yield receiver.flush()

@@ -1,0 +1,99 @@
+"""A still of the scene without the head: the median over time of what is not covered by it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..bitstream.background import MIN_SIDE, Background, Mode, PictureFormat
+from ..decoding.backdrop import KEY_GREEN
+from ..decoding.regions import Regions
+from ..errors import MediaError
+from ..face.warp import Frame, warp
+from ..geometry import CropTransform
+from ..packs.registry import pick_device
+from ..packs.store import ModelPack
+from .aligned_clip import AlignedClip
+from .motion.feedforward import CROP_SIZE, to_input
+from .options import EncodeOptions
+
+PLATE_FRAMES = 15  # of the clip that are looked at
+PLATE_SIDE = 1280  # pixels of the longer side, at most
+PLATE_QUALITY = 55  # of the picture file
+GROWN = 9  # pixels of 256 by which the head is taken larger than it is
+
+
+def scene_behind(clip: AlignedClip, pack: ModelPack, options: EncodeOptions) -> Background | None:
+    """What the options ask to be put behind the head; None for what the generator makes of it."""
+    if options.background == "plate":
+        return make_plate(clip.spread(PLATE_FRAMES), clip.track.mean, pack, pick_device(options.device))
+    plain = {"blur": Background(Mode.BLUR), "key": Background(Mode.KEY, KEY_GREEN)}
+    return plain.get(options.background)
+
+
+def make_plate(
+    frames: Iterable[tuple[Frame, CropTransform]], square: CropTransform, pack: ModelPack, device: torch.device
+) -> Background:
+    """frames: some of the clip, uint8 [H, W, 3], each with its aligned square; square: the mean of these."""
+    regions, seen, masks = Regions(pack, device), [], []
+    factor = 1.0
+    for frame, place in frames:
+        head = F.max_pool2d(regions.head(to_input([warp(frame, place, CROP_SIZE)], device)), GROWN, 1, GROWN // 2)
+        factor = min(1.0, PLATE_SIDE / max(frame.shape[:2]))
+        small = _resized(frame, factor)
+        seen.append(small)
+        masks.append(_covered(head.cpu(), place.scaled(factor), small.shape[:2]))
+    if not seen:
+        raise MediaError("the clip has no frames that a background could be taken from")
+    still = _median(np.stack(seen), np.stack(masks))
+    data, how = _file(still)
+    scaled = square.scaled(factor)
+    place_of_head = (*scaled.center, scaled.side)
+    return Background(Mode.PLATE, (0, 0, 0), still.shape[1], still.shape[0], place_of_head, how, data)
+
+
+def _resized(frame: Frame, factor: float) -> Frame:
+    """A frame with even sides, at least 16 pixels each."""
+    from PIL import Image
+
+    height, width = (max(int(side * factor) // 2 * 2, MIN_SIDE) for side in frame.shape[:2])
+    if (height, width) == frame.shape[:2]:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX), np.uint8)
+
+
+def _covered(head: Tensor, place: CropTransform, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which pixels [H, W] the head mask [1, 1, S, S] of an aligned square covers."""
+    height, width = shape[:2]
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    inside = place.to_crop(np.stack([x, y], axis=-1)) * 2 - 1
+    grid = torch.from_numpy(inside.astype(np.float32))[None]
+    found: NDArray[np.bool_] = (F.grid_sample(head, grid, align_corners=False)[0, 0] > 0.3).numpy()
+    return found
+
+
+def _median(frames: NDArray[np.uint8], covered: NDArray[np.bool_]) -> Frame:
+    """[n, H, W, 3] and [n, H, W] -> [H, W, 3]: the median of the uncovered, of all where all are covered."""
+    result = np.empty(frames.shape[1:], np.uint8)
+    for row in range(frames.shape[1]):
+        values = frames[:, row].astype(np.float32)
+        hidden = covered[:, row]
+        values[hidden & ~hidden.all(axis=0)] = np.nan
+        result[row] = np.nanmedian(values, axis=0)
+    return result
+
+
+def _file(still: Frame) -> tuple[bytes, PictureFormat]:
+    """The still as AVIF, or as JPEG where Pillow cannot write that."""
+    from PIL import Image, features
+
+    how = PictureFormat.AVIF if features.check("avif") else PictureFormat.JPEG
+    out = io.BytesIO()
+    Image.fromarray(still).save(out, how.name, quality=PLATE_QUALITY)
+    return out.getvalue(), how

@@ -1,0 +1,1 @@
+"""What the face does: the feed-forward pass, landmark correction, refinement."""

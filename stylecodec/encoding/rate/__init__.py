@@ -1,0 +1,1 @@
+"""Bytes against error: sensitivity of the picture, trellis, compaction."""

@@ -1,0 +1,132 @@
+"""Packets to levels of the compact profile: the steps for a quality, and the levels that cost least for their error.
+
+    metric, quality ──► steps ──► nearest levels ──► fit ──► trellis ──► fit ──► …
+                          ▲                                     │
+                          └──────── error too large or small ◄──┘
+
+A trellis runs along time for one parameter after the other: a level off the nearest is taken where it saves more
+bytes than it spoils, as the metric of `sensitivity` judges it, which knows how errors of parameters add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...bitstream import PARAMS_PER_FRAME
+from ...bitstream.compact.coding import magnitude_bits
+from ...bitstream.compact.modelling import fitted
+from ...bitstream.compact.prediction import OWN_CHANGE, OWN_REST, UNIT
+from ...bitstream.compact.quantiser import Levels, Quantiser
+from .sensitivity import Metrics
+
+Floats = NDArray[np.float64]
+
+ROUNDS = 3
+REACH = 2  # levels either side of the nearest that the trellis may take
+EXCHANGE = 0.2  # how many squared steps of error, shown in the picture, one bit is worth
+STEP_POWER = 0.8  # the error grows with this power of the steps, as small changes are dropped altogether
+LEAST_SHARE = 1e-4  # of the largest sensitivity: parameters that show less are taken to show this much
+
+
+def compact_packets(
+    packets: NDArray[np.floating], metrics: Metrics, quality: float, group_frames: int
+) -> tuple[Quantiser, NDArray[np.float32]]:
+    """A quantiser for packets [n, 35], and the packets that it holds exactly.
+
+    metrics: by the one of pixels the error is measured, by the felt one it is shared out among the parameters.
+    quality: the PSNR in dB to aim at, between the pictures of these packets and of those given. group_frames: frames
+    from one start of a group to the next.
+    """
+    exact = np.asarray(packets, np.float64)
+    diagonal = np.diag(metrics.felt)
+    shown = np.sqrt(np.maximum(diagonal, LEAST_SHARE * max(float(diagonal.max()), 1e-12)))
+    error = target = 255 * 10 ** (-quality / 20)  # RMS levels
+    for number in range(ROUNDS):
+        quantiser = Quantiser.for_steps(error * math.sqrt(12 / PARAMS_PER_FRAME) / shown)
+        levels = quantiser.levels(exact)
+        for _ in range(1 + (number == ROUNDS - 1)):
+            quantiser = fitted(quantiser, levels, group_frames)
+            levels = trellis(exact, levels, quantiser, metrics.felt, group_frames)
+        reached = rms_error(exact - quantiser.values(levels), metrics.pixels)
+        if reached > 0:
+            error *= min(max(target / reached, 0.25), 4.0) ** (1 / STEP_POWER)
+    quantiser = fitted(quantiser, levels, group_frames)
+    return quantiser, quantiser.values(levels)
+
+
+def rms_error(errors: Floats, metric: Floats) -> float:
+    """The RMS error of the pictures, in levels of 255, that errors [n, 35] of the packets make."""
+    return math.sqrt(max(float(np.einsum("ti,ij,tj->", errors, metric, errors)) / len(errors), 0.0))
+
+
+def trellis(exact: Floats, levels: Levels, quantiser: Quantiser, metric: Floats, group_frames: int) -> Levels:
+    """Better levels than `levels` [n, 35] for the packets `exact` [n, 35]: one pass over the parameters."""
+    steps = quantiser.steps
+    result = levels.astype(np.int64)
+    errors = exact - result * steps
+    worth = EXCHANGE * float(np.median(np.diag(metric) * steps**2))
+    for k in range(PARAMS_PER_FRAME):
+        own = max(float(metric[k, k]), 1e-12)
+        others = errors @ metric[:, k] - errors[:, k] * metric[k, k]
+        candidates = np.rint(exact[:, k] / steps[k]).astype(np.int64)[:, None] + np.arange(-REACH, REACH + 1)
+        off = exact[:, k, None] - candidates * steps[k]
+        cost = own * off**2 + 2 * off * others[:, None]
+        price = worth * magnitude_bits(quantiser.spread[k])
+        result[:, k] = _path(candidates, cost, _offsets(result, quantiser, k, group_frames), price, group_frames)
+        errors[:, k] = exact[:, k] - result[:, k] * steps[k]
+    return result.astype(np.int32)
+
+
+def _offsets(levels: NDArray[np.int64], quantiser: Quantiser, k: int, group_frames: int) -> NDArray[np.int64]:
+    """[n]: prediction of parameter k less its last level, or in the first frame of a group its rest level."""
+    change = np.diff(levels, axis=0, prepend=levels[:1])
+    inside = np.arange(len(levels)) % group_frames
+    last = np.concatenate([levels[:1, k], levels[:-1, k]])
+    total = np.full(len(levels), UNIT // 2)
+    for term in quantiser.terms:
+        if term.target != k:
+            continue
+        if term.source == OWN_CHANGE:
+            before = np.concatenate([[0], change[:-1, k]])
+            total += term.weight * np.where(inside > 1, before, 0)
+        elif term.source == OWN_REST:
+            total += term.weight * (quantiser.rest[k] - last)
+        else:
+            total += term.weight * change[:, term.source]
+    return np.where(inside == 0, quantiser.rest[k], total // UNIT)
+
+
+def _path(
+    candidates: NDArray[np.int64], cost: Floats, offsets: NDArray[np.int64], price: Floats, group_frames: int
+) -> NDArray[np.int64]:
+    """The cheapest way through candidates [n, c]: cost [n, c] of each, and price of the residuals between them."""
+    count, width = candidates.shape
+    back = np.zeros((count, width), np.int64)
+    total = np.zeros(width)
+    most = len(price) - 1
+    for frame in range(count):
+        if frame % group_frames == 0:
+            best = int(total.argmin())
+            back[frame] = best
+            residual = np.abs(candidates[frame] - offsets[frame])
+            total = total[best] + cost[frame] + price[np.minimum(residual, most)]
+            continue
+        residual = np.abs(candidates[frame][None, :] - candidates[frame - 1][:, None] - offsets[frame])
+        ways = total[:, None] + price[np.minimum(residual, most)]
+        back[frame] = ways.argmin(axis=0)
+        total = ways.min(axis=0) + cost[frame]
+    return _trace(candidates, back, int(total.argmin()))
+
+
+def _trace(candidates: NDArray[np.int64], back: NDArray[np.int64], last: int) -> NDArray[np.int64]:
+    path: list[int] = []
+    rows: Sequence[Sequence[int]] = candidates.tolist()
+    ways: Sequence[Sequence[int]] = back.tolist()
+    for frame in range(len(rows) - 1, -1, -1):
+        path.append(rows[frame][last])
+        last = ways[frame][last]
+    return np.array(path[::-1], np.int64)

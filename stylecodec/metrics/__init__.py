@@ -1,0 +1,1 @@
+"""What pictures and faces are judged by, each figure defined once."""

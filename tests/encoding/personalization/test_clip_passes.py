@@ -1,0 +1,195 @@
+"""Encoding that reads the clip again: refined, personalised, with a card."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stylecodec.bitstream import Identity, StreamFile
+from stylecodec.bitstream.attached import personalizations
+from stylecodec.decoding.decoder import Decoder
+from stylecodec.decoding.personal import TunedPack
+from stylecodec.encoding.aligned_clip import AlignedClip
+from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.personalization.clip_passes import TunedClip, personalize_clip, resolved_side
+from stylecodec.encoding.pipeline import AlignedFrame, IdentityCard, encode_frames, stream_bytes
+from stylecodec.errors import OptionError, PackMismatch
+from stylecodec.face.align import AlignedTrack, AlignReport
+from stylecodec.geometry import CropTransform
+from stylecodec.packs.store import ModelPack
+
+RATE = Fraction(25)
+FIT = FitOptions(steps=2, side=32)
+REFINE = RefineOptions(steps=2, side=32)
+TUNE = TuneOptions(steps=12, side=32, batch=4, frames=8, precision="float32", look_steps=4, delta_bytes=60_000)
+FAST = EncodeOptions(
+    device="cpu",
+    identity_candidates=4,
+    identity_average=1,
+    profile="raw",
+    fit=FIT,
+    refine=REFINE,
+    refine_tuned=REFINE,
+    tune=TUNE,
+)
+
+
+class Clip:
+    """Twelve frames of coloured stripes, the face lost in the third; can be read again and again."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+
+    def __iter__(self) -> Iterator[AlignedFrame]:
+        self.readings += 1
+        x = np.linspace(0, 6, 256)
+        for k in range(12):
+            stripes = np.stack([127 + 90 * np.sin(x * (c + 1) + k / 3) for c in range(3)], axis=1)
+            crop = np.broadcast_to(stripes, (256, 256, 3)).astype(np.uint8)
+            square = CropTransform((300.0, 200.0), 250.0, roll_deg=k / 4)
+            yield AlignedFrame(k / 25, None if k == 2 else crop, None if k == 2 else square)
+
+
+@pytest.fixture(scope="module")
+def card(tiny_pack: ModelPack) -> IdentityCard:
+    clip = encode_frames(Clip(), tiny_pack, replace(FAST, personalize=True), RATE)
+    assert clip.delta is not None
+    return IdentityCard(clip.identity, clip.delta)
+
+
+def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
+    clip, again = Clip(), Clip()
+    fast = encode_frames(clip, tiny_pack, FAST, RATE)
+    told: list[tuple[str, float, float | None]] = []
+    balanced = encode_frames(
+        again, tiny_pack, replace(FAST, preset="balanced"), RATE, tell=lambda *what: told.append(what)
+    )
+    assert (clip.readings, again.readings) == (1, 2)
+    assert told[-1] == ("refining", 12, 12.0)
+    assert fast.packets.shape == balanced.packets.shape == (12, 35)
+    assert np.array_equal(fast.packets[:, 2], balanced.packets[:, 2])
+    assert not np.array_equal(fast.packets[:, 3:], balanced.packets[:, 3:])
+    assert np.array_equal(balanced.packets[2], balanced.packets[1])
+    assert balanced.held == 1
+    assert balanced.pack is tiny_pack
+
+
+def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> None:
+    told: list[tuple[str, float, float | None]] = []
+    options = replace(FAST, personalize=True)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, tell=lambda *what: told.append(what))
+    assert clip.tuned is not None
+    assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
+    assert 2 not in clip.tuned.rows
+    assert len(clip.tuned.rows) == 8
+    assert {name for name, *_ in told} == {"fitting the identity", "personalising", "refining"}
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        found = personalizations(stream)
+        assert list(found) == [stream.identity_for(0).digest]
+        assert found[stream.identity_for(0).digest].delta == clip.delta
+    with Decoder.open(io.BytesIO(data), device="cpu", pack=tiny_pack, size=32) as decoder:
+        assert len(list(decoder)) == 12
+
+
+def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    options = replace(FAST, personalize=True, profile="compact", quality=30.0)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE)
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        assert list(personalizations(stream)) == [stream.identity_for(0).digest]
+
+
+def test_work_is_known_by_the_pixels_of_the_source(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    """Squares, crops and latents may come out otherwise on another machine; another clip is refused."""
+
+    def clip(seed: int, shift: float) -> AlignedClip:
+        pictures = np.random.default_rng(seed).integers(0, 256, (8, 96, 96, 3), np.uint8)
+        squares = np.tile([48.0 + shift, 48.0, 80.0, 0.0], (8, 1))
+        track = AlignedTrack(squares, np.ones(8, bool), AlignReport(8, 0, 0, 1, 0, 1))
+        return AlignedClip(lambda: ((k / 25, picture) for k, picture in enumerate(pictures)), track)
+
+    def tuned(seed: int, shift: float) -> TunedClip:
+        options, packets = replace(FAST, checkpoint=tmp_path / "work"), np.full((8, 35), shift, np.float16)
+        latent = np.full((18, 512), shift, np.float16)
+        return personalize_clip(clip(seed, shift), packets, latent, tiny_pack, torch.device("cpu"), options)
+
+    before, after = tuned(0, 0.0).result, tuned(0, 0.01).result
+    assert after.history == before.history  # not tuned again
+    with pytest.raises(OptionError, match="another clip"):
+        tuned(1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "most", "side"),
+    [
+        ((300.0,), 256, 256),
+        ((256.0,), 256, 256),
+        ((182.0,), 256, 256),
+        ((180.0,), 256, 128),
+        ((140.0, 140.0, 900.0), 256, 128),
+        ((140.0,), 64, 64),
+        ((80.0,), 256, 64),
+        ((9.0,), 256, 32),
+        ((), 256, 256),
+    ],
+)
+def test_nobody_is_tuned_finer_than_the_source_shows(sides: tuple[float, ...], most: int, side: int) -> None:
+    frames = [AlignedFrame(0.0, None, CropTransform((0.0, 0.0), value)) for value in sides]
+    assert resolved_side([*frames, AlignedFrame(1.0, None)], most) == side
+
+
+def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    clip = encode_frames(Clip(), tiny_pack, FAST, RATE, card=card)
+    assert isinstance(clip.pack, TunedPack)
+    assert clip.identity == card.identity
+    for delta, carried in (("auto", False), ("name", False), ("carry", True)):
+        data = b"".join(stream_bytes(clip, tiny_pack, replace(FAST, delta=delta), RATE))
+        with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
+            found = personalizations(stream)[card.identity.digest]
+            assert stream.identity_for(0).digest == card.identity.digest
+            spent = stream.byte_account()
+        assert found.digest == card.delta.digest  # type: ignore[union-attr]
+        assert (found.delta is not None) == carried
+        assert (spent["identity"] + spent["personalization"] < 200) != carried
+
+
+def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    options = replace(FAST, profile="compact", quality=30.0)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, card=card)
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
+        assert stream.identity_for(0).digest == card.identity.digest
+
+
+def test_a_latent_fitted_anew_travels_and_its_generator_is_named(tiny_pack: ModelPack, card: IdentityCard) -> None:
+    options = replace(FAST, profile="compact", quality=30.0)
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, card=replace(card, fresh=True))
+    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
+    with StreamFile.open(io.BytesIO(data)) as stream:
+        identity = stream.identity_for(0)
+        found = personalizations(stream)[identity.digest]
+        assert stream.byte_account()["identity"] > 1000
+    assert identity.digest != card.identity.digest  # rounded as every latent of the compact profile
+    assert found.digest == card.delta.digest  # type: ignore[union-attr]
+    assert found.delta is None
+
+
+def test_a_card_without_a_generator(tiny_pack: ModelPack) -> None:
+    latent = np.random.default_rng(0).standard_normal((18, 512)).astype(np.float16)
+    clip = encode_frames(Clip(), tiny_pack, FAST, RATE, card=IdentityCard(Identity(latent)))
+    assert clip.pack is tiny_pack
+    assert clip.delta is None
+    assert np.array_equal(clip.identity.latent, latent)
+
+
+def test_a_card_of_another_pack(other_pack: ModelPack, card: IdentityCard) -> None:
+    with pytest.raises(PackMismatch):
+        encode_frames(Clip(), other_pack, FAST, RATE, card=card)

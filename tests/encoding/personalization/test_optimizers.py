@@ -1,0 +1,78 @@
+"""The optimiser of a generator's tensors: which of its two halves moves what, and that it can be taken up again."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from stylecodec.encoding.personalization.optimizers import WeightOptimizer, bank
+
+
+def some() -> dict[str, nn.Parameter]:
+    torch.manual_seed(0)
+    shapes = {
+        "convs.0.weight": (8, 6, 3, 3),
+        "convs.0.bias": (8,),
+        "to_rgb.weight": (3, 8, 1, 1),
+        "affine.weight": (6, 12),
+    }
+    return {name: nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
+
+
+def give_gradients(parameters: dict[str, nn.Parameter], seed: int) -> None:
+    torch.manual_seed(seed)
+    for parameter in parameters.values():
+        parameter.grad = torch.randn_like(parameter)
+
+
+def test_filters_are_convolutions_of_more_than_a_pixel() -> None:
+    assert [name for name, p in some().items() if bank(p)] == ["convs.0.weight"]
+
+
+def test_filters_move_along_every_direction_alike() -> None:
+    parameters = some()
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    optimizer = WeightOptimizer(parameters, 0.01, 0.02)
+    # A gradient of two directions, one a hundred times the other: both are gone along as far.
+    left, right = torch.linalg.qr(torch.randn(8, 2))[0], torch.linalg.qr(torch.randn(54, 2))[0]
+    gradient = left @ torch.diag(torch.tensor([100.0, 1.0])) @ right.T
+    give_gradients(parameters, 1)
+    parameters["convs.0.weight"].grad = gradient.reshape(8, 6, 3, 3)
+    optimizer.step(0.5)
+    moved = {name: before[name] - p.detach() for name, p in parameters.items()}
+    along = (left.T @ moved["convs.0.weight"].reshape(8, 54) @ right).diagonal() / (0.5 * 0.02 * 0.2 * 54**0.5)
+    assert along.min() > 0.6
+    assert along.max() < 1.3
+    for name in ("convs.0.bias", "to_rgb.weight", "affine.weight"):  # Adam: the first step is the sign
+        assert torch.allclose(moved[name], 0.005 * parameters[name].grad.sign(), atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_what_has_no_gradient_stays() -> None:
+    parameters = some()
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    optimizer = WeightOptimizer(parameters, 0.01, 0.02)
+    give_gradients(parameters, 1)
+    optimizer.step(1.0)
+    between = {name: p.detach().clone() for name, p in parameters.items()}
+    optimizer.clear()
+    optimizer.step(1.0)
+    for name, parameter in parameters.items():
+        assert not torch.equal(before[name], between[name])
+        assert torch.equal(between[name], parameter.detach())
+
+
+def test_it_goes_on_from_its_state() -> None:
+    whole, first = some(), some()
+    straight, begun = WeightOptimizer(whole, 0.01, 0.02), WeightOptimizer(first, 0.01, 0.02)
+    for step in range(3):
+        for parameters, optimizer in ((whole, straight), (first, begun)):
+            give_gradients(parameters, step)
+            optimizer.step(1.0)
+    rest = {name: nn.Parameter(p.detach().clone()) for name, p in first.items()}
+    again = WeightOptimizer(rest, 0.01, 0.02)
+    again.load(begun.state())
+    for parameters, optimizer in ((whole, straight), (rest, again)):
+        give_gradients(parameters, 9)
+        optimizer.step(1.0)
+    for name in whole:
+        assert torch.equal(whole[name], rest[name]), name

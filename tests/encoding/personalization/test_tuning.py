@@ -1,0 +1,300 @@
+"""Personalisation on a tiny pack: a clip that another generator rendered is learnt, coded and resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from stylecodec.bitstream.delta import GeneratorDelta
+from stylecodec.decoding.latents import LatentDecoder
+from stylecodec.decoding.personal import TunedPack, apply_delta, differences, tunable
+from stylecodec.decoding.render import Renderer, to_uint8
+from stylecodec.encoding.losses import LossWeights, Resemblance
+from stylecodec.encoding.motion.feedforward import FrameCodes
+from stylecodec.encoding.motion.refinement import Scene
+from stylecodec.encoding.options import TuneOptions
+from stylecodec.encoding.personalization.checkpoint import Checkpoint
+from stylecodec.encoding.personalization.delta_coding import Manner, coded, estimated_bytes, fitted
+from stylecodec.encoding.personalization.locality import OtherPeople, UpperLayers, detail, random_people
+from stylecodec.encoding.personalization.tuning import SETTLE, WEIGHTS, Personalized, Personalizer, personalize, work_of
+from stylecodec.errors import MediaError, OptionError
+from stylecodec.packs.store import ModelPack
+
+CPU = torch.device("cpu")
+QUICK = TuneOptions(
+    steps=50,
+    side=32,
+    batch=4,
+    precision="float32",
+    features=0.0,
+    weight_rate=0.02,
+    look_steps=10,
+    delta_bytes=60_000,
+    delta_margin=28.0,
+    hold_identity=0.0,
+)
+
+
+def latent() -> np.ndarray:
+    return (0.3 * np.random.default_rng(3).standard_normal((18, 512))).astype(np.float16)
+
+
+def clip_of(pack: ModelPack, count: int = 8) -> tuple[list[np.ndarray], FrameCodes]:
+    """Crops of somebody whom the pack does not know: its own rendering, colours changed."""
+    torch.manual_seed(0)
+    codes = 0.3 * torch.randn(count, 34)
+    scene = Scene(pack, CPU)
+    with torch.no_grad():
+        anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
+        pictures = scene.render(anchor, codes, 256)
+    pictures = (0.4 * pictures.tanh()[:, [1, 2, 0]] + 0.2).clamp(-1, 1)
+    pose, alpha = scene.units.split(codes)
+    return [p.numpy() for p in to_uint8(pictures)], FrameCodes(
+        np.zeros((count, 18, 512), np.float16), pose.numpy(), alpha.numpy()
+    )
+
+
+@pytest.fixture(scope="module")
+def learnt(tiny_pack: ModelPack) -> Personalized:
+    crops, codes = clip_of(tiny_pack)
+    return Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU).run()
+
+
+def test_the_person_is_learnt(learnt: Personalized, tiny_pack: ModelPack) -> None:
+    crops, codes = clip_of(tiny_pack)
+    untouched = Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU).psnr()
+    assert learnt.psnr.shape == (8,)
+    assert learnt.psnr.mean() > untouched.mean() + 2
+    assert learnt.psnr.mean() > learnt.psnr_before.mean() - 0.5
+    assert [entry["step"] for entry in learnt.history] == [10, 20, 30]
+
+
+def test_what_is_sent_is_what_was_judged(learnt: Personalized, tiny_pack: ModelPack) -> None:
+    """Rendering from the delta's bytes alone gives the PSNR that was told."""
+    tuned = TunedPack(tiny_pack, GeneratorDelta(bytes(learnt.delta)))
+    assert len(learnt.delta) <= QUICK.delta_bytes
+    crops, _ = clip_of(tiny_pack)
+    decoder, renderer = LatentDecoder(tuned, CPU), Renderer(tuned, CPU, size=32)
+    with torch.inference_mode():
+        anchor = decoder.anchor(torch.from_numpy(learnt.latent.astype(np.float32))[None])
+        pose, alpha = torch.from_numpy(learnt.codes.pose), torch.from_numpy(learnt.codes.alpha)
+        pictures = renderer.pictures(decoder.styles(anchor, pose, alpha))
+    personalizer = Personalizer(tiny_pack, crops, learnt.codes, learnt.latent, QUICK, CPU)
+    personalizer.scene = Scene(tuned, CPU)
+    assert np.allclose(personalizer.psnr(), learnt.psnr, atol=0.01)
+    target = personalizer._pictures(torch.arange(8), 32)
+    assert float((pictures.clamp(-1, 1) - target).square().mean()) < 0.2
+
+
+def test_a_team_does_the_same_work(tiny_pack: ModelPack, learnt: Personalized) -> None:
+    """Two processes: half a batch each, other people drawn at other random places."""
+    crops, codes = clip_of(tiny_pack)
+    told: list[tuple[float, float]] = []
+    both = dataclasses.replace(QUICK, processes=2)
+    nowhere = Checkpoint(None, "work")
+    found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, lambda *what: told.append(what))
+    assert found.steps == learnt.steps
+    assert [entry["step"] for entry in found.history] == [10, 20, 30]
+    assert abs(float(found.psnr.mean() - learnt.psnr.mean())) < 1.5
+    moved = np.abs(found.codes.alpha - codes.alpha).max(axis=1)
+    assert (moved > 1e-4).all()  # of the frames of both
+    assert told[-1][0] == pytest.approx(1.0)
+
+
+def test_the_pack_is_left_alone(tiny_pack: ModelPack, learnt: Personalized) -> None:
+    assert not differences(tiny_pack.generator(CPU), tiny_pack.generator(CPU))
+    assert not any(p.requires_grad for p in tiny_pack.generator(CPU).parameters())
+    assert learnt.delta.pack_digest == tiny_pack.digest
+
+
+def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    crops, codes = clip_of(tiny_pack)
+    path = tmp_path / "work.safetensors"
+    checkpoint = Checkpoint(path, "work")
+
+    class Stopped(Exception):
+        pass
+
+    def stop(share: float, psnr: float) -> None:
+        if share > 0.4:
+            raise Stopped
+
+    first = Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU, checkpoint, stop)
+    with pytest.raises(Stopped):
+        first.run()
+    first.save()
+    with safe_open(path, "np") as file:
+        facts = json.loads(file.metadata()["stylecodec"])
+    assert facts["stage"] == WEIGHTS
+    shares: list[float] = []
+    second = Personalizer(
+        tiny_pack, crops, codes, latent(), QUICK, CPU, checkpoint, lambda share, psnr: shares.append(share)
+    )
+    result = second.run()
+    assert shares[0] > 0.4
+    assert shares[-1] == pytest.approx(1.0)
+    assert result.psnr.mean() > first.psnr().mean() - 0.5
+    # All but the settling is done: a third run only rounds and settles.
+    third = Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU, checkpoint)
+    again = third.run()
+    assert third.at.steps[WEIGHTS] == second.at.steps[WEIGHTS]
+    assert again.delta == result.delta
+    # With a larger budget the tuning itself goes on.
+    larger = dataclasses.replace(QUICK, steps=2 * QUICK.steps)
+    shares.clear()
+    fourth = Personalizer(
+        tiny_pack, crops, codes, latent(), larger, CPU, checkpoint, lambda share, psnr: shares.append(share)
+    )
+    fourth.run()
+    assert fourth.at.steps[WEIGHTS] == 77 > second.at.steps[WEIGHTS]
+    assert 0.5 < shares[0] < 0.6
+    assert shares[-1] == pytest.approx(1.0)
+
+
+def test_work_goes_on_from_the_codes_and_the_latent_that_it_began_with(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    """What the networks make of the same clip with another number of threads differs in its last digits."""
+    crops, codes = clip_of(tiny_pack)
+    short = dataclasses.replace(QUICK, steps=8)
+    checkpoint = Checkpoint(tmp_path / "work.safetensors", "work")
+    first = Personalizer(tiny_pack, crops, codes, latent(), short, CPU, checkpoint)
+    first.tune()
+    nudged = dataclasses.replace(codes, pose=codes.pose + 1e-3, alpha=codes.alpha + 1e-4)
+    again = Personalizer(tiny_pack, crops, nudged, latent() + np.float16(0.01), short, CPU, checkpoint)
+    again.tune()
+    assert torch.equal(again.start, first.start)
+    assert torch.equal(again.pivot, first.pivot)
+    assert torch.equal(again.table.values, first.table.values)
+
+
+def test_a_checkpoint_of_other_work(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    rows, traces = [0, 2], [b"first", b"third"]
+    path = tmp_path / "work.safetensors"
+    mine = work_of(tiny_pack, rows, traces, QUICK)
+    assert mine == work_of(tiny_pack, rows, traces, dataclasses.replace(QUICK, minutes=1.0, steps=99, processes=2))
+    assert mine != work_of(tiny_pack, rows, traces, dataclasses.replace(QUICK, side=64))
+    assert mine != work_of(tiny_pack, rows, traces[::-1], QUICK)
+    assert mine != work_of(tiny_pack, [0, 3], traces, QUICK)
+    Checkpoint(path, "other").store({"a": torch.zeros(1)}, {})
+    with pytest.raises(OptionError, match="another clip"):
+        Checkpoint(path, mine).load()
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(MediaError, match="no checkpoint"):
+        Checkpoint(path, mine).load()
+
+
+def test_a_plateau_shortens_the_work(tiny_pack: ModelPack) -> None:
+    crops, codes = clip_of(tiny_pack)
+    flat = dataclasses.replace(QUICK, steps=100, plateau_db=99.0, plateau_looks=2, look_steps=4)
+    personalizer = Personalizer(tiny_pack, crops, codes, latent(), flat, CPU)
+    personalizer.run()
+    assert personalizer.at.skipped > 0
+    assert personalizer.at.steps[WEIGHTS] < 77
+    assert personalizer.at.steps[SETTLE] == 8
+
+
+def test_what_is_not_needed_decays(tiny_pack: ModelPack) -> None:
+    crops, codes = clip_of(tiny_pack)
+
+    def moved(decay: float) -> float:
+        options = dataclasses.replace(QUICK, steps=12, decay=decay)
+        changes = Personalizer(tiny_pack, crops, codes, latent(), options, CPU).run().measured.changes
+        return float(sum(np.square(change).sum() for change in changes.values())) ** 0.5
+
+    assert 0 < moved(20.0) < 0.8 * moved(0.0)
+
+
+def test_coarser_means_fewer_bytes_and_more_noise(learnt: Personalized) -> None:
+    measured = learnt.measured
+    fine, rough = coded(measured, 1e-4), coded(measured, 1e-2)
+    assert estimated_bytes(rough) < estimated_bytes(fine)
+    assert measured.judge(rough) > measured.judge(fine)
+    small = fitted(measured, 6_000, 90.0)
+    large = fitted(measured, 60_000, 90.0)
+    assert len(small) <= 6_000 < len(large)
+    assert measured.judge(small.tensors) > measured.judge(large.tensors)
+    loose = fitted(measured, 60_000, 30.0)
+    assert len(loose) < len(large)
+    error = -10 * np.log10(measured.judge(loose.tensors) / 4)
+    assert 29.5 < error < 36  # what was asked for, by rendering
+    assert measured.judge([]) > measured.judge(loose.tensors)
+
+
+@pytest.mark.parametrize(
+    "manner",
+    [Manner(affine="rows"), Manner(affine="none"), Manner(rank=2), Manner(rounding=0.35), Manner(uniform=True)],
+)
+def test_other_manners_of_coding(learnt: Personalized, tiny_pack: ModelPack, manner: Manner) -> None:
+    delta = GeneratorDelta.of(tiny_pack.digest, coded(learnt.measured, 1e-3, manner))
+    apply_delta(tiny_pack.generator(CPU), delta)
+    affine = [t for t in delta.tensors if t.name.endswith(".affine.weight")]
+    if manner.affine == "none":
+        assert not affine
+    elif manner.affine == "projected":
+        assert all(t.rank is not None for t in affine)
+
+
+def test_projected_affines_act_on_the_person_as_before(learnt: Personalized) -> None:
+    measured = learnt.measured
+    for tensor in coded(measured, 1e-7):
+        if tensor.rank is not None:
+            basis = measured.bases[tensor.name].vectors
+            wanted, found = measured.changes[tensor.name] @ basis.T, tensor.values @ basis.T
+            assert np.abs(wanted - found).max() < 0.05 * np.abs(wanted).max() + 1e-4
+
+
+def test_other_people_are_seen_to_change(tiny_pack: ModelPack, learnt: Personalized) -> None:
+    random = torch.Generator().manual_seed(0)
+    before = Scene(tiny_pack, CPU)
+    people = OtherPeople(before, Resemblance(tiny_pack, CPU, LossWeights(features=0.0)), random)
+    pivot, codes = torch.from_numpy(learnt.latent.astype(np.float32)), torch.zeros(3, 34)
+    assert float(people.changed(before, pivot, codes, 32)) == pytest.approx(0, abs=1e-6)
+    after = Scene(TunedPack(tiny_pack, learnt.delta), CPU)
+    assert float(people.changed(after, pivot, codes, 32)) > 1e-4
+    assert random_people(tiny_pack.generator(CPU), 3, random).shape == (3, 512)
+
+
+def test_other_people_do_what_the_clip_does_and_more(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, seen = Scene(tiny_pack, CPU), []
+    people = OtherPeople(scene, Resemblance(tiny_pack, CPU, LossWeights(features=0.0)), torch.Generator())
+    plain = scene.render
+    monkeypatch.setattr(scene, "render", lambda anchor, codes, side: seen.append(codes) or plain(anchor, codes, side))
+    given = torch.full((4, 34), 0.1)
+    people.changed(scene, torch.zeros(18, 512), given, 32)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0][::2], given[::2])
+    assert seen[0][1::2].std() > 0.3
+    assert torch.equal(given, torch.full((4, 34), 0.1))
+
+
+def test_upper_layers_are_judged_on_a_window(tiny_pack: ModelPack) -> None:
+    before = Scene(tiny_pack, CPU)
+    tuned = apply_delta(before.generator, _bright(tiny_pack))
+    for _, parameter in tunable(tuned):
+        parameter.requires_grad_(True)
+    scene = Scene(TunedPack(tiny_pack, generator=tuned), CPU)
+    upper = UpperLayers(before, 256, torch.Generator().manual_seed(0))
+    anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
+    loss = upper.out_of_tune(scene, anchor, torch.zeros(1, 34))
+    loss.backward()
+    reached = {name.split(".")[1] for name, p in tunable(tuned) if p.grad is not None and bool(p.grad.any())}
+    assert reached <= {"7", "8"}
+    assert reached
+
+
+def _bright(pack: ModelPack) -> GeneratorDelta:
+    from stylecodec.bitstream.delta import DeltaTensor
+
+    return GeneratorDelta.of(pack.digest, [DeltaTensor.quantised("blocks.8.to_rgb.bias", np.full(3, 0.5), 0.01)])
+
+
+def test_detail_is_what_averaging_loses() -> None:
+    flat = torch.ones(1, 3, 16, 16)
+    assert float(detail(flat, 4)[..., 4:-4, 4:-4].abs().max()) < 1e-5
+    noise_image = torch.randn(1, 3, 16, 16)
+    assert float(detail(noise_image, 4).abs().mean()) > 0.1
