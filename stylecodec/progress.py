@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 QUIET_SECONDS = 2.0  # work that is done by then shows no progress
 LINE_SECONDS = 5.0  # between two lines in a log
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage of long work is: `done` of `total` units, None where their number is not known yet."""
+
+    stage: str  # in plain words: "finding the face"
+    done: float
+    total: float | None
+    unit: str = "frames"
+    note: str = ""  # how it goes: "31.2 dB"
+
+
+ProgressCallback = Callable[[Progress], None]
+"""Called by long work whenever it has something to tell; what it raises ends the work."""
+
+
+def silent(event: Progress) -> None:
+    """Tell nobody."""
 
 
 class ProgressDisplay:
@@ -25,7 +47,7 @@ class ProgressDisplay:
         self._shown = terminal if shown is None else shown
         self._terminal = terminal
         self._begun = monotonic()
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._stage = ""
         self._stage_begun, self._stage_first = self._begun, 0
@@ -66,7 +88,7 @@ class ProgressDisplay:
         self._bar.update(self._task, completed=done, total=total, description=words)
 
 
-def _bar() -> Progress:
+def _bar() -> Bar:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
