@@ -51,7 +51,7 @@ from stylecodec.encoding.options import EncodeOptions, TuneOptions
 from stylecodec.encoding.personalization.crop_registration import registered
 from stylecodec.encoding.pipeline import EncodedClip, encode_frames, stream_bytes
 from stylecodec.face.align import AlignedTrack, crops
-from stylecodec.files import whole_file
+from stylecodec.files import atomic_write
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
@@ -93,7 +93,7 @@ class Work:
 
     def write(self, part: str, content: dict[str, Any]) -> dict[str, Any]:
         """Note the figures of a part."""
-        with whole_file(self.folder / f"{part}.json") as file:
+        with atomic_write(self.folder / f"{part}.json") as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
         return content
 
@@ -130,7 +130,7 @@ def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedCli
     if card is not None:
         aligned, card = registered(aligned, card, work.pack, options, tell)
     clip = encode_frames(aligned, work.pack, options, reader.rate, size, None, card, tell)
-    with whole_file(stream) as file:
+    with atomic_write(stream) as file:
         for portion in stream_bytes(clip, work.pack, options, reader.rate):
             file.write(portion)
     return clip, aligned.track
@@ -238,7 +238,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     first = replace(work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors")
     card, streams = work.folder / "first.stid", {name: work.folder / f"{name}.stc" for name in ("first", *RESTS)}
     _, track = encode(work, streams["first"], first)
-    with StreamFile.open(streams["first"]) as stream, whole_file(card) as file:
+    with StreamFile.open(streams["first"]) as stream, atomic_write(card) as file:
         for portion in card_bytes(stream):
             file.write(portion)
     encoded = {"first": (first, track)}

@@ -22,7 +22,7 @@ from .bitstream.attached import personalizations
 from .bitstream.edit import operations as edit
 from .encoding.options import FITTING, REGISTERING
 from .errors import FormatError, OptionError, OutputError, Truncated
-from .files import PathLike, check_output, reading, whole_file
+from .files import PathLike, atomic_write, check_output, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +160,7 @@ def encode(
     )
     clip = dataclasses.replace(clip, scene=scene_behind(aligned, pack, options))
     config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         for portion in stream_bytes(clip, pack, options, reader.rate, config, audio_chunks(sound)):
             file.write(portion)
     facts = probe(output)
@@ -289,7 +289,7 @@ def puppet(
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
-        with whole_file(output) as file:
+        with atomic_write(output) as file:
             for portion in edit.puppet(identity, motion, personal, shift):
                 file.write(portion)
     return probe(output)

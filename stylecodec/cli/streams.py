@@ -19,7 +19,7 @@ from ..bitstream.edit.repair import Repair
 from ..bitstream.file import StreamFile
 from ..bitstream.header import Profile
 from ..errors import FormatError, OptionError
-from ..files import check_output, reading, whole_file
+from ..files import atomic_write, check_output, reading
 
 _BLOCK_BYTES = 1 << 16
 
@@ -294,7 +294,7 @@ def _open(stack: ExitStack, path: str) -> StreamFile:
 
 def write(path: str, portions: Iterable[bytes]) -> None:
     """A file that appears under its name when it is whole."""
-    with whole_file(Path(path)) as file:
+    with atomic_write(Path(path)) as file:
         for portion in portions:
             file.write(portion)
 
