@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from stylecodec.errors import OptionError, OutputError
 from stylecodec.processes import leave_with
 from stylecodec.training.heads.assets import load_assets
+from stylecodec.training.heads.drawable import Picture
 from stylecodec.training.heads.identities import FIELDS, SAMPLER_VERSION, SEED, SLICES, VECTOR_NAMES, sample_identity
 from stylecodec.training.heads.model import HeadModel
-from stylecodec.training.heads.renderer import Picture, Renderer
+from stylecodec.training.heads.renderer import Renderer
 from stylecodec.training.heads.shaders import CLASS_NAMES
 from stylecodec.training.heads.tracks import random_expression, random_gaze, random_pose
 
