@@ -26,7 +26,7 @@ from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
-from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.media import Frame, VideoReader, read_image
 from stylecodec.media.writer import VideoWriter
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack

@@ -32,7 +32,7 @@ from stylecodec.face.align import Aligner, crops
 from stylecodec.face.detect import Box, FaceDetector
 from stylecodec.face.landmarks import Dlib68, make_landmarker
 from stylecodec.geometry import AVATAR_ALIGNMENT
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media import Frame, VideoReader
 
 SIDE = 256
 SHOWN = 0.75  # intervals between frames that the last one of an output counts for

@@ -37,7 +37,7 @@ from stylecodec.face.align import AlignedTrack, Aligner, crops
 from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
 from stylecodec.geometry import CropTransform
-from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.media import Frame, VideoReader, read_image
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 

@@ -40,7 +40,7 @@ from stylecodec.face.align import AlignedTrack, Aligner
 from stylecodec.face.detect import Box, Detection, FaceDetector
 from stylecodec.face.landmarks import Dlib5, make_landmarker
 from stylecodec.face.warp import warp
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media import Frame, VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack

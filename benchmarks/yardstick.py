@@ -27,7 +27,7 @@ from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import crops
 from stylecodec.face.detect import Box
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media import Frame, VideoReader
 from stylecodec.nets.face_mesh import published_mesh
 
 OWN = "the detector's"  # what Yardstick reads by

@@ -233,8 +233,7 @@ def decode(
         width, height = decoder.frame_size
         sound = opus_track(stream) if audio else None
         header, count, held = stream.header, 0, 0
-        rate = None if header.variable_rate else header.rate
-        with VideoWriter(output, width, height, rate, sound) as writer:
+        with VideoWriter(output, width, height, header.rate, sound, header.variable_rate) as writer:
             for number, picture, repeated in _pictures(decoder, partial):
                 seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
                 writer.write(picture, seconds)
@@ -408,7 +407,7 @@ def _picture_identity(
     from .encoding.motion.feedforward import CROP_SIZE, analyse
     from .encoding.options import PORTRAIT, EncodeOptions
     from .face.warp import warp
-    from .media.video import read_image
+    from .media import read_image
     from .packs.registry import pick_device
 
     model = matching_pack(header, pack)
