@@ -70,7 +70,8 @@ def options_of(way: str, pack: ModelPack, seconds: float | None, minutes: float,
 def inputs_of(clip: Path, pack: ModelPack, seconds: float | None) -> tuple[list[Frame], list[bool]]:
     """The aligned squares of 256² that the encoder sees, and in which frames a face was found."""
     reader = VideoReader(clip)
-    aligner = Aligner(make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment), alignment=pack.card.alignment)
+    landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
+    aligner = Aligner(landmarker, alignment=pack.card.alignment)
     track = aligner.track((frame for _, frame in reader.frames(0.0, seconds)), float(reader.rate))
     squares = list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE))
     return squares, [bool(found) for found in track.found]
