@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import EncodeOptions
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS / "flicker.json")
     arguments = parser.parse_args(argv)
     pack = open_pack(arguments.pack)
+    origin = provenance(pack, vars(arguments), arguments.inputs)
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -118,8 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(rows))
     for name, sentence in failures.items():
         print(f"failed: {name}: {sentence}")
-    facts = {"machine": machine(), "pack": pack.digest.hex(), "frames": arguments.frames}
-    save(arguments.results, {**facts, "rows": rows, "failures": failures})
+    save(arguments.results, origin, {"frames": arguments.frames, "rows": rows, "failures": failures})
     return 1 if failures else 0
 
 

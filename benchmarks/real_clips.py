@@ -27,7 +27,8 @@ from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
 from benchmarks.follow import SIDE, Yardstick, means, moves, plot, unseen, words
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
@@ -271,8 +272,8 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = arguments_of(argv)
     pack = open_pack(arguments.pack)
-    facts = {"name": pack.name, "digest": pack.digest.hex()}
-    content: dict[str, Any] = {"machine": machine(), "pack": facts, "preset": arguments.preset}
+    origin = provenance(pack, vars(arguments), [*arguments.inputs, *arguments.portrait])
+    content: dict[str, Any] = {"preset": arguments.preset}
     failures: dict[str, str] = {}
     if arguments.only != "landmarks":
         results, failures = run_clips(arguments, pack)
@@ -289,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nthe pack's landmarks against dlib's, in outer eye distances\n{table(content['landmarks'])}")
     elif arguments.only != "clips":
         print(f"\nthe pack {pack.name} has no landmark net to compare")
-    save(arguments.results, content)
+    save(arguments.results, origin, content)
     for name, sentence in failures.items():
         print(f"failed: {name}: {sentence}")
     return 1 if failures else 0
