@@ -27,7 +27,7 @@ from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
-from stylecodec.media import Frame, VideoReader, read_image
+from stylecodec.media import Frame, VideoReader, is_picture, read_image
 from stylecodec.media.writer import VideoWriter
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
@@ -39,7 +39,7 @@ AROUND, GRID_FRAMES = 12, 4  # frequencies either side that a lattice's is held 
 
 def picture_of(path: Path) -> Frame:
     """A still, or the middle frame of a video, cut to even sides."""
-    if path.suffix.lower() in api.IMAGE_SUFFIXES:
+    if is_picture(path):
         image = read_image(path)
     else:
         reader = VideoReader(path)

@@ -38,7 +38,7 @@ from stylecodec.face.align import AlignedTrack, Aligner, crops
 from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
 from stylecodec.geometry import CropTransform
-from stylecodec.media import Frame, VideoReader, read_image
+from stylecodec.media import Frame, VideoReader, is_picture, read_image
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
@@ -190,7 +190,7 @@ def landmark_rows(paths: Sequence[Path], pack: ModelPack, device: str) -> list[d
 
 def frames_to_compare(path: Path) -> list[Frame]:
     """A still, or some frames spread over a video."""
-    if path.suffix.lower() in api.IMAGE_SUFFIXES:
+    if is_picture(path):
         return [read_image(path)]
     reader = VideoReader(path)
     step = -(-reader.frame_count // COMPARED)
@@ -265,7 +265,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     usual = "real_landmarks.json" if arguments.only == "landmarks" else "real_clips.json"
     arguments.results = arguments.results or RESULTS / usual
-    arguments.videos = [path for path in arguments.inputs if path.suffix.lower() not in api.IMAGE_SUFFIXES]
+    arguments.videos = [path for path in arguments.inputs if not is_picture(path)]
     return arguments
 
 

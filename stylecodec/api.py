@@ -20,8 +20,9 @@ from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamRe
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
 from .bitstream.edit import operations as edit
+from .bitstream.layout import MAGIC
 from .encoding.options import FITTING, REGISTERING
-from .errors import FormatError, OptionError, OutputError, Truncated
+from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, Truncated
 from .files import PathLike, atomic_write, check_output, reading
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .encoding.options import EncodeOptions
     from .face.align import AlignedTrack
     from .geometry import CropTransform
+    from .media.fields import Deinterlace
     from .media.video import VideoReader
     from .packs.store import ModelPack
 
@@ -47,7 +49,7 @@ class Progress(Protocol):
         ...
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+PORTRAIT_FRAMES = 16  # of a video that shows who is to be seen, of which the best is taken
 
 
 class FrontEnd(Protocol):
@@ -77,6 +79,7 @@ class EncodeReport:
     identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.select_id, fit_identity
     pack: dict[str, str]
     personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
+    notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
     seconds_taken: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -133,15 +136,18 @@ def encode(
     begun = perf_counter()
     options = options or EncodeOptions()
     _check_outputs(output, source, options)
-    reader = VideoReader(source)
+    reader = VideoReader(source, options.video_stream, cast("Deinterlace", options.deinterlace))
     total = reader.count(options.start, options.duration)
     pack = open_pack(options.pack)
     pack.require(ENCODE_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
     card = None if options.identity is None else read_card(options.identity, pack, options.refit)
-    sound = None
+    sound, heard = None, list[str]()
     if options.audio and reader.has_audio:
-        sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
+        part = options.start, options.duration
+        sound = encode_opus(
+            source, options.audio_bitrate, 1, *part, stream=options.audio_stream, video=reader, notes=heard
+        )
     tell = progress or _silent
     frames = _counted(reader, options, lambda done: tell("finding the face", done, total))
     track = front_end.track(frames, float(reader.rate))
@@ -182,6 +188,7 @@ def encode(
         },
         pack=facts["pack"],
         personalization=None if clip.tuned is None else clip.tuned.report(),
+        notes=[*reader.notes, *heard],
         seconds_taken=round(perf_counter() - begun, 3),
     )
 
@@ -265,18 +272,20 @@ def puppet(
     relative: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Give a stream another identity: that of another .stc file or card, or of a picture of a face; returns
-    `probe(output)`.
+    """Give a stream another identity: that of another .stc file or card, of a picture of a face, or of the best frame
+    of a video; returns `probe(output)`.
 
-    Motion, times and sound are those of `driving`, the personalised generator is that of `source`. pack: for a picture,
-    the pack to encode it with; by default the one that the driving stream names. relative: the motion is what differs
-    from the driving clip's neutral frame, added to the source's (a picture's and a card's is the face at rest).
+    What `source` is, its content tells. Motion, times and sound are those of `driving`, the personalised generator is
+    that of `source`. pack: for a picture or video, the pack to encode it with; by default the one that the driving
+    stream names. relative: the motion is what differs from the driving clip's neutral frame, added to the source's (a
+    picture's, a video's and a card's is the face at rest).
     Raises FormatError (also where `source` only names an identity that is not known here), MediaError, FaceNotFound,
     PackError, OptionError, OutputError.
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
-    if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
+    portrait = _portrait(source)
+    if portrait is None:
         with reading(source), StreamFile.open(os.fspath(source), recall=_recalled) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
@@ -284,7 +293,8 @@ def puppet(
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         edit.whole(motion)
         if given is None:
-            identity = _picture_identity(source, motion.header, pack, device, front_end, progress or _silent)
+            assert portrait is not None
+            identity = _picture_identity(portrait, motion.header, pack, device, front_end, progress or _silent)
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
@@ -334,6 +344,13 @@ def probe(path: PathLike) -> dict[str, Any]:
                 for part in ("total", "packets", "audio")
             },
         }
+
+
+def probe_source(path: PathLike) -> dict[str, Any]:
+    """What a media file holds: its format, seconds and streams, and which of them `encode` takes; MediaError."""
+    from .media.streams import describe
+
+    return describe(path)
 
 
 def verify(path: PathLike) -> StreamReport:
@@ -394,8 +411,30 @@ def _counted(reader: VideoReader, options: EncodeOptions, tell: Callable[[int], 
         tell(done)
 
 
+def _is_stream(path: PathLike) -> bool:
+    """Whether a file begins as a stream or card does, though it may be damaged; MediaError when it is missing."""
+    with reading(path), open(path, "rb") as file:
+        return file.read(4) == MAGIC[:4]
+
+
+def _portrait(source: PathLike) -> Callable[[], Iterator[Frame]] | None:
+    """How to read the picture, or some frames of the video, that a source is; None for a stream or card."""
+    from .media.pictures import is_picture, read_image
+    from .media.video import VideoReader
+
+    if _is_stream(source):
+        return None
+    if is_picture(source):
+        return lambda: iter([read_image(source)])
+    try:
+        reader = VideoReader(source)
+    except MediaError as error:
+        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
+    return lambda: reader.samples(PORTRAIT_FRAMES)
+
+
 def _picture_identity(
-    picture: PathLike,
+    portrait: Callable[[], Iterator[Frame]],
     header: StreamHeader,
     pack: PackChoice,
     device: str,
@@ -403,21 +442,24 @@ def _picture_identity(
     tell: Progress,
 ) -> Identity:
     from .decoding.decoder import matching_pack
-    from .encoding.identity.fitting import fit_identity
-    from .encoding.motion.feedforward import CROP_SIZE, analyse
+    from .encoding.identity.portrait import portrait_identity
+    from .encoding.motion.feedforward import CROP_SIZE
     from .encoding.options import PORTRAIT, EncodeOptions
     from .face.warp import warp
-    from .media import read_image
     from .packs.registry import pick_device
 
     model = matching_pack(header, pack)
-    image = read_image(picture)
     front_end = front_end or _aligner(model, EncodeOptions(device=device))
-    crop = warp(image, front_end.still(image), CROP_SIZE)
-    place = pick_device(device)
-    codes = analyse([crop], model, place)
+    crops, failure = [], FaceNotFound("the video shows no frame")
+    for image in portrait():
+        try:
+            crops.append(warp(image, front_end.still(image), CROP_SIZE))
+        except FaceNotFound as error:
+            failure = error
+    if not crops:
+        raise failure
     told = functools.partial(_tell_stage, tell, FITTING, of=PORTRAIT.steps)
-    return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, PORTRAIT, told))
+    return Identity(portrait_identity(crops, model, pick_device(device), told))
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -189,6 +191,12 @@ class VideoReader:
             if not unsure:
                 self._damage = max(self._damage, damage, key=lambda one: one.packets + one.pictures)
                 return
+
+    def samples(self, count: int) -> Iterator[Frame]:
+        """At most `count` frames [H, W, 3], spread evenly over the clip."""
+        times = self.timing.seconds
+        for number in np.unique(np.linspace(0, len(times) - 1, min(count, len(times))).round().astype(int)):
+            yield from (picture for _, picture in islice(self.frames(float(times[number])), 1))
 
     def _decode_from(
         self, container: InputContainer, begin: float, damage: Damage
