@@ -255,7 +255,7 @@ def read_file(data: bytes) -> Iterator[Signature]:
         for identity in stream.identities:
             yield signature(identity)
         yield from map(signature, stream.audio_chunks())
-        yield from (signature(chunk) for _, chunk in stream.unknown_chunks())
+        yield from (signature(chunk) for _, chunk in stream.extras())
         if stream.frame_count:
             stream.frame_at(0.2)
             stream.packets(0, min(stream.frame_count, 9))

@@ -19,7 +19,7 @@ from typing import Any
 from stylecodec.bitstream import ChunkType, StreamFile
 from stylecodec.bitstream.chunks import pack_chunk
 from stylecodec.bitstream.layout import ChunkFlag
-from stylecodec.bitstream.live.streams import LATENT_SECONDS, REPEAT_SECONDS, bursts
+from stylecodec.bitstream.live import LATENT_SECONDS, REPEAT_SECONDS, bursts
 from stylecodec.bitstream.live.transport import HEADER_BYTES, UDP_IPV4_BYTES, Packetizer, bare_chunk, wire_bytes
 from stylecodec.errors import StylecodecError
 

@@ -16,10 +16,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check
+from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
-from .bitstream.edit import operations as edit
 from .bitstream.layout import MAGIC
 from .encoding.options import FITTING, REGISTERING
 from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, Truncated
@@ -232,7 +231,7 @@ def decode(
     ):
         stream = decoder.stream
         if not partial:
-            edit.whole(stream, "decode it with --partial to get the rest")
+            edit.require_complete(stream, "decode it with --partial to get the rest")
         elif not stream.frame_count:
             raise Truncated("not one group of frames is whole")
         with contextlib.suppress(FormatError, OutputError):  # a courtesy
@@ -291,7 +290,7 @@ def puppet(
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
-        edit.whole(motion)
+        edit.require_complete(motion)
         if given is None:
             assert portrait is not None
             identity = _picture_identity(portrait, motion.header, pack, device, front_end, progress or _silent)

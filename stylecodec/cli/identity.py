@@ -11,7 +11,7 @@ from typing import Any
 
 from ..bitstream import StreamFile
 from ..bitstream.attached import personalizations
-from ..bitstream.edit.operations import first_identity
+from ..bitstream.edit import first_identity
 from ..encoding.options import BACKGROUNDS, DELTAS, EncodeOptions
 from ..files import atomic_write, check_output, reading
 from .streams import add_command

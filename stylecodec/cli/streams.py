@@ -11,11 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..bitstream import edit
 from ..bitstream.chunks import Chunk, Prologue
 from ..bitstream.compact.modelling import DEFAULT_QUALITY
-from ..bitstream.edit import operations as edit
-from ..bitstream.edit.dump import Dumper, undump
-from ..bitstream.edit.repair import Repair
+from ..bitstream.edit import Dumper, Repair, undump
 from ..bitstream.file import StreamFile
 from ..bitstream.header import Profile
 from ..errors import FormatError, OptionError
@@ -128,7 +127,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _cut(arguments: argparse.Namespace) -> int:
     check_output(arguments.output, arguments.input)
     with opened(arguments.input) as stream:
-        edit.whole(stream)
+        edit.require_complete(stream)
         start, stop = _stretch(arguments, stream)
         write(arguments.output, edit.cut(stream, start, stop))
     return report(arguments, {"first_frame": start, "end_frame": stop})

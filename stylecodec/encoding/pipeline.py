@@ -24,9 +24,9 @@ from ..bitstream import (
     DEFAULT_TIME_SCALE,
     MAX_GROUP_FRAMES,
     PARAMS_PER_FRAME,
+    Attachment,
     AudioChunk,
     AudioConfig,
-    ChunkType,
     CropGeometry,
     Identity,
     IdentityReference,
@@ -34,7 +34,6 @@ from ..bitstream import (
     StreamHeader,
     StreamWriter,
     TimedGroup,
-    UnknownChunk,
     mux,
 )
 from ..bitstream.background import Background
@@ -292,14 +291,13 @@ def _carries(clip: EncodedClip, options: EncodeOptions) -> bool:
     return options.delta == "carry" or (options.delta == "auto" and clip.tuned is not None)
 
 
-def _attached(clip: EncodedClip, identity: Identity, options: EncodeOptions) -> Iterator[tuple[int, UnknownChunk]]:
+def _attached(clip: EncodedClip, identity: Identity, options: EncodeOptions) -> Iterator[tuple[int, Attachment]]:
     """The personalised generator, or its name where the receiver is to know it, before the first frame."""
     if clip.delta is not None:
         one = Personalization.carried(identity.digest, clip.delta)
-        data = bytes(one if _carries(clip, options) else one.named)
-        yield 0, UnknownChunk(ChunkType.GENERATOR_DELTA, data, 0)
+        yield 0, one if _carries(clip, options) else one.named
     if clip.scene is not None:
-        yield 0, UnknownChunk(ChunkType.BACKGROUND, bytes(clip.scene), 0)
+        yield 0, clip.scene
 
 
 def group_frames(rate: Fraction, options: EncodeOptions) -> int:
