@@ -22,12 +22,20 @@ from vector_parts import (
     stream,
 )
 
+Faults = dict[str, tuple[bytes, str, int, int]]
+"""Name: bytes, error class, offset, groups before the fault."""
 
-def invalid_compact() -> dict[str, tuple[bytes, str, int, int]]:
-    """Faults of the compact profile: name -> bytes, error class, offset, groups before."""
-    made: dict[str, tuple[bytes, str, int, int]] = {}
+
+def invalid_compact() -> Faults:
+    """Faults of the compact profile."""
+    return quantisers() | groups() | identities()
+
+
+def quantisers() -> Faults:
+    """Faults in the quantiser of the header."""
+    made: Faults = {}
     usual = some_quantiser()
-    good, face = bytes(usual), (IDENTITY, small_identity([[0] * 512] * 18, 128))
+    good = bytes(usual)
     base = 28 + len(header())  # where the quantiser begins
     for name, quantiser, error, place in [
         ("cut", good[:-1], "Truncated", len(good) - 1),
@@ -46,6 +54,14 @@ def invalid_compact() -> dict[str, tuple[bytes, str, int, int]]:
     ]:
         data = stream((HEADER, header(profile=1, quantiser=quantiser)), end=False)
         made["quantiser_" + name] = data, error, base + place, 0
+    return made
+
+
+def groups() -> Faults:
+    """Faults in compact groups."""
+    made: Faults = {}
+    usual = some_quantiser()
+    good, face = bytes(usual), (IDENTITY, small_identity([[0] * 512] * 18, 128))
     start = stream((HEADER, header(quantiser=good)), face, end=False)
     rows = [levels_of(t) for t in range(3)]
     whole = compact_group(0, rows, usual)
@@ -82,6 +98,12 @@ def invalid_compact() -> dict[str, tuple[bytes, str, int, int]]:
         made[name] = timed + chunk(GROUP, payload), error, len(timed) + 12 + place, 0
     raw = stream((HEADER, header()), face, end=False)
     made["group_compact_in_raw"] = raw + chunk(GROUP, whole), "CorruptChunk", len(raw) + 12 + 11, 0
+    return made
+
+
+def identities() -> Faults:
+    """Faults in compact identities."""
+    made: Faults = {}
     start = stream((HEADER, header()), end=False)
     rows = [[(r * j) % 3 for j in range(512)] for r in range(18)]
     fits = small_identity(rows, 100)
