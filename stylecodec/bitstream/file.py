@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..errors import CorruptChunk, FormatError, Truncated
 from . import layout
+from .account import byte_account
 from .attached import parse_attached
 from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue
@@ -30,21 +31,6 @@ _CACHED_GROUPS = 4
 Source = str | os.PathLike[str] | BinaryIO
 Recall = Callable[[bytes], Identity | None]
 """Asked for the identity of a digest; None where it is not known."""
-
-#: Where each chunk type appears in the byte account; what is not named here is "other".
-_ACCOUNT = {
-    ChunkType.HEADER: "header",
-    ChunkType.IDENTITY: "identity",
-    ChunkType.IDENTITY_REFERENCE: "identity",
-    ChunkType.GROUP: "packets",
-    ChunkType.AUDIO_CONFIG: "audio",
-    ChunkType.AUDIO: "audio",
-    ChunkType.INDEX: "index",
-    ChunkType.END: "index",
-    ChunkType.GENERATOR_DELTA: "personalization",
-    ChunkType.BACKGROUND: "background",
-}
-
 
 def check(source: Source) -> StreamReport:
     """Read all of a stream, tolerantly, and report what is whole, damaged and missing.
@@ -207,16 +193,10 @@ class StreamFile:
         "header" holds the prologue, "index" the END chunk too. "other" is private, unknown, damaged and
         incomplete chunks: 0 in a whole stream of this version without private chunks.
         """
-        account = dict.fromkeys(
-            ("total", "header", "identity", "packets", "audio", "index", "personalization", "background", "other"), 0
-        )
-        account["total"] = self.size
-        account["header"] = layout.PROLOGUE_BYTES
-        account["index"] = self._table.index_bytes
-        for chunk_type, name in _ACCOUNT.items():
-            account[name] += int(self._table.sizes[self._table.entries["type"] == chunk_type].sum())
-        account["other"] = self.size - sum(n for name, n in account.items() if name not in ("total", "other"))
-        return account
+        types = self._table.entries["type"]
+        sizes = {int(kind): int(self._table.sizes[types == kind].sum()) for kind in np.unique(types)}
+        sizes[ChunkType.INDEX], sizes[ChunkType.END] = self._table.index_bytes, 0
+        return byte_account(sizes, self.size)
 
     # --- frames ---------------------------------------------------------------------------------------
 

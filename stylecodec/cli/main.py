@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from .. import __version__, api
-from ..encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions, FollowOptions
+from ..encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions, LandmarkCorrectionOptions
 from ..errors import OptionError, StylecodecError
 from ..progress import ProgressDisplay
 from . import identity as encoding_cli
@@ -190,12 +190,18 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=usual.fit.steps,
         metavar="N",
-        help="in which the identity is fitted to the clip; 0: as the feed-forward encoder gives it (default: "
-        "%(default)s)",
+        help="in which the identity is fitted to the clip (default: %(default)s)",
     )
     parser.add_argument(
+        "--no-identity-fit",
+        dest="identity_fit",
+        action="store_false",
+        help="send the identity as the feed-forward encoder gives it",
+    )
+    parser.add_argument(
+        "--no-landmark-correction",
         "--no-follow",
-        dest="follow",
+        dest="landmark_correction",
         action="store_false",
         help="leave pose and expression as the feed-forward encoder gives them, without a look at the face mesh",
     )
@@ -204,8 +210,9 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=usual.smoothing,
         metavar="S",
-        help="smooth pose and expression over time, Gaussian of S seconds; 0: off (default: %(default)s)",
+        help="smooth pose and expression over time, Gaussian of S seconds (default: %(default)s)",
     )
+    parser.add_argument("--no-smoothing", dest="smooth", action="store_false", help="do not smooth over time")
     parser.add_argument(
         "--profile",
         default=usual.profile,
@@ -269,11 +276,10 @@ def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
-    more = ("identity_average", "smoothing", "profile", "quality")
+    more = ("identity_average", "smooth", "smoothing", "profile", "quality")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
-    values["fit"] = FitOptions(steps=arguments.identity_steps)
-    if not arguments.follow:
-        values["follow"] = FollowOptions(frames=0)
+    values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
+    values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)
