@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from benchmarks.real_clips import Recorded
 from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.encoding.frames import AlignedClip, Motion, smooth, to_input
@@ -59,13 +60,15 @@ def main() -> None:
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
     found: dict[str, np.ndarray] = {}
-    for path in sorted(arguments.clips.glob("clip_*.mp4")):
+    clips = sorted(arguments.clips.glob("clip_*.mp4"))
+    origin = provenance(pack, vars(arguments), clips)
+    for path in clips:
         found[path.stem] = lack(path, pack)
         print(path.stem, flush=True)
     doubt = MORE * np.mean(list(found.values()), axis=0)
     print(table([{"mark": name, "doubt": round(float(doubt[k]), 3)} for k, name in enumerate(NAMES)]))
-    facts = {"machine": machine(), "pack": pack.digest.hex(), "clips": sorted(found)}
-    save(arguments.results, {**facts, "doubt": dict(zip(NAMES, doubt.tolist(), strict=True))})
+    values = dict(zip(NAMES, doubt.tolist(), strict=True))
+    save(arguments.results, origin, {"clips": sorted(found), "doubt": values})
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ from PIL import Image
 from benchmarks.face_tracks import face_tracks
 from benchmarks.follow import Yardstick
 from benchmarks.likeness import Floats, Frame, batches, ssim
-from benchmarks.measuring import RESULTS, as_json, machine, save
+from benchmarks.measuring import RESULTS, as_json, save
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
@@ -248,6 +249,7 @@ def main() -> None:
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, arguments.limit).astype(int)]
+    origin = provenance(pack, vars(arguments), clips)
     truths = {clip: dict(np.load(clip.with_suffix(".npz"), allow_pickle=False)) for clip in clips}
     print(f"the lip gap is a linear function of the expression with R² = {lip_gap(list(truths.values()))[1]:.3f}")
     readout = fit_readout(pack) if pack.has("expression") else None
@@ -261,7 +263,7 @@ def main() -> None:
             print(f"{clip.stem}: {words}", flush=True)
     result = summary(rows, short & set(rows))
     print(as_json(result))
-    save(arguments.out, {"machine": machine(), "pack": pack.digest.hex(), "summary": result, "clips": rows})
+    save(arguments.out, origin, {"summary": result, "clips": rows})
     if arguments.sheet:
         Image.fromarray(np.vstack(strips)).save(arguments.sheet)
     if arguments.overview:

@@ -193,22 +193,3 @@ def codec_at(
         return {"codec": codec.encoder, "crf": None, "kbps": None, "psnr": None}
     size, quality = tried[crf]
     return {"codec": codec.encoder, "crf": crf, "kbps": size * 8 / float(len(inputs) / rate) / 1000, "psnr": quality}
-
-
-def call_rates(parts: dict[str, int], seconds: float, lengths: Sequence[float]) -> list[dict[str, float]]:
-    """kbit/s by part of calls of other lengths: packets and sound grow with time, all else is paid once."""
-    rows = []
-    for length in lengths:
-        grows = {part: parts[part] * 8 / seconds / 1000 for part in ("packets", "audio")}
-        once = {part: parts[part] * 8 / length / 1000 for part in ("identity", "personalization", "background")}
-        rest = (parts["header"] + parts["index"] + parts.get("other", 0)) * 8 / length / 1000
-        total = sum((*grows.values(), *once.values(), rest))
-        rows.append({"seconds": length, **grows, **once, "rest": rest, "total": total})
-    return rows
-
-
-def break_even(parts: dict[str, int], seconds: float, codec_kbps: float) -> float | None:
-    """Seconds from which on our video (without sound) takes fewer bytes than a codec's; None where it never does."""
-    growing = parts["packets"] * 8 / seconds / 1000
-    once = parts["total"] - parts["packets"] - parts["audio"]
-    return None if codec_kbps <= growing else once * 8 / 1000 / (codec_kbps - growing)

@@ -23,7 +23,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.likeness import batches
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.encoding.motion.landmark_features import FeatureReader
 from stylecodec.packs.card import DEFAULT_PACK
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "shapes.json")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
+    origin = provenance(pack, vars(arguments))
     renderer, avatar = Renderer(HeadModel(load_assets(arguments.geometry)), 256), Avatar(pack)
     names, reader = renderer.model.names, FeatureReader(torch.device("cpu"))
     changes: list[list[Floats]] = []
@@ -120,8 +122,7 @@ def main() -> None:
     ]
     mean = {key: float(np.mean([row[key] for row in found])) for key in ("generator", "loop")}
     print(table([*found, {"shape": "mean", "seen in the truth": float("nan"), **mean}]))
-    facts = {"machine": machine(), "pack": pack.digest.hex(), "people": len(changes), "far": FAR}
-    save(arguments.results, {**facts, "shapes": found, "mean": mean})
+    save(arguments.results, origin, {"people": len(changes), "far": FAR, "shapes": found, "mean": mean})
 
 
 if __name__ == "__main__":

@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check
+from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
-from .bitstream.edit import operations as edit
-from .errors import FormatError, OptionError, OutputError, Truncated
-from .files import PathLike, check_output, reading, whole_file
+from .bitstream.layout import MAGIC
+from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, Truncated
+from .files import PathLike, atomic_write, check_output, reading
 from .progress import Progress, ProgressCallback, silent
 
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from .encoding.write import EncodedClip, WrittenStream
     from .face.align import AlignedTrack
     from .geometry import CropTransform
+    from .media.fields import Deinterlace
     from .media.video import VideoReader
     from .packs.store import ModelPack
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+PORTRAIT_FRAMES = 16  # of a video that shows who is to be seen, of which the best is taken
 
 
 class FrontEnd(Protocol):
@@ -67,9 +68,10 @@ class EncodeReport:
     duration_seconds: float
     bytes: dict[str, int]  # by part; all but "total" add up to the file
     kbps: dict[str, float]
-    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.select_id, fit_identity
+    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.identity
     pack: dict[str, str]
     personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
+    notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
     seconds_taken: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def decode(
     ):
         stream = decoder.stream
         if not partial:
-            edit.whole(stream, "decode it with --partial to get the rest")
+            edit.require_complete(stream, "decode it with --partial to get the rest")
         elif not stream.frame_count:
             raise Truncated("not one group of frames is whole")
         with contextlib.suppress(FormatError, OutputError):  # a courtesy
@@ -166,8 +168,7 @@ def decode(
         width, height = decoder.frame_size
         sound = opus_track(stream) if audio else None
         header, count, held = stream.header, 0, 0
-        rate = None if header.variable_rate else header.rate
-        with VideoWriter(output, width, height, rate, sound) as writer:
+        with VideoWriter(output, width, height, header.rate, sound, header.variable_rate) as writer:
             for number, picture, repeated in _pictures(decoder, partial):
                 seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
                 writer.write(picture, seconds)
@@ -199,30 +200,33 @@ def puppet(
     relative: bool = False,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Give a stream another identity: that of another .stc file or card, or of a picture of a face; returns
-    `probe(output)`.
+    """Give a stream another identity: that of another .stc file or card, of a picture of a face, or of the best frame
+    of a video; returns `probe(output)`.
 
-    Motion, times and sound are those of `driving`, the personalised generator is that of `source`. pack: for a picture,
-    the pack to encode it with; by default the one that the driving stream names. relative: the motion is what differs
-    from the driving clip's neutral frame, added to the source's (a picture's and a card's is the face at rest).
+    What `source` is, its content tells. Motion, times and sound are those of `driving`, the personalised generator is
+    that of `source`. pack: for a picture or video, the pack to encode it with; by default the one that the driving
+    stream names. relative: the motion is what differs from the driving clip's neutral frame, added to the source's (a
+    picture's, a video's and a card's is the face at rest).
     Raises FormatError (also where `source` only names an identity that is not known here), MediaError, FaceNotFound,
     PackError, OptionError, OutputError.
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
-    if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
+    portrait = _portrait(source)
+    if portrait is None:
         with reading(source), StreamFile.open(os.fspath(source), recall=_recalled) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
-        edit.whole(motion)
+        edit.require_complete(motion)
         if given is None:
-            identity = _picture_identity(source, motion.header, pack, device, front_end, progress or silent)
+            assert portrait is not None
+            identity = _picture_identity(portrait, motion.header, pack, device, front_end, progress or silent)
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
-        with whole_file(output) as file:
+        with atomic_write(output) as file:
             for portion in edit.puppet(identity, motion, personal, shift):
                 file.write(portion)
     return probe(output)
@@ -267,6 +271,13 @@ def probe(path: PathLike) -> dict[str, Any]:
         }
 
 
+def probe_source(path: PathLike) -> dict[str, Any]:
+    """What a media file holds: its format, seconds and streams, and which of them `encode` takes; MediaError."""
+    from .media.streams import describe
+
+    return describe(path)
+
+
 def verify(path: PathLike) -> StreamReport:
     """Read every byte of a stream and report what is whole, damaged, missing; FormatError, MediaError (no file)."""
     with reading(path):
@@ -297,22 +308,25 @@ def _encode(
 
     begun = perf_counter()
     _check_outputs(output, source, options)
-    reader = VideoReader(source)
+    reader = VideoReader(source, options.video_stream, cast("Deinterlace", options.deinterlace))
     reader.count(options.start, options.duration)  # refuses a start after the end
     pack = open_pack(options.pack)
     pack.require(ENCODE_ROLES, MAKES_STREAMS)
     front_end = front_end or _aligner(pack, options)
     card = None if options.identity is None else read_card(options.identity, pack, options.refit)
-    sound = None
+    sound, heard = None, list[str]()
     if options.audio and reader.has_audio:
-        sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
+        part = options.start, options.duration
+        sound = encode_opus(
+            source, options.audio_bitrate, 1, *part, stream=options.audio_stream, video=reader, notes=heard
+        )
     clip = clip_from(reader, pack, options, front_end, card, progress)
     config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
     writer = ClipWriter(clip, options, config, audio_chunks(sound))
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         for portion in writer.portions():
             file.write(portion)
-    return _report(output, clip, writer.written, perf_counter() - begun)
+    return _report(output, clip, writer.written, [*reader.notes, *heard], perf_counter() - begun)
 
 
 def clip_from(
@@ -333,7 +347,9 @@ def clip_from(
     return encode_clip(aligned, pack, options, reader.rate, (reader.width, reader.height), card, total, progress)
 
 
-def _report(output: PathLike, clip: EncodedClip, written: WrittenStream, seconds_taken: float) -> EncodeReport:
+def _report(
+    output: PathLike, clip: EncodedClip, written: WrittenStream, notes: list[str], seconds_taken: float
+) -> EncodeReport:
     header, choice = written.header, clip.choice
     return EncodeReport(
         output=str(output),
@@ -353,6 +369,7 @@ def _report(output: PathLike, clip: EncodedClip, written: WrittenStream, seconds
         },
         pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
         personalization=None if clip.tuned is None else clip.tuned.report(),
+        notes=notes,
         seconds_taken=round(seconds_taken, 3),
     )
 
@@ -396,8 +413,30 @@ def _counted(
         progress(Progress("finding the face", done, total))
 
 
+def _is_stream(path: PathLike) -> bool:
+    """Whether a file begins as a stream or card does, though it may be damaged; MediaError when it is missing."""
+    with reading(path), open(path, "rb") as file:
+        return file.read(4) == MAGIC[:4]
+
+
+def _portrait(source: PathLike) -> Callable[[], Iterator[Frame]] | None:
+    """How to read the picture, or some frames of the video, that a source is; None for a stream or card."""
+    from .media.pictures import is_picture, read_image
+    from .media.video import VideoReader
+
+    if _is_stream(source):
+        return None
+    if is_picture(source):
+        return lambda: iter([read_image(source)])
+    try:
+        reader = VideoReader(source)
+    except MediaError as error:
+        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
+    return lambda: reader.samples(PORTRAIT_FRAMES)
+
+
 def _picture_identity(
-    picture: PathLike,
+    portrait: Callable[[], Iterator[Frame]],
     header: StreamHeader,
     pack: PackChoice,
     device: str,
@@ -407,22 +446,24 @@ def _picture_identity(
     """The identity of the face in a picture, fitted to it."""
     from .decoding.decoder import matching_pack
     from .encoding.frames import CROP_SIZE
-    from .encoding.identity.fitting import fit_identity
-    from .encoding.motion.feedforward import analyse
-    from .encoding.options import PORTRAIT, EncodeOptions
+    from .encoding.identity.portrait import portrait_identity
+    from .encoding.options import EncodeOptions
     from .face.warp import warp
-    from .media.video import read_image
     from .nets.isolation import isolated
     from .packs.registry import pick_device
 
     with isolated(draws=True):
         model = matching_pack(header, pack)
-        image = read_image(picture)
         front_end = front_end or _aligner(model, EncodeOptions(device=device))
-        crop = warp(image, front_end.still(image), CROP_SIZE)
-        place = pick_device(device)
-        codes = analyse([crop], model, place)
-        return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, PORTRAIT, progress).latent)
+        crops, failure = [], FaceNotFound("the video shows no frame")
+        for image in portrait():
+            try:
+                crops.append(warp(image, front_end.still(image), CROP_SIZE))
+            except FaceNotFound as error:
+                failure = error
+        if not crops:
+            raise failure
+        return Identity(portrait_identity(crops, model, pick_device(device), progress))
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def place_of(output: PathLike) -> Path:
 
 
 @contextmanager
-def whole_file(path: PathLike) -> Iterator[BinaryIO]:
+def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     """A file that takes its name when the block ends well and leaves nothing behind when it does not.
 
     Links are followed. Raises OutputError as `place_of`, and where the file cannot be written.

@@ -304,11 +304,11 @@ def test_a_full_disk_is_one_sentence_and_no_file(tmp_path: Path) -> None:
     """A limit on file sizes stands in for the end of the disk."""
     code = f"""
 import resource, sys
-from stylecodec.files import whole_file
+from stylecodec.files import atomic_write
 from stylecodec.errors import OutputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    with whole_file({str(tmp_path / "a.stc")!r}) as file:
+    with atomic_write({str(tmp_path / "a.stc")!r}) as file:
         file.write(bytes(20_000))
 except OutputError as error:
     print(error)

@@ -17,7 +17,7 @@ import torch
 
 from stylecodec import distributed
 from stylecodec.errors import FormatError
-from stylecodec.files import whole_file
+from stylecodec.files import atomic_write
 
 
 def work(folder: Path) -> None:
@@ -98,7 +98,7 @@ class Enough(BaseException):
 def long_work(folder: Path) -> None:
     """Ten minutes, in a file that is only half written."""
     (folder / str(os.getpid())).touch()
-    with whole_file(folder / f"{os.getpid()}.result"):
+    with atomic_write(folder / f"{os.getpid()}.result"):
         time.sleep(600)
 
 

@@ -1,4 +1,4 @@
-"""The sound: Opus packets with their times, opaque to this package (SPEC 5.4 and 5.5)."""
+"""Audio: Opus packets with their times, opaque to this package (SPEC 5.4 and 5.5)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .varint import pack_varint, parse_varint
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """How to set up the Opus decoder.
+    """The AUDIO_CONFIG chunk: how to set up the Opus decoder. Raises CorruptChunk and LimitExceeded.
 
-    sample_rate: of the clock of all audio times, always 48,000. pre_skip: samples at the start of the
-    decoder's output that are not to be played (RFC 7845 section 4.2).
+    sample_rate: of the clock of all audio times, always 48,000. channels: 1..8. pre_skip: samples at 48 kHz at the
+    start of the decoder's output that are not to be played (RFC 7845 section 4.2).
     """
 
     sample_rate: int = layout.AUDIO_CLOCK
@@ -44,10 +44,10 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class AudioChunk:
-    """Consecutive Opus packets without a gap between them.
+    """The AUDIO chunk: consecutive Opus packets without a gap between them. Raises LimitExceeded.
 
-    first_packet_pts: time of the first sample the first packet decodes to, in 1/48000 s on the clock of the
-    frames; negative for samples before frame time 0, such as the pre-skip.
+    first_packet_pts: time of the first sample that the first packet decodes to, in 1/48000 s from the time of frame 0;
+    negative for samples before it, such as the pre-skip. packets: 1..1024, of 1..61,440 bytes each.
     """
 
     first_packet_pts: int
@@ -65,7 +65,7 @@ class AudioChunk:
 
     @property
     def durations(self) -> tuple[int, ...]:
-        """Samples at 48 kHz of each packet, as its first bytes say."""
+        """Samples at 48 kHz of each packet; CorruptChunk where a packet is not Opus."""
         return tuple(opus_samples(packet) for packet in self.packets)
 
     def __bytes__(self) -> bytes:
@@ -96,7 +96,7 @@ class AudioChunk:
 
 
 def opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz in one Opus packet: frame size and count of its first bytes (RFC 6716 section 3.1).
+    """Samples at 48 kHz in one Opus packet, from the frame size and count in its first bytes (RFC 6716 section 3.1).
 
     Raises CorruptChunk for a packet that is too short or lasts more than 120 ms.
     """

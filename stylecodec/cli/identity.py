@@ -11,9 +11,9 @@ from typing import Any
 
 from ..bitstream import StreamFile
 from ..bitstream.attached import personalizations
-from ..bitstream.edit.operations import first_identity
+from ..bitstream.edit import first_identity
 from ..encoding.options import BACKGROUNDS, DELTAS, EncodeOptions
-from ..files import check_output, reading, whole_file
+from ..files import atomic_write, check_output, reading
 from .streams import add_command
 
 MOST_PROCESSES = 4  # unless more are asked for
@@ -123,7 +123,7 @@ def _export(arguments: argparse.Namespace) -> int:
     with (
         reading(arguments.input),
         StreamFile.open(arguments.input, recall=KnownPeople().recall) as stream,
-        whole_file(Path(arguments.output)) as file,
+        atomic_write(Path(arguments.output)) as file,
     ):
         for portion in card_bytes(stream):
             file.write(portion)

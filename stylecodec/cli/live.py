@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..bitstream.edit.repair import Repair
+from ..bitstream.edit import Repair
 from ..bitstream.layout import MAX_GROUP_FRAMES
-from ..bitstream.live.streams import (
+from ..bitstream.live import (
     ATTACHED_SECONDS,
     LATENT_SECONDS,
     REPEAT_SECONDS,

@@ -17,8 +17,16 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from .. import __version__, api
-from ..encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions, LandmarkCorrectionOptions
-from ..errors import OptionError, StylecodecError
+from ..encoding.options import (
+    DEINTERLACE,
+    LANDMARKS,
+    PRESETS,
+    PROFILES,
+    EncodeOptions,
+    FitOptions,
+    LandmarkCorrectionOptions,
+)
+from ..errors import BadMagic, MediaError, OptionError, StylecodecError
 from ..progress import ProgressDisplay
 from . import identity as encoding_cli
 from . import live as live_cli
@@ -62,6 +70,7 @@ A personalised generator that the file carries is kept, with its identity, for l
 
 PUPPET_EXAMPLES = """examples:
   stylecodec puppet portrait.jpg talk.stc puppet.stc
+  stylecodec puppet someone.mp4 talk.stc puppet.stc
   stylecodec puppet other.stc talk.stc puppet.stc --relative"""
 
 
@@ -129,8 +138,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _encode_arguments(add_command(commands, "encode", "encode a video into an .stc file", ENCODE_EXAMPLES))
     _decode_arguments(add_command(commands, "decode", "render an .stc file into a video", DECODE_EXAMPLES))
-    info = add_command(commands, "info", "say what an .stc file holds")
-    info.add_argument("input", metavar="IN.stc")
+    info = add_command(commands, "info", "say what an .stc file holds, or which streams a video has")
+    info.add_argument("input", metavar="IN")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
     _puppet_arguments(add_command(commands, "puppet", "give a stream another identity", PUPPET_EXAMPLES))
@@ -171,6 +180,17 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         default=usual.audio_bitrate,
         metavar="BPS",
         help="bits per second of mono Opus (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--video-stream", metavar="N", help="which video of several, 2 or v:1 (default: FFmpeg's choice, see info IN)"
+    )
+    parser.add_argument("--audio-stream", metavar="N", help="which sound of several, 2 or a:1 (default: likewise)")
+    parser.add_argument(
+        "--deinterlace",
+        choices=DEINTERLACE,
+        default=usual.deinterlace,
+        help="of interlaced video: a frame of each pair of fields, of each field, or fields as they are "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--landmarks",
@@ -263,7 +283,7 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="who is seen: a picture of a face, an .stc file or a card")
+    parser.add_argument("source", metavar="SOURCE", help="who is seen: a picture or video, an .stc file or a card")
     parser.add_argument("driving", metavar="DRIVING.stc", help="what they do and say")
     parser.add_argument("output", metavar="OUT.stc")
     parser.add_argument("--pack", metavar="NAME|DIR", help="the model pack (default: the one the stream names)")
@@ -277,12 +297,15 @@ def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
 def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
     more = ("identity_average", "smooth", "smoothing", "profile", "quality")
+    more += ("video_stream", "audio_stream", "deinterlace")
     values = {name: getattr(arguments, name) for name in (*names, *more)}
     values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))
     with ProgressDisplay(arguments.progress) as progress:
         report = api.encode(arguments.input, arguments.output, options, progress)
+    for sentence in report.notes:
+        print(f"stylecodec: note: {sentence}", file=sys.stderr)
     if arguments.json:
         return _print_json(report.as_dict())
     print(
@@ -319,10 +342,16 @@ def _decode(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    facts = api.probe(arguments.input)
+    try:
+        facts, show = api.probe(arguments.input), _print_facts
+    except BadMagic as error:
+        try:
+            facts, show = api.probe_source(arguments.input), _print_source
+        except MediaError:
+            raise error from None
     if arguments.json:
         return _print_json(facts)
-    _print_facts(facts)
+    show(facts)
     return DONE
 
 
@@ -372,7 +401,7 @@ def _print_json(facts: dict[str, Any]) -> int:
 
 def _print_facts(facts: dict[str, Any]) -> None:
     sound = facts["audio"]
-    variable = " on average, variable" if facts["variable_rate"] else ""
+    variable = " as a rule, variable" if facts["variable_rate"] else ""
     rows = [
         ("frames", f"{facts['frames']:,} in {facts['groups']:,} groups, {facts['identities']} identity latent(s)"),
         ("time", f"{facts['duration_seconds']:.2f} s at {facts['fps']:g} frames per second{variable}"),
@@ -394,6 +423,20 @@ def _print_facts(facts: dict[str, Any]) -> None:
             rate = f"{facts['kbps'][part]:8.2f} kbps" if part in facts["kbps"] else ""
             print(f"    {part:<16}{count:>10,}  {rate}".rstrip())
     print(f"  {'in all':<16}{facts['kbps']['total']:.2f} kbps")
+
+
+def _print_source(facts: dict[str, Any]) -> None:
+    seconds = facts["duration_seconds"]
+    print(f"{facts['file']}: {facts['format']}, {'unknown length' if seconds is None else f'{seconds:.2f} s'}")
+    for one in facts["streams"]:
+        shape = f"{one['width']}x{one['height']}" if one["width"] else ""
+        shape = f"{one['channels']} channel(s)" if one["channels"] else shape
+        rate = f"{one['rate']:g} per second" if one["rate"] else ""
+        flags = [word for word in ("default", "cover") if one[word]] + ([] if one["decodable"] else ["no decoder"])
+        words = [one["codec"], shape, rate, one["language"], one["title"], *flags]
+        mark = "*" if one["chosen"] else " "
+        print(f" {mark}{one['index']:>3}  {one['kind']:<10}{', '.join(word for word in words if word)}")
+    print("  * is what encode takes unless --video-stream or --audio-stream says otherwise")
 
 
 def _personal_words(one: dict[str, Any]) -> str:

@@ -11,15 +11,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..bitstream import edit
 from ..bitstream.chunks import Chunk, Prologue
 from ..bitstream.compact.modelling import DEFAULT_QUALITY
-from ..bitstream.edit import operations as edit
-from ..bitstream.edit.dump import Dumper, undump
-from ..bitstream.edit.repair import Repair
+from ..bitstream.edit import Dumper, Repair, undump
 from ..bitstream.file import StreamFile
 from ..bitstream.header import Profile
 from ..errors import FormatError, OptionError
-from ..files import check_output, reading, whole_file
+from ..files import atomic_write, check_output, reading
 
 _BLOCK_BYTES = 1 << 16
 
@@ -128,7 +127,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _cut(arguments: argparse.Namespace) -> int:
     check_output(arguments.output, arguments.input)
     with opened(arguments.input) as stream:
-        edit.whole(stream)
+        edit.require_complete(stream)
         start, stop = _stretch(arguments, stream)
         write(arguments.output, edit.cut(stream, start, stop))
     return report(arguments, {"first_frame": start, "end_frame": stop})
@@ -294,7 +293,7 @@ def _open(stack: ExitStack, path: str) -> StreamFile:
 
 def write(path: str, portions: Iterable[bytes]) -> None:
     """A file that appears under its name when it is whole."""
-    with whole_file(Path(path)) as file:
+    with atomic_write(Path(path)) as file:
         for portion in portions:
             file.write(portion)
 

@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..bitstream import Event, FrameGroup, Identity, StreamFile, StreamHeader, StreamReader, StreamReport, UnknownChunk
-from ..bitstream.attached import admit, parse_attached, personalizations
+from ..bitstream import Event, FrameGroup, Identity, StreamFile, StreamHeader, StreamReader, StreamReport
+from ..bitstream.attached import admit, personalizations
 from ..bitstream.attached import background as background_of
 from ..bitstream.background import Background, Mode
 from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
-from ..bitstream.layout import ATTACHED_TYPES, MAX_IDENTITIES
+from ..bitstream.layout import MAX_IDENTITIES
 from ..errors import FormatError, MissingDependency, OptionError, PackMismatch
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack, open_pack
@@ -403,8 +403,8 @@ class LiveDecoder:
             self._start(event)
         elif isinstance(event, Identity):
             self._identities[event.slot] = event
-        elif isinstance(event, UnknownChunk) and event.type in ATTACHED_TYPES:
-            self._attach(parse_attached(event.type, event.payload))
+        elif isinstance(event, Personalization | Background):
+            self._attach(event)
         elif isinstance(event, FrameGroup):
             return list(self._render(event))
         return []

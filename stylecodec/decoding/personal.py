@@ -20,7 +20,7 @@ from ..bitstream import IDENTITY_BYTES, IDENTITY_DIM, IDENTITY_ROWS, Identity, S
 from ..bitstream.attached import personalizations
 from ..bitstream.delta import MAX_DELTA_BYTES, GeneratorDelta, Personalization
 from ..errors import DeltaNotFound, FormatError, OutputError, PackCorrupt, PackMismatch
-from ..files import platform_folder, whole_file
+from ..files import atomic_write, platform_folder
 from ..nets.stylegan2 import Generator
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
@@ -148,7 +148,7 @@ class KnownPeople:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.folder / f"{digest.hex()}{suffix}") as file:
+            with atomic_write(self.folder / f"{digest.hex()}{suffix}") as file:
                 file.write(data)
             self._forget(suffix)
         except OSError as error:

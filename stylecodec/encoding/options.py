@@ -15,6 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]  # as in decoding.
 PRESETS = ("fast", "balanced")
 BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
+DEINTERLACE = ("frame", "field", "off")  # as in media.fields
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
@@ -192,6 +193,9 @@ class EncodeOptions:
     duration: float | None = None  # seconds to encode; None: to the end
     audio: bool = True  # carry the sound
     audio_bitrate: int = 12_000  # bits per second of mono Opus
+    video_stream: str | None = None  # of a file with several: its number, "2", or "v:1"; None: by FFmpeg's rule
+    audio_stream: str | None = None  # likewise, "2" or "a:1"
+    deinterlace: str = "frame"  # of interlaced video: "frame" for each pair of fields, "field" for each, "off"
     landmarks: str = "auto"  # see LANDMARKS, or a .dat file; "auto": the pack's net, its predictor, or dlib5
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
@@ -228,6 +232,8 @@ class EncodeOptions:
             raise OptionError(f"the duration must be more than 0 seconds, not {self.duration}")
         if not 6_000 <= self.audio_bitrate <= 256_000:
             raise OptionError(f"the audio bit rate must be 6000 to 256000 bits per second, not {self.audio_bitrate}")
+        if self.deinterlace not in DEINTERLACE:
+            raise OptionError(f"deinterlace must be {', '.join(DEINTERLACE)}, not {self.deinterlace!r}")
         if self.landmarks not in LANDMARKS and not self.landmarks.endswith(".dat"):
             raise OptionError(f"landmarks must be {', '.join(LANDMARKS)} or a .dat file, not {self.landmarks!r}")
         if self.batch is not None and self.batch < 1:

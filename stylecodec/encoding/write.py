@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ..bitstream import (
     DEFAULT_TIME_SCALE,
     MAX_GROUP_FRAMES,
+    Attachment,
     AudioChunk,
     AudioConfig,
-    ChunkType,
     CropGeometry,
     Identity,
     IdentityReference,
@@ -26,7 +26,6 @@ from ..bitstream import (
     StreamHeader,
     StreamWriter,
     TimedGroup,
-    UnknownChunk,
     mux,
 )
 from ..bitstream.background import Background
@@ -156,15 +155,14 @@ class ClipWriter:
             seconds = int(self._ticks()[-1]) / self.header.time_scale + float(1 / self.clip.rate)
         return WrittenStream(self.header, seconds, self._writer.byte_account())
 
-    def _attached(self, identity: Identity) -> Iterator[tuple[int, UnknownChunk]]:
+    def _attached(self, identity: Identity) -> Iterator[tuple[int, Attachment]]:
         """The personalised generator, or its name where the receiver is to know it, before the first frame."""
         clip = self.clip
         if clip.delta is not None:
             one = Personalization.carried(identity.digest, clip.delta)
-            data = bytes(one if self.carries else one.named)
-            yield 0, UnknownChunk(ChunkType.GENERATOR_DELTA, data, 0)
+            yield 0, one if self.carries else one.named
         if clip.background is not None:
-            yield 0, UnknownChunk(ChunkType.BACKGROUND, bytes(clip.background), 0)
+            yield 0, clip.background
 
     def _ticks(self) -> NDArray[np.int64]:
         """The frames' times [n] in units of the default time scale; they increase."""

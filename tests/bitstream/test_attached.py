@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from stylecodec import errors
-from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, UnknownChunk, check, layout
-from stylecodec.bitstream.attached import admit, background, parse_attached, personalizations
+from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, check, edit, layout
+from stylecodec.bitstream.attached import admit, background, personalizations
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.bitstream.delta import Personalization
-from stylecodec.bitstream.edit import operations as edit
+from stylecodec.bitstream.events import parse_attachment
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded
 from tests.bitstream.conftest import make_header, make_identity, make_packets
 
@@ -100,7 +100,7 @@ def test_a_damaged_attachment_costs_nothing_else(
         assert stream.report is not None
         assert lost in stream.report.missing
     with pytest.raises(FormatError, match="missing: .*" + lost):
-        edit.whole(StreamFile.open(io.BytesIO(data), partial=True))
+        edit.require_complete(StreamFile.open(io.BytesIO(data), partial=True))
 
 
 def test_an_attachment_whose_head_is_damaged_is_missed_in_the_index() -> None:
@@ -123,7 +123,7 @@ def test_a_repetition_stands_in_where_a_live_stream_is_damaged() -> None:
     one = Personalization(make_identity().digest, bytes(32))
     writer = StreamWriter(make_header(), live=True)
     data = writer.start() + writer.identity(make_identity())
-    chunk = writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0))
+    chunk = writer.attach(one)
     broken = chunk[:-1] + bytes([chunk[-1] ^ 1])
     group = writer.group(make_packets(2))
     with StreamFile.open(io.BytesIO(data + broken + group + chunk)) as stream:
@@ -139,7 +139,7 @@ def test_only_generators_of_the_streams_identities_are_kept() -> None:
     writer = StreamWriter(make_header())
     data = writer.start()
     for one in (*strangers, own, known):
-        data += writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0))
+        data += writer.attach(one)
     data += writer.reference(make_identity(2)) + writer.identity(make_identity()) + writer.group(make_packets(2))
     with StreamFile.open(io.BytesIO(data + writer.finish())) as stream:
         assert personalizations(stream) == {own.identity: own, known.identity: known}
@@ -168,9 +168,9 @@ def test_edits_go_round_what_they_leave_out() -> None:
 
 
 def test_bytes_and_back() -> None:
-    for scene in (PLATE, Background(Mode.BLUR), Background(Mode.KEY, (1, 2, 3))):
-        assert Background.parse(bytes(scene)) == scene
-        assert parse_attached(0x12, bytes(scene)) == scene
+    for one in (PLATE, Background(Mode.BLUR), Background(Mode.KEY, (1, 2, 3))):
+        assert Background.parse(bytes(one)) == one
+        assert parse_attachment(0x12, bytes(one)) == one
 
 
 @pytest.mark.parametrize(

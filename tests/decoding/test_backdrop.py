@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, features
 
-from stylecodec.bitstream import ChunkType, StreamWriter, UnknownChunk
+from stylecodec.bitstream import StreamWriter
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.decoding.backdrop import Backdrop, decode_plate, soft_mask, surroundings
 from stylecodec.decoding.decoder import Decoder
@@ -90,7 +90,7 @@ def test_pictures_that_are_not_what_is_said(data: bytes) -> None:
 def stream(pack: ModelPack, scene: Background) -> bytes:
     writer = StreamWriter(streams.header(pack))
     data = writer.start() + writer.identity(streams.identity(1))
-    data += writer.copy(UnknownChunk(ChunkType.BACKGROUND, bytes(scene), 0))
+    data += writer.attach(scene)
     return data + writer.group(streams.packets(3)) + writer.finish()
 
 

@@ -66,27 +66,27 @@ def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_twos_are_one_person_in_one_pose(heads: Path, tmp_path: Path) -> None:
-    assert len(HeadsDataset(heads).twos) == 0
-    shutil.copytree(heads, tmp_path / "twos")
-    for path in (tmp_path / "twos").glob("shard_*.npz"):
+    assert len(HeadsDataset(heads).pairs) == 0
+    shutil.copytree(heads, tmp_path / "pairs")
+    for path in (tmp_path / "pairs").glob("shard_*.npz"):
         with np.load(path) as shard:
             arrays = dict(shard)
         arrays["pose"][1::2] = arrays["pose"][::2]
         np.savez(path, **arrays)
-    data, rng = HeadsDataset(tmp_path / "twos"), np.random.default_rng(0)
-    assert len(data.twos) == 25  # the 26th person is held out
-    rows, twos = generator.draw(data, 9, rng)
-    assert (len(rows), twos) == (9, 2)
-    first, second = rows[:twos], rows[twos : 2 * twos]
+    data, rng = HeadsDataset(tmp_path / "pairs"), np.random.default_rng(0)
+    assert len(data.pairs) == 25  # the 26th person is held out
+    rows, pairs = generator.draw(data, 9, rng)
+    assert (len(rows), pairs) == (9, 2)
+    first, second = rows[:pairs], rows[pairs : 2 * pairs]
     assert (first != second).all()
     assert (data.identity_id[first] == data.identity_id[second]).all()
     batch = data.batch(rows)
-    assert torch.equal(batch.pose[:twos], batch.pose[twos : 2 * twos])
+    assert torch.equal(batch.pose[:pairs], batch.pose[pairs : 2 * pairs])
     target, weight = batch.pictures(32), torch.ones(9, 1, 32, 32)
     wrong_person = target + torch.rand(9, 3, 1, 1)
-    wrong_person[twos : 2 * twos] = target[twos : 2 * twos] + (wrong_person - target)[:twos]
-    assert float(generator.apart(wrong_person, target, weight, twos)) == pytest.approx(0.0, abs=1e-6)
-    assert float(generator.apart(target.flip(0), target, weight, twos)) > 0.1
+    wrong_person[pairs : 2 * pairs] = target[pairs : 2 * pairs] + (wrong_person - target)[:pairs]
+    assert float(generator.apart(wrong_person, target, weight, pairs)) == pytest.approx(0.0, abs=1e-6)
+    assert float(generator.apart(target.flip(0), target, weight, pairs)) > 0.1
 
 
 def test_a_mirror_swaps_sides(heads: Path) -> None:

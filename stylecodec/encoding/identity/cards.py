@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ...bitstream import ChunkType, Identity, Profile, StreamFile, StreamWriter, UnknownChunk
+from ...bitstream import Identity, Profile, StreamFile, StreamWriter, edit
 from ...bitstream.attached import personalizations
 from ...bitstream.delta import GeneratorDelta, Personalization
-from ...bitstream.edit import operations as edit
 from ...decoding.personal import KnownPeople, resolve
 from ...errors import OptionError, PackMismatch
 from ...files import reading
@@ -60,6 +59,5 @@ def card_bytes(stream: StreamFile, known: KnownPeople | None = None) -> Iterator
     yield writer.identity(identity)
     found = personal_of(stream, identity)
     if found is not None:
-        carried = Personalization.carried(identity.digest, resolve(found, known))
-        yield writer.copy(UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(carried), 0))
+        yield writer.attach(Personalization.carried(identity.digest, resolve(found, known)))
     yield writer.finish()
