@@ -37,9 +37,9 @@ from stylecodec.bitstream.compact.quantiser import Levels, Quantiser
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.pipeline import group_frames
 from stylecodec.encoding.rate.compaction import CompactClip, compact_clip
 from stylecodec.encoding.rate.sensitivity import picture_metrics, pictures
+from stylecodec.encoding.write import group_frames
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device

@@ -120,7 +120,7 @@ def hidden(pack: ModelPack, alpha: Floats, unit: Floats) -> Floats:
     person = Identity(np.repeat(generator.mapping.w_avg.numpy()[None], generator.rows, axis=0).astype(np.float16))
     packets = np.zeros((60, PARAMS_PER_FRAME), np.float32)
     packets[:, 3:] = alpha[:60]
-    shown = picture_metrics(pack, torch.device("cpu"), person, packets).felt[3:, 3:] * np.outer(unit, unit)
+    shown = picture_metrics(pack, torch.device("cpu"), person, packets).perceptual[3:, 3:] * np.outer(unit, unit)
     least = LEAST_SHOWN * float(np.linalg.eigvalsh(shown)[-1])
     covariance = np.linalg.inv(shown + least * np.eye(len(shown)))
     root: Floats = np.linalg.cholesky(covariance * len(shown) * READOUT_NOISE**2 / np.trace(covariance))
@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--write-card", action="store_true", help="put the summary into the pack's card")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
-    fit = FitOptions(steps=0) if arguments.plain else FitOptions()
+    fit = FitOptions(enabled=False) if arguments.plain else FitOptions()
     options = EncodeOptions(preset=arguments.preset, pack=pack.folder, device="cpu", fit=fit)
     clips = sorted(arguments.clips.glob("clip_*.mp4"), key=lambda p: int(p.stem.split("_")[1]))
     short = {p.stem for p in clips[: arguments.short]}

@@ -47,17 +47,16 @@ from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.personal import TunedPack
-from stylecodec.encoding.aligned_clip import AlignedClip
-from stylecodec.encoding.code_units import spread
+from stylecodec.encoding.frames import evenly_spaced
 from stylecodec.encoding.identity.cards import card_bytes, read_card
 from stylecodec.encoding.options import EncodeOptions, TuneOptions
-from stylecodec.encoding.personalization.crop_registration import registered
-from stylecodec.encoding.pipeline import EncodedClip, encode_frames, stream_bytes
+from stylecodec.encoding.write import ClipWriter, EncodedClip
 from stylecodec.face.align import AlignedTrack, crops
 from stylecodec.files import atomic_write
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.progress import Progress
 
 TUNED_SHARE = 0.6
 RESTS = {"rest": False, "refitted": True}  # is the latent fitted to what was held out?
@@ -100,28 +99,21 @@ class Seen:
 def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedClip, AlignedTrack]:
     """As api.encode without sound, but what was found on the way is kept."""
     reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
-
-    def read() -> Any:
-        return reader.frames(options.start, options.duration)
-
-    track = front_end.track((frame for _, frame in read()), float(reader.rate))
     card = None if options.identity is None else read_card(options.identity, work.pack)
     begun, told = time.monotonic(), [0.0]
 
-    def tell(stage: str, done: float, of: float | None) -> None:
+    def tell(event: Progress) -> None:
         if time.monotonic() - told[0] > 20:
             told[0] = time.monotonic()
-            print(f"  {told[0] - begun:5.0f} s  {stage} {done:.2f} {of if of is None else round(of, 2)}", flush=True)
+            of = "" if event.total is None else f" of {event.total:.0f}"
+            print(f"  {told[0] - begun:5.0f} s  {event.stage} {event.done:.0f}{of} {event.note}", flush=True)
 
-    size = reader.width, reader.height
-    aligned = AlignedClip(read, track)
-    if card is not None:
-        aligned, card = registered(aligned, card, work.pack, options, tell)
-    clip = encode_frames(aligned, work.pack, options, reader.rate, size, None, card, tell)
+    clip = api.clip_from(reader, work.pack, options, front_end, card, tell)
+    assert clip.track is not None
     with atomic_write(stream) as file:
-        for portion in stream_bytes(clip, work.pack, options, reader.rate):
+        for portion in ClipWriter(clip, options).portions():
             file.write(portion)
-    return clip, aligned.track
+    return clip, clip.track
 
 
 def seen(work: Work, stream: Path, track: AlignedTrack, options: EncodeOptions, avatar: bool = False) -> Seen:
@@ -178,7 +170,7 @@ def large_sheet(work: Work, stream: Path, track: AlignedTrack) -> None:
     """Some frames at 1024² beside their enlarged 256² pictures, to be looked at."""
     rows: list[Frame] = []
     with Decoder.open(stream, "cpu", work.pack, None, "aligned", True, background="render") as decoder:
-        numbers = [int(np.flatnonzero(track.found)[k]) for k in spread(int(track.found.sum()), 3)]
+        numbers = [int(np.flatnonzero(track.found)[k]) for k in evenly_spaced(int(track.found.sum()), 3)]
         for number in numbers:
             rows.append(np.asarray(decoder[number], np.uint8)[192:832, 192:832])
     Image.fromarray(np.hstack(rows)).save(work.folder / "sheet_1024.png")
@@ -187,7 +179,7 @@ def large_sheet(work: Work, stream: Path, track: AlignedTrack) -> None:
 def deltas(work: Work, clip: EncodedClip, track: AlignedTrack, ours: Seen) -> dict[str, Any]:
     """Bytes against PSNR of the same tuned generator; codes as they were settled on the usual delta."""
     assert clip.tuned is not None
-    result, rows = clip.tuned.result, spread(len(clip.tuned.rows), SCORED)
+    result, rows = clip.tuned.result, evenly_spaced(len(clip.tuned.rows), SCORED)
     place = {int(frame): n for n, frame in enumerate(np.flatnonzero(track.found))}
     inputs = [ours.inputs[place[int(clip.tuned.rows[k])]] for k in rows]
     masks = figures.head_masks(inputs, work.pack)

@@ -25,8 +25,8 @@ from torch import Tensor
 from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
-from stylecodec.encoding.motion.landmark_features import MarkReader
-from stylecodec.encoding.motion.refinement import Scene
+from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.motion.landmark_features import FeatureReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.training.datasets import scaled_expression
@@ -64,7 +64,7 @@ class Avatar:
     """A pack's networks, as far as they are needed."""
 
     def __init__(self, pack: ModelPack) -> None:
-        self.encoder, self.scene = pack.feedforward("cpu"), Scene(pack, torch.device("cpu"))
+        self.encoder, self.scene = pack.feedforward("cpu"), DifferentiableRenderer(pack, torch.device("cpu"))
         self.expression = pack.network("expression", "cpu")
 
     @torch.no_grad()
@@ -99,7 +99,7 @@ def main() -> None:
     pack = open_pack(arguments.pack)
     origin = provenance(pack, vars(arguments))
     renderer, avatar = Renderer(HeadModel(load_assets(arguments.geometry)), 256), Avatar(pack)
-    names, reader = renderer.model.names, MarkReader(torch.device("cpu"))
+    names, reader = renderer.model.names, FeatureReader(torch.device("cpu"))
     changes: list[list[Floats]] = []
     rows: list[NDArray[np.uint8]] = []
     for number in PEOPLE[: arguments.people]:

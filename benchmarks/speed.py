@@ -32,10 +32,11 @@ from stylecodec import api
 from stylecodec.bitstream import Identity, StreamFile
 from stylecodec.decoding.decoder import PacketRenderer
 from stylecodec.decoding.render import PRECISIONS, Precision, pick_dtype, restore_roll, to_uint8
+from stylecodec.encoding.analysis import CPU_BATCH, CUDA_BATCH
+from stylecodec.encoding.frames import CROP_SIZE
 from stylecodec.encoding.identity.selection import CandidatePool, select
-from stylecodec.encoding.motion.feedforward import CROP_SIZE, analyse
+from stylecodec.encoding.motion.feedforward import analyse
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.pipeline import CPU_BATCH, CUDA_BATCH
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import AlignedTrack, Aligner
 from stylecodec.face.detect import Box, Detection, FaceDetector

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": LEAVES,
     "training": LEAVES | {"nets", "packs", "metrics", "distributed"},
     "opus_chunks": {"bitstream", "media"},
-    "api": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "opus_chunks"},
+    "api": LEAVES | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks"},
     "cli": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "api", "progress", "training"},
 }
 # Only these rooms touch the libraries that are heavy, native or optional.

@@ -183,7 +183,10 @@ class StreamFile:
         "header" includes the prologue, "index" the END chunk. "other" is private, unknown, damaged and incomplete
         chunks: 0 in a whole stream of this version without private chunks.
         """
-        return byte_account(self._table, self.size)
+        types = self._table.entries["type"]
+        sizes = {int(kind): int(self._table.sizes[types == kind].sum()) for kind in np.unique(types)}
+        sizes[ChunkType.INDEX], sizes[ChunkType.END] = self._table.index_bytes, 0
+        return byte_account(sizes, self.size)
 
     # --- frames ---------------------------------------------------------------------------------------
 

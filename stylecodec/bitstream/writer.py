@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from ..errors import CorruptChunk, LimitExceeded
 from . import layout
+from .account import byte_account
 from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue, pack_chunk
 from .events import Attachment, UnknownChunk
@@ -39,6 +41,7 @@ class StreamWriter:
         self.audio_config = audio
         self.frame_count = 0
         self.bytes_written = 0
+        self._sizes: Counter[int] = Counter()  # bytes by chunk type
         self._slots: dict[bytes, int] = {}
         self._slot: int | None = None
         self._last_pts = -1
@@ -150,6 +153,10 @@ class StreamWriter:
         self._finished = True
         return data
 
+    def byte_account(self) -> dict[str, int]:
+        """Bytes by purpose that were written so far; all but "total" add up to it, see account.byte_account."""
+        return byte_account(self._sizes, self.bytes_written)
+
     def _require_open(self) -> None:
         if self._finished or not self.bytes_written:
             raise RuntimeError("the stream is finished" if self._finished else "the stream has not started")
@@ -163,4 +170,5 @@ class StreamWriter:
         if not self.header.live and len(self._entries) <= layout.MAX_INDEX_ENTRIES:
             self._entries.append(IndexEntry(self.bytes_written, chunk_type, slot, count))
         self.bytes_written += len(data)
+        self._sizes[int(chunk_type)] += len(data)
         return data

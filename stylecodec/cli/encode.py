@@ -18,7 +18,7 @@ from ..encoding.options import (
     PROFILES,
     EncodeOptions,
     FitOptions,
-    FollowOptions,
+    LandmarkCorrectionOptions,
 )
 from ..errors import OptionError
 from ..progress import ProgressDisplay
@@ -101,12 +101,18 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         type=int,
         default=usual.fit.steps,
         metavar="N",
-        help="steps in which the identity is fitted to the clip; 0: as the feed-forward encoder gives it (default: "
-        "%(default)s)",
+        help="steps in which the identity is fitted to the clip (default: %(default)s)",
     )
     analysis.add_argument(
+        "--no-identity-fit",
+        dest="identity_fit",
+        action="store_false",
+        help="send the identity as the feed-forward encoder gives it",
+    )
+    analysis.add_argument(
+        "--no-landmark-correction",
         "--no-follow",
-        dest="follow",
+        dest="landmark_correction",
         action="store_false",
         help="leave pose and expression as the feed-forward encoder gives them, without a look at the face mesh",
     )
@@ -115,8 +121,9 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         type=float,
         default=usual.smoothing,
         metavar="S",
-        help="smooth pose and expression over time, Gaussian of S seconds; 0: off (default: %(default)s)",
+        help="smooth pose and expression over time, Gaussian of S seconds (default: %(default)s)",
     )
+    analysis.add_argument("--no-smoothing", dest="smooth", action="store_false", help="do not smooth over time")
 
 
 def _coding_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
@@ -200,11 +207,10 @@ def _options(arguments: argparse.Namespace) -> EncodeOptions:
     if PIPE in (arguments.checkpoint, arguments.identity):
         raise OptionError("a checkpoint and an identity card are files: they cannot be -")
     names = """preset pack device start duration audio audio_bitrate video_stream audio_stream deinterlace landmarks
-        identity_average smoothing profile quality personalize checkpoint identity refit delta background"""
+        identity_average smooth smoothing profile quality personalize checkpoint identity refit delta background"""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
-    values["fit"] = FitOptions(steps=arguments.identity_steps)
-    if not arguments.follow:
-        values["follow"] = FollowOptions(frames=0)
+    values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
+    values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
     tuning = {name: getattr(arguments, name) for name in ("minutes", "steps", "processes", "delta_bytes")}
     return EncodeOptions(**values, tune=replace(usual.tune, **tuning))
 

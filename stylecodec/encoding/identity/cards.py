@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...bitstream import Identity, Profile, StreamFile, StreamWriter, edit
 from ...bitstream.attached import personalizations
-from ...bitstream.delta import Personalization
+from ...bitstream.delta import GeneratorDelta, Personalization
 from ...decoding.personal import KnownPeople, resolve
 from ...errors import OptionError, PackMismatch
 from ...files import reading
 from ...packs.store import ModelPack
-from ..pipeline import IdentityCard
+
+
+@dataclass(frozen=True)
+class IdentityCard:
+    """Somebody known: the latent, and the delta of the generator that was personalised to it, if one was."""
+
+    identity: Identity
+    delta: GeneratorDelta | None = None
+    fresh: bool = False  # the latent was fitted anew, so no receiver knows it
 
 
 def personal_of(stream: StreamFile, identity: Identity) -> Personalization | None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ...packs.store import ModelPack
-from ..motion.feedforward import Crop, FrameCodes, analyse
+from ...progress import ProgressCallback, silent
+from ..frames import Crop, FrameCodes
+from ..motion.feedforward import analyse
 from ..options import PORTRAIT, EncodeOptions
 from .fitting import fit_identity
 from .selection import CandidatePool, select
 
 
 def portrait_identity(
-    crops: Sequence[Crop], pack: ModelPack, device: torch.device, told: Callable[[int], None] | None = None
+    crops: Sequence[Crop], pack: ModelPack, device: torch.device, progress: ProgressCallback = silent
 ) -> NDArray[np.float16]:
-    """The latent [18, 512] of the face in upright crops [256, 256, 3]: that of the best of them by Eq. 1, fitted to it.
-
-    told: takes the number of steps done.
-    """
+    """The latent [18, 512] of the face in upright crops [256, 256, 3]: the best of them by Eq. 1, fitted to that crop."""
     codes = analyse(list(crops), pack, device)
     best = 0
     if len(crops) > 1:
@@ -31,4 +30,4 @@ def portrait_identity(
         best = select(pool.candidates(), pack, device, options).frame
     one = slice(best, best + 1)
     own = FrameCodes(codes.w_id[one], codes.pose[one], codes.alpha[one])
-    return fit_identity(own.w_id[0], [crops[best]], own, pack, device, PORTRAIT, told)
+    return fit_identity(own.w_id[0], [crops[best]], own, pack, device, PORTRAIT, progress).latent

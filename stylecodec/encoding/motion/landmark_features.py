@@ -1,4 +1,4 @@
-"""What a face does, in 17 numbers read off the points of the face mesh.
+"""Landmark features: what a face does, in 17 numbers read off the points of the face mesh.
 
 They are lengths in units of the distance between the eyes, along the face's own axes, so that size, place and roll of
 the picture do not matter, and they say the same of a person and of an avatar that is built otherwise, but for a
@@ -18,9 +18,10 @@ NAMES = (
     "left_lids", "right_lids", "left_inner_brow", "left_outer_brow", "right_inner_brow", "right_outer_brow",
     "gaze_across", "gaze_down", "nose_across", "nose_down",
 )
-# How much of each seems to be missing, RMS, where nothing is (`benchmarks/doubt.py`): on rendered people, whose codes
-# the feed-forward encoder reads well, a fifth added. Infinite: irises of avatars are too soft to be read.
-DOUBT = (
+# The noise floor of each: how much of it seems to be missing, RMS, where nothing is (`benchmarks/doubt.py`), on
+# rendered people, whose codes the feed-forward encoder reads well, a fifth added. Infinite: irises of avatars are too
+# soft to be read.
+NOISE_FLOOR = (
     0.034, 0.027, 0.012, 0.015, 0.013, 0.011, 0.028,
     0.012, 0.011, 0.014, 0.013, 0.013, 0.012,
     float("inf"), float("inf"), 0.014, 0.010,
@@ -36,7 +37,7 @@ LEFT_IRIS, RIGHT_IRIS = MESH, MESH + IRIS  # their centres
 AT_ONCE = 8  # pictures that the mesh sees together
 
 
-def marks_of(points: Tensor) -> Tensor:
+def features_of(points: Tensor) -> Tensor:
     """Points [n, 478, 2] of the face mesh -> [n, 17] in the order of NAMES.
 
     Gaps and widths; the mouth from the base of the nose; corners over the middle of the mouth; brows over their eye;
@@ -86,8 +87,8 @@ def marks_of(points: Tensor) -> Tensor:
     )
 
 
-class MarkReader:
-    """Reads the marks off aligned pictures."""
+class FeatureReader:
+    """Reads the features off aligned pictures."""
 
     def __init__(self, device: torch.device) -> None:
         self.mesh: FaceMesh = published_mesh(device)
@@ -95,4 +96,4 @@ class MarkReader:
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
         """Pictures [n, 3, S, S] in about [-1, 1] -> [n, 17] float32."""
-        return torch.cat([marks_of(self.mesh(few.clamp(-1, 1))) for few in torch.split(pictures.float(), AT_ONCE)])
+        return torch.cat([features_of(self.mesh(few.clamp(-1, 1))) for few in torch.split(pictures.float(), AT_ONCE)])
