@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "face": LEAVES | {"packs", "nets"},
     "decoding": LEAVES | {"bitstream", "nets", "packs"},
     "encoding": LEAVES | {"bitstream", "nets", "packs", "decoding", "face"},
-    "training": LEAVES | {"nets", "packs"},
+    "training": LEAVES | {"nets", "packs", "face", "decoding", "encoding", "progress"},
     "sound": {"bitstream", "media"},
     "api": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "sound"},
     "cli": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "api", "progress", "training"},

@@ -152,7 +152,7 @@ class ToRGB(nn.Module):
         return y if clamp is None else y.clamp(-clamp, clamp)
 
     def _per_pixel(self, x: Tensor, style: Tensor) -> Tensor:
-        """modulated_conv as a matrix product per picture: gradients come back in the layout of `x`, in half the time."""
+        """modulated_conv as a matrix product per picture: gradients come in the layout of `x`, in half the time."""
         n, inputs, height, width = x.shape
         weight = self.weight[:, :, 0, 0] * style[:, None] / math.sqrt(inputs)  # [N, 3, I]
         pixels = x.permute(0, 2, 3, 1).reshape(n, height * width, inputs)

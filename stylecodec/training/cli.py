@@ -12,6 +12,7 @@ from pathlib import Path
 from ..nets import team
 from ..packs.card import DEFAULT_PACK
 from ..packs.registry import pick_device
+from . import photo_cli
 from .export import FIGURES, export, note
 from .loop import TrainOptions
 
@@ -27,7 +28,7 @@ NETWORKS: dict[str, float] = {
     "inversion": 20.0,
     "upper": 20.0,
 }
-EXAMPLES = """examples:
+EXAMPLES = r"""examples:
   stylecodec train render dataset --geometry ict/ --out heads256/ --shards 200
   stylecodec train render dataset --geometry ict/ --out heads1024/ --size 1024 --renders 2 --shards 20
   stylecodec train generator --data heads256/ --work run/ --minutes 120
@@ -35,6 +36,11 @@ EXAMPLES = """examples:
   stylecodec train export --work run/ --pack my-pack/
   stylecodec train encoder --data heads256/ --work more/ --start my-pack/ --keep-renderer --minutes 20
   stylecodec train export --work more/ --pack better-pack/ --base my-pack/
+  stylecodec train photos --images portraits/ --out squares/
+  stylecodec train photo-generator --photos squares/ --start my-pack/ --work people/ --widths 64=96,128=48,256=24
+  stylecodec train photo-export --work people/ --base my-pack/ --pack people-pack/ --name people-1024 \
+      --photographs "SFHQ-T2I (David Beniaguev, MIT)"
+  stylecodec train photo-encoder --photos squares/ --start people-pack/ --work people/
 
 `render dataset` and every training command resume where they were stopped; contact sheets and figures.json appear in
 the work folder. Exit codes: 0 done; 1 it failed; 2 wrong usage; 130 interrupted.
@@ -45,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of `stylecodec train`."""
     top = argparse.ArgumentParser(
         prog="stylecodec train",
-        description="Train a model pack on synthetic heads.",
+        description="Train a model pack on synthetic heads and photographs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--base", type=Path, help="pack that gives the networks that were not trained in --work")
     out.add_argument("--name", default=DEFAULT_PACK, help="name of the pack (%(default)s)")
     out.add_argument("--version", default="1", help="version of the pack (%(default)s)")
+    photo_cli.add(commands)
     return top
 
 
@@ -118,6 +125,8 @@ def main(argv: Sequence[str]) -> int:
         importlib.import_module("stylecodec.training.heads.cli").main(argv[1:])
         return 0
     arguments = parser().parse_args(argv)
+    if photo_cli.run(arguments):
+        return 0
     if arguments.command == "export":
         names = arguments.name, arguments.version
         pack = export(arguments.work, arguments.pack, *names, arguments.blend, arguments.base)

@@ -3,20 +3,22 @@ them. A row is a photograph; rows from `count` on are the same ones in a mirror.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..decoding.regions import Regions
 from ..errors import StylecodecError
+from ..files import whole_file
 from ..nets.face_mesh import POINTS
-from .photos import INDEX, LANDMARKS, SIDE, Square, square_of, validity
+from ..packs.store import ModelPack
+from .photos import INDEX, LANDMARKS, SIDE, read_square, square_of, validity
 
 MOST_WEIGHT, LEAST_WEIGHT = 4.0, 0.5  # parts differ less than in the codec: photographs must look right all over
 
@@ -25,7 +27,7 @@ class Photographs:
     """The kept photographs of one part of the split, in memory.
 
     squares: what the index says of them. images uint8 [n, 256, 256, 3]; valid bool [n, 256, 256]; points float32
-    [n, 478, 2] of the face mesh in crop units.
+    [n, 478, 2] of the face mesh in crop units. digest: of their names, for what is computed from them and kept.
     """
 
     def __init__(self, folder: Path, held_out: bool, most: int | None = None) -> None:
@@ -41,18 +43,14 @@ class Photographs:
         mine = [k for k, square in enumerate(kept) if square.held_out == held_out][:most]
         if not mine:
             raise StylecodecError(f"{folder} holds no {'held-out ' if held_out else ''}photographs")
-        self.folder, self.squares = folder, [kept[k] for k in mine]
+        self.squares = [kept[k] for k in mine]
         self.points = torch.from_numpy(points[mine])
-        self.images = np.stack([self.picture(square) for square in self.squares])
+        self.digest = hashlib.sha256(" ".join(square.name for square in self.squares).encode()).hexdigest()[:12]
+        self.images = np.stack([read_square(folder, square.name) for square in self.squares])
         self.valid = torch.from_numpy(np.stack([validity(square, SIDE) for square in self.squares]))
 
     def __len__(self) -> int:
         return len(self.squares)
-
-    def picture(self, square: Square, size: int = SIDE) -> NDArray[np.uint8]:
-        """One square [size, size, 3], of a size that was written."""
-        with Image.open(self.folder / str(size) / f"{square.name}.jpg") as image:
-            return np.asarray(image.convert("RGB"))
 
     def pictures(self, rows: Tensor) -> Tensor:
         """Rows [n] of 0..2 count - 1 -> float32 [n, 3, 256, 256] in [-1, 1], those of the second half mirrored."""
@@ -62,6 +60,33 @@ class Photographs:
     def validity(self, rows: Tensor) -> Tensor:
         """Rows [n] -> [n, 1, 256, 256]: 1 where the photograph has a pixel of its own."""
         return mirrored(self.valid[rows % len(self)][:, None].float(), rows >= len(self))
+
+
+class PixelWeights:
+    """How much the pixels of photographs count, by what the face parser sees there. Computed once, kept in a file."""
+
+    SIDE = 128
+
+    def __init__(self, photos: Photographs, pack: ModelPack, work: Path) -> None:
+        path = work / f"weights_{photos.digest}.npz"
+        known = cached(path, ("weights",))
+        if known is None:
+            regions, found = Regions(pack, "cpu"), []
+            for rows in torch.split(torch.arange(len(photos)), 16):
+                found.append((halved(regions.weights(photos.pictures(rows)), self.SIDE) * 16).round().byte())
+            known = [torch.cat(found)]
+            with whole_file(path) as file:
+                np.savez(file, weights=known[0].numpy())
+        self._sixteenths = known[0]  # uint8 [n, 1, 128, 128]
+
+    def __call__(self, rows: Tensor, side: int) -> Tensor:
+        """Rows [m] of 0..2 n - 1 -> [m, 1, side, side]."""
+        count = len(self._sixteenths)
+        found = (self._sixteenths[rows % count].float() / 16).clamp(LEAST_WEIGHT, MOST_WEIGHT)
+        found = mirrored(found, rows >= count)
+        if side <= self.SIDE:
+            return halved(found, side)
+        return F.interpolate(found, size=side, mode="bilinear")
 
 
 def mirrored(maps: Tensor, which: Tensor) -> Tensor:

@@ -11,33 +11,33 @@ looks nearly like a photograph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..decoding.regions import Regions
 from ..encoding.codes import shuffled
 from ..encoding.marks import NAMES, marks_of
 from ..encoding.people import latent_spread, random_people
 from ..encoding.refine import Scene
 from ..encoding.resemblance import LossWeights, Resemblance
 from ..nets.face_mesh import published_mesh
-from ..nets.feedforward import HybridCode
+from ..nets.feedforward import HybridCode, HybridEncoder
 from ..packs.store import open_pack
 from . import augment
 from .loop import Average
-from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, halved, shown
+from .photo_data import Photographs, PixelWeights, halved, shown
 from .photo_fit import fit
 from .photo_generator import LATENTS, fitted_latents
 from .photo_loop import PhotoOptions, PhotoTrainer, Saved
 from .sheets import save_sheet
 
-RATE = 2e-4
+RATE, PERSON_RATE = 2e-4, 6e-4  # of Adam; the heads for W+ have the longer way to go
 SIDE = 128  # of renderings that are compared with photographs
 PHOTOS, PLAIN, WILD = 4, 4, 4  # per step: photographs; generated pictures as they are; with another look
+NEW, POOL = 2, 1500  # of the generated ones are drawn anew; the others come from so many that were drawn last
 LOSS = LossWeights(features=0.5, structure=0.5)
 MARKS, HOLD, KNOWN, LATENT = 1.0, 0.02, 2.0, 0.5  # what the terms count
 MARKS_MOST = 4.0  # spreads beyond which a wrong mark pulls no more
@@ -51,8 +51,7 @@ HELD_OUT_SEEN = 71
 ROWS = 18
 
 
-@dataclass(frozen=True)
-class Generated:
+class Generated(NamedTuple):
     """Pictures [n, 3, 256, 256] with the W+ [n, 18, 512] and codes [n, 34] in units that they were drawn by."""
 
     pictures: Tensor
@@ -76,13 +75,14 @@ class EncoderTrainer(PhotoTrainer):
         self.encoder = self.pack.feedforward(options.device).requires_grad_(True).eval()
         self.latents, self.codes = self._known()
         self.loss = Resemblance(self.pack, options.device, LOSS)
-        self.regions = Regions(self.pack, options.device)
+        self.weights = PixelWeights(self.photos, self.pack, options.work)
+        self.pool: list[Generated] = []
         self.mesh = published_mesh(options.device)
         self.marks = photo_marks(self.photos.points)
         self.marks_spread = self.marks.std(0).clamp_min(1e-3)
         self.marks_weight = torch.ones(len(NAMES))
         self.marks_weight[[NAMES.index("gaze_across"), NAMES.index("gaze_down")]] = GAZE_WEIGHT
-        self.optimizer = torch.optim.AdamW(self.encoder.parameters(), RATE, (0.9, 0.99), weight_decay=1e-4)
+        self.optimizer = optimizer_of(self.encoder)
         self.average = Average(self.encoder)
         self.resume()
         self.random = torch.Generator().manual_seed(2 + self.step)
@@ -120,6 +120,17 @@ class EncoderTrainer(PhotoTrainer):
         pictures = self.scene.render(self.scene.anchor(latents), codes, 256).clamp(-1, 1)
         return Generated(pictures, latents, codes)
 
+    def drawn_again(self) -> Generated:
+        """Generated pictures for one step: a few new ones, the rest of those before."""
+        new = self.generated(NEW if self.pool else PLAIN + WILD)
+        old = self.rng.choice(len(self.pool), min(PLAIN + WILD - len(new.codes), len(self.pool)), replace=False)
+        parts = [new, *(self.pool[k] for k in old)]
+        self.pool += [Generated(*(value[k : k + 1] for value in new)) for k in range(len(new.codes))]
+        self.pool = self.pool[-POOL:]
+        joined = Generated(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        order = torch.randperm(len(joined.codes), generator=self.random)
+        return Generated(joined.pictures[order], joined.latents[order], joined.codes[order])
+
     def damaged(self, x: Tensor) -> Tensor:
         """What cameras, codecs, hands and alignment do to pictures."""
         x = augment.covered(x, self.rng)
@@ -143,15 +154,14 @@ class EncoderTrainer(PhotoTrainer):
         codes = self.bounded(code)
         output = self.scene.render(self.scene.anchor(code.w_id), codes, SIDE)
         small, near = halved(lit, SIDE), halved(valid, SIDE)
-        weight = halved(self.regions.weights(plain), SIDE).clamp(LEAST_WEIGHT, MOST_WEIGHT)
-        alike = self.loss(output, shown(small, near, output), weight * near)
+        alike = self.loss(output, shown(small, near, output), self.weights(rows, SIDE) * near)
         seen = marks_of(self.mesh(F.interpolate(output, size=256, mode="bilinear").clamp(-1, 1)))
         wrong: Tensor = ((seen - self.marks[rows]) / self.marks_spread).clamp(-MARKS_MOST, MARKS_MOST).abs()
         return alike, (wrong * self.marks_weight).mean(), codes.square().mean()
 
     def known_loss(self) -> Tensor:
         """Codes and latents of generated pictures; of those with another look the codes alone."""
-        made = self.generated(PLAIN + WILD)
+        made = self.drawn_again()
         wild = augment.blotches(augment.light_from_the_side(augment.jitter_colour(made.pictures[PLAIN:])), self.rng)
         code = self.encoder(self.damaged(torch.cat([made.pictures[:PLAIN], wild.clamp(-1, 1)])))
         codes = self.scene.units.units(code.pose, code.alpha)
@@ -164,8 +174,8 @@ class EncoderTrainer(PhotoTrainer):
         alike, marks, size = self.photo_loss(next(self._batches))
         known = self.known_loss()
         total = alike + MARKS * marks + HOLD * size + KNOWN * known
-        for group in self.optimizer.param_groups:
-            group["lr"] = RATE * self.share(WARM_STEPS)
+        for group, rate in zip(self.optimizer.param_groups, (RATE, PERSON_RATE), strict=True):
+            group["lr"] = rate * self.share(WARM_STEPS)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), LIMIT)
@@ -190,6 +200,14 @@ class EncoderTrainer(PhotoTrainer):
         self.optimizer.load_state_dict(whole)
 
 
+def optimizer_of(encoder: HybridEncoder) -> torch.optim.AdamW:
+    """Two groups: the shared layers with pose and α, and what W+ is read from."""
+    person = [p for part in (encoder.person, encoder.w0_head, encoder.delta_head) for p in part.parameters()]
+    known = {id(p) for p in person}
+    rest = [p for p in encoder.parameters() if id(p) not in known]
+    return torch.optim.AdamW([{"params": rest}, {"params": person}], RATE, (0.9, 0.99), weight_decay=1e-4)
+
+
 def other_side(name: str) -> str:
     """What a mark is called in a mirror."""
     side, _, rest = name.partition("_")
@@ -208,8 +226,7 @@ def evaluate(trainer: EncoderTrainer) -> dict[str, float]:
     trainer.encoder.load_state_dict(trainer.average.state)
     photos = Photographs(trainer.options.photos, held_out=True, most=HELD_OUT_SEEN)
     found = fit(photos, trainer.pack, trainer.scene, 0)
-    rows = [picture[:24] for picture in (found.targets, found.outputs)]
-    save_sheet([rows[0][:12], rows[1][:12], rows[0][12:], rows[1][12:]], trainer.options.work / "encoder.png")
+    save_sheet([found.targets[:12], found.outputs[:12]], trainer.options.work / "encoder.png")
     return found.figures
 
 

@@ -75,7 +75,7 @@ def fit(photos: Photographs, pack: ModelPack, scene: Scene, steps: int) -> Fitte
 def compared(outputs: Tensor, pictures: Tensor, valid: Tensor, head: Tensor) -> dict[str, float]:
     """Mean figures of outputs [n, 3, 256, 256] against pictures, at 128² where the photographs have pixels.
 
-    identity: distance of dlib's descriptors where both show a face, `described` of n.
+    identity: distance of dlib's descriptors where both show a face, which `described` of n do; missing where none does.
     """
     near, small = halved(valid, SIDE), halved(pictures, SIDE)
     out = shown(halved(outputs, SIDE), near, small)  # equal where there is no photograph
@@ -86,13 +86,13 @@ def compared(outputs: Tensor, pictures: Tensor, valid: Tensor, head: Tensor) -> 
         return float((-10 * torch.log10(mean.clamp_min(1e-10))).mean())
 
     apart = identity_distances(outputs, pictures)
-    return {
+    found = {
         "psnr": psnr(near),
         "head": psnr(head),
         "ssim": float(ssim_map(out, small).mean()),
-        "identity": float(np.mean(apart)) if apart else math.nan,
         "described": float(len(apart)),
     }
+    return {**found, "identity": float(np.mean(apart))} if apart else found
 
 
 def identity_distances(outputs: Tensor, pictures: Tensor) -> list[float]:

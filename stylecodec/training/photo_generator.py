@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..decoding.regions import Regions
 from ..encoding.codes import RowAdam, shuffled
 from ..encoding.people import latent_spread, random_people
 from ..encoding.refine import Scene
@@ -28,7 +27,7 @@ from ..files import whole_file
 from ..packs.store import ModelPack, open_pack
 from .loop import Average
 from .muon import FilterOptimizer
-from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, cached, halved, shown
+from .photo_data import Photographs, PixelWeights, cached, halved, shown
 from .photo_fit import fit
 from .photo_loop import PhotoOptions, PhotoTrainer, Saved, load_state, save_state
 from .sheets import save_sheet
@@ -49,37 +48,29 @@ LATENTS = "latents.safetensors"  # in the work folder: what the photographs were
 
 
 class Beginning:
-    """Where the starting pack's encoder sees the photographs: W+ [m, 18, 512] and codes in units [m, 34]; and how much
-    their pixels count, uint8 [m, 1, 128, 128] in sixteenths. Computed once, kept in the work folder."""
+    """Where the pack's encoder sees the photographs: W+ float16 [m, 18, 512] and codes in units [m, 34]. Computed once,
+    kept in the work folder."""
 
     def __init__(self, photos: Photographs, pack: ModelPack, scene: Scene, options: PhotoOptions) -> None:
-        count = len(photos) * (2 if options.mirror else 1)
-        path = options.work / f"beginning_{count}.npz"
-        known = cached(path, ("latents", "codes", "weights"))
+        rows = torch.arange(len(photos) * (2 if options.mirror else 1))
+        path = options.work / f"beginning_{photos.digest}_{len(rows)}.npz"
+        known = cached(path, ("latents", "codes"))
         if known is None:
-            known = self._look(photos, pack, scene, torch.arange(count))
-            latents, codes, weights = (value.numpy() for value in known)
+            known = self._look(photos, pack, scene, rows)
             with whole_file(path) as file:
-                np.savez(file, latents=latents, codes=codes, weights=weights)
-        self.latents, self.codes, self._weights = known
+                np.savez(file, latents=known[0].numpy(), codes=known[1].numpy())
+        self.latents, self.codes = known
 
     @staticmethod
     @torch.no_grad()
     def _look(photos: Photographs, pack: ModelPack, scene: Scene, rows: Tensor) -> list[Tensor]:
-        encoder, regions = pack.feedforward(scene.device), Regions(pack, scene.device)
-        latents, codes, weights = [], [], []
+        encoder = pack.feedforward(scene.device)
+        latents, codes = [], []
         for few in torch.split(rows, 16):
-            pictures = photos.pictures(few).to(scene.device)
-            code = encoder(pictures)
+            code = encoder(photos.pictures(few).to(scene.device))
             latents.append(code.w_id.half().cpu())
             codes.append(scene.units.bound_(scene.units.units(code.pose, code.alpha)).cpu())
-            weights.append((halved(regions.weights(pictures), 128) * 16).round().byte().cpu())
-        return [torch.cat(part) for part in (latents, codes, weights)]
-
-    def weights(self, rows: Tensor, side: int) -> Tensor:
-        """How much pixels count [n, 1, side, side]."""
-        found = (self._weights[rows].float() / 16).clamp(LEAST_WEIGHT, MOST_WEIGHT)
-        return found if side == 128 else nn.functional.interpolate(found, size=side, mode="bilinear")
+        return [torch.cat(latents), torch.cat(codes)]
 
 
 class GeneratorTrainer(PhotoTrainer):
@@ -95,6 +86,7 @@ class GeneratorTrainer(PhotoTrainer):
         self.scene = scene_with(self.before, widened(self.before.generator, options.widths))
         self.generator = self.scene.generator
         self.start = Beginning(self.photos, self.pack, self.before, options)
+        self.weights = PixelWeights(self.photos, self.pack, options.work)
         self.spread = latent_spread(self.before)
         self.loss = Resemblance(self.pack, options.device, LOSS)
         self.latents = RowAdam(torch.zeros(len(self.start.codes), ROWS * W_DIM))
@@ -112,7 +104,7 @@ class GeneratorTrainer(PhotoTrainer):
         output = self.scene.render(anchor, self.start.codes[rows] + codes, side)
         valid = halved(self.photos.validity(rows), side)
         target = shown(halved(self.photos.pictures(rows), side), valid, output)
-        return self.loss(output, target, self.start.weights(rows, side) * valid)
+        return self.loss(output, target, self.weights(rows, side) * valid)
 
     def drawn_loss(self, side: int) -> Tensor:
         """How far drawn people with random codes are from the old generator's pictures of them."""

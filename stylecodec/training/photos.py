@@ -227,8 +227,8 @@ def without_twins(squares: Sequence[Square], out: Path, limits: Limits) -> list[
     judged_: list[Square] = []
     for square in squares:
         if not square.why:
-            with Image.open(out / str(SIDE) / f"{square.name}.jpg") as image:
-                small = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), np.float32)
+            grey = Image.fromarray(read_square(out, square.name)).convert("L")
+            small = np.asarray(grey.resize((16, 16), Image.Resampling.BOX), np.float32)
             small = (small - small.mean()) / (small.std() + 1e-3)
             if seen and float(np.abs(np.stack(seen) - small).mean(axis=(1, 2)).min()) < limits.twin:
                 square = replace(square, why="seen before")
@@ -296,7 +296,7 @@ def _points(out: Path, kept: Sequence[Square], report: Report) -> NDArray[np.flo
     """Points [n, 478, 2] of the face mesh on the squares."""
     mesh, found = published_mesh(torch.device("cpu")), []
     for start in range(0, len(kept), AT_ONCE):
-        pictures = np.stack([np.asarray(Image.open(out / str(SIDE) / f"{s.name}.jpg")) for s in kept[start:][:AT_ONCE]])
+        pictures = np.stack([read_square(out, square.name) for square in kept[start : start + AT_ONCE]])
         with torch.no_grad():
             found.append(mesh(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1))
         report("reading landmarks", min(start + AT_ONCE, len(kept)), len(kept))
@@ -315,11 +315,21 @@ def sheets(out: Path, squares: Sequence[Square], tile: int = 64, columns: int = 
         sheet = Image.new("RGB", (columns * tile, max(1, len(rows)) * tile))
         for y, (why, group) in enumerate(rows):
             for x, square in enumerate(group):
-                with Image.open(out / str(SIDE) / f"{square.name}.jpg") as image:
-                    sheet.paste(image.resize((tile, tile), Image.Resampling.BOX), (x * tile, y * tile))
+                small = Image.fromarray(read_square(out, square.name)).resize((tile, tile), Image.Resampling.BOX)
+                sheet.paste(small, (x * tile, y * tile))
             ImageDraw.Draw(sheet).text((2, y * tile), why, fill=(255, 255, 0), stroke_width=1, stroke_fill=(0, 0, 0))
         with whole_file(out / file) as target:
             sheet.save(target, "JPEG", quality=88)
+
+
+def read_square(out: Path, name: str, size: int = SIDE) -> Frame:
+    """A square [size, size, 3] that was written below `out`; StylecodecError where it is missing or damaged."""
+    path = out / str(size) / f"{name}.jpg"
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise StylecodecError(f"{path} cannot be read: prepare the photographs again") from error
 
 
 def summary(squares: Sequence[Square]) -> dict[str, int]:
