@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoding": LEAVES | {"bitstream", "nets", "packs", "decoding", "face", "metrics", "distributed"},
     "metrics": LEAVES | {"nets", "packs"},
     "distributed": LEAVES,
-    "training": LEAVES | {"nets", "packs", "metrics", "distributed"},
+    "training": LEAVES | {"nets", "packs", "face", "decoding", "encoding", "metrics", "distributed"},
     "opus_chunks": {"bitstream", "media"},
     "api": LEAVES | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks"},
     "cli": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "api", "progress", "training"},

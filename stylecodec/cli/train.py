@@ -9,6 +9,8 @@ from pathlib import Path
 
 from .arguments import CommandParser, add_command, add_json
 from .output import DONE, print_json
+from .photographs import EXAMPLES as PHOTOGRAPH_EXAMPLES
+from .photographs import add_photograph_commands
 from .render import render_arguments
 
 # Order of `all` (the parser's features judge the encoder's pictures), with minutes of two CPU cores by default; a GPU
@@ -30,14 +32,15 @@ stylecodec train generator --data heads256/ --work run/ --minutes 120
 stylecodec train all --data heads256/ --large heads1024/ --work run/ --scale 1.0 --pack my-pack/
 stylecodec train export --work run/ --pack my-pack/
 stylecodec train encoder --data heads256/ --work more/ --start my-pack/ --keep-renderer --minutes 20
-stylecodec train export --work more/ --pack better-pack/ --base my-pack/
+stylecodec train export --work more/ --pack better-pack/ --base my-pack/"""
+MORE = """
 
 `render dataset` and every training command resume where they were stopped; contact sheets and figures.json appear in
 the work folder."""
 
 
 def _arguments(parser: CommandParser) -> None:
-    parser.end_with(EXAMPLES)
+    parser.end_with(EXAMPLES + PHOTOGRAPH_EXAMPLES + MORE)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     add_command(commands, "render", "render heads: data sets, clips, contact sheets", render_arguments)
     for name in NETWORKS:
@@ -45,6 +48,7 @@ def _arguments(parser: CommandParser) -> None:
         add_command(commands, name, what, _network_arguments(name))
     add_command(commands, "all", "train every network in order and export the pack", _all_arguments)
     add_command(commands, "export", "write the trained networks as a model pack", _export_arguments)
+    add_photograph_commands(commands)
 
 
 def _network_arguments(name: str) -> Callable[[CommandParser], None]:
