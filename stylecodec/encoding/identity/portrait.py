@@ -20,7 +20,7 @@ from .selection import CandidatePool, select
 def portrait_identity(
     crops: Sequence[Crop], pack: ModelPack, device: torch.device, progress: ProgressCallback = silent
 ) -> NDArray[np.float16]:
-    """The latent [18, 512] of the face in upright crops [256, 256, 3]: the best of them by Eq. 1, fitted to that crop."""
+    """The latent [18, 512] of a face in upright crops [256, 256, 3]: the best by Eq. 1, fitted to that crop."""
     codes = analyse(list(crops), pack, device)
     best = 0
     if len(crops) > 1:
