@@ -59,11 +59,13 @@ class VideoReader:
         with readable(self._failure), open_input(path) as container:
             candidates = [candidate.index for candidate in find_video(container, stream, path)]
             self.has_audio = bool(container.streams.audio)
+            animated = container.format.name == "webp_pipe"  # FFmpeg reads still ones only
         for index in candidates:
             if self._begins(index, stream is not None or len(candidates) == 1):
                 break
         else:
-            raise MediaError(f"{self.path} holds no video frame that can be decoded")
+            why = "is an animated WebP picture, which is not read: save it as GIF or MP4"
+            raise MediaError(f"{self.path} {why if animated else 'holds no video frame that can be decoded'}")
 
     def _begins(self, index: int, only: bool) -> bool:
         """Take this stream if it has a frame; False when none can be decoded."""
