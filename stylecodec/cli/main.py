@@ -297,8 +297,8 @@ def _puppet_arguments(parser: argparse.ArgumentParser) -> None:
 def _encode(arguments: argparse.Namespace) -> int:
     names = ("preset", "pack", "device", "start", "duration", "audio", "audio_bitrate", "landmarks")
     more = ("identity_average", "smooth", "smoothing", "profile", "quality")
-    more += ("video_stream", "audio_stream", "deinterlace")
-    values = {name: getattr(arguments, name) for name in (*names, *more)}
+    source = ("video_stream", "audio_stream", "deinterlace")
+    values = {name: getattr(arguments, name) for name in (*names, *more, *source)}
     values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
     options = EncodeOptions(**values, **encoding_cli.person_options(arguments, EncodeOptions()))

@@ -14,6 +14,7 @@ import pytest
 import stylecodec
 from stylecodec import api
 from stylecodec.cli import main as cli
+from stylecodec.encoding import front_end
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -29,7 +30,7 @@ ENCODE = ["--pack", "tiny-1024", "--device", "cpu"]
 def _environment(monkeypatch: pytest.MonkeyPatch, tiny_pack: ModelPack) -> None:
     monkeypatch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
-    monkeypatch.setattr(api, "_aligner", lambda pack, options: FixedFace(lost=[1]))
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=[1]))
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_failures_are_one_sentence(
 
 
 def test_no_face_is_one_sentence(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Run) -> None:
-    monkeypatch.setattr(api, "_aligner", lambda pack, options: FixedFace(lost=range(99)))
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=range(99)))
     assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE]) == 1
     assert capsys.readouterr().err == "stylecodec: error: no face was found in any of the 20 frames\n"
     assert list(tmp_path.iterdir()) == []
