@@ -35,6 +35,7 @@ class AudioConfig:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> AudioConfig:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         exact_length(data, layout.AUDIO_CONFIG_BYTES, "audio configuration", offset)
         fields = layout.AUDIO_CONFIG.parse(data)
         if fields.codec != layout.AudioCodec.OPUS:
@@ -75,6 +76,7 @@ class AudioChunk:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> AudioChunk:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         position = layout.AUDIO_HEAD_BYTES
         if len(data) < position:
             raise Truncated(f"an audio chunk has at least {position} bytes", offset + len(data))

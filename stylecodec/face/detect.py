@@ -153,6 +153,11 @@ class FaceDetector:
             for b in (found.box,)
         ]
 
+    def all(self, frame: Frame) -> list[Detection]:
+        """Every face in a frame whose longest side is at most DETECT_SIZE, or that is averaged down to it."""
+        longest = max(frame.shape[:2])
+        return [face for face in self._search(frame, min(longest, DETECT_SIZE) / longest) if face.score >= STRONG]
+
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
         height, width = frame.shape[:2]
         if scale != 1.0:

@@ -14,11 +14,10 @@ from PIL import Image, ImageCms, ImageOps
 from stylecodec.errors import MediaError
 from stylecodec.media.colour import GROUND
 from stylecodec.media.shape import Frame
-from stylecodec.media.source import PathLike, existing
+from stylecodec.media.source import PathLike, existing, refuse_heif
 
 # What Pillow reads without running other programs and tells apart by signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "ICO")
-HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"}
 
 
 def is_picture(path: PathLike) -> bool:
@@ -42,6 +41,7 @@ def read_image(path: PathLike) -> Frame:
     sRGB. Raises MediaError when the file is missing or cannot be read.
     """
     file = existing(path)
+    refuse_heif(file)
     try:
         with _opened(path) as image:
             image.load()
@@ -49,8 +49,7 @@ def read_image(path: PathLike) -> Frame:
     except Image.DecompressionBombError as error:
         raise MediaError(f"{file} is a picture of too many pixels") from error
     except (OSError, SyntaxError, ValueError) as error:
-        what = "is a HEIC picture, which is not read: save it as JPEG or PNG" if _is_heif(path) else None
-        raise MediaError(f"{file} {what or 'is not a picture that can be read'}") from error
+        raise MediaError(f"{file} is not a picture that can be read") from error
 
 
 @contextmanager
@@ -100,9 +99,3 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         if made is not None:
             return made
     return image.convert("RGB")
-
-
-def _is_heif(path: PathLike) -> bool:
-    with existing(path).open("rb") as file:
-        head = file.read(12)
-    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS

@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from stylecodec.errors import MediaError
+from stylecodec.errors import MediaError, StylecodecError
 
 PathLike = str | os.PathLike[str]
 
@@ -21,6 +21,8 @@ PathLike = str | os.PathLike[str]
 REFUSED_FORMATS = {"tty", "concat", "hls", "applehttp", "ffmetadata", "lavfi", "sdp", "rtsp", "bin", "xbin"}
 # Unreadable places in a row after which a file counts as ended: some demuxers fail in one place for ever.
 MOST_FAILURES = 1000
+# Pictures of telephones, which are cut into tiles that FFmpeg gives out as so many videos.
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
 @dataclass
@@ -34,9 +36,11 @@ class Damage:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Whatever goes wrong in PyAV becomes MediaError(message)."""
+    """Whatever goes wrong in PyAV becomes MediaError(message); our own errors stay as they are."""
     try:
         yield
+    except StylecodecError:
+        raise
     except (OSError, ValueError, av.error.FFmpegError) as error:
         raise MediaError(message) from error
 
@@ -44,6 +48,7 @@ def readable(message: str) -> Iterator[None]:
 def open_input(path: PathLike) -> InputContainer:
     """Open a media file for reading; MediaError when it is missing or is no media file."""
     file = existing(path)
+    refuse_heif(file)
     refusal = f"{file} is not a video that can be read"
     with readable(refusal):
         # The explicit protocol keeps a colon in the name from being taken for one.
@@ -64,6 +69,14 @@ def existing(path: PathLike) -> Path:
     if not os.access(file, os.R_OK):
         raise MediaError(f"{file} cannot be read: permission denied")
     return file
+
+
+def refuse_heif(file: Path) -> None:
+    """MediaError for a HEIC picture."""
+    with file.open("rb") as opened:
+        head = opened.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        raise MediaError(f"{file} is a HEIC picture, which is not read here: save it as JPEG or PNG")
 
 
 def packets_of(container: InputContainer, stream: Stream, damage: Damage | None = None) -> Iterator[av.Packet[Stream]]:

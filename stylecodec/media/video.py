@@ -246,7 +246,8 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     context = stream.codec_context
     assert isinstance(context, VideoCodecContext)
     seeing = WITH_ALPHA.get(context.name)
-    if stream.metadata.get("alpha_mode") == "1" and seeing in av.codecs_available:
+    told = {name.lower(): value for name, value in stream.metadata.items()}
+    if told.get("alpha_mode") == "1" and seeing in av.codecs_available:
         made = av.CodecContext.create(seeing, "r")
         assert isinstance(made, VideoCodecContext)
         return made

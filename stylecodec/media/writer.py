@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -20,7 +19,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from stylecodec.errors import OptionError, OutputError
-from stylecodec.files import place_of
+from stylecodec.files import part_of, place_of
 from stylecodec.media.colour import EXACT_COLOURS
 from stylecodec.media.opus import OpusTrack, ogg_opus_stub
 from stylecodec.media.shape import Frame
@@ -71,7 +70,7 @@ class VideoWriter:
         self._next_sound = next(self._sound, None)
         self._pre_skip = audio.pre_skip if audio else 0
         self._place = place_of(self.path)
-        self._part = self._place.with_name(f".{self._place.name}.{secrets.token_hex(4)}.part")
+        self._part = part_of(self._place)
         self._container: OutputContainer | None = None
         self._file: IO[bytes] | None = None
         with self._guard():

@@ -11,9 +11,21 @@ from pathlib import Path
 import pytest
 
 from stylecodec import errors
-from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, check, edit, layout
+from stylecodec.bitstream import (
+    FrameGroup,
+    Identity,
+    StreamFile,
+    StreamHeader,
+    StreamReader,
+    StreamWriter,
+    UnknownChunk,
+    check,
+    edit,
+    layout,
+)
 from stylecodec.bitstream.attached import admit, background, personalizations
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
+from stylecodec.bitstream.chunks import pack_chunk
 from stylecodec.bitstream.delta import Personalization
 from stylecodec.bitstream.events import parse_attachment
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded
@@ -61,6 +73,36 @@ def test_valid_vectors() -> None:
         assert background(stream) == PLATE
     with StreamFile.open(VECTORS / "valid" / "background_key.stc") as stream:
         assert background(stream) == Background(Mode.KEY, (0, 177, 64))
+
+
+def test_they_are_events_like_any_other() -> None:
+    for name, count in (("delta_carried", 2), ("delta_named", 1)):
+        assert kinds(name) == [StreamHeader, Identity, *[Personalization] * count, FrameGroup, FrameGroup]
+    for mode in ("plate", "key", "blur"):
+        assert kinds(f"background_{mode}") == [StreamHeader, Identity, Background, FrameGroup, FrameGroup]
+
+
+def kinds(name: str) -> list[type]:
+    """The types of the events of a valid vector, without index and end."""
+    return [type(event) for event in StreamReader().feed((VECTORS / "valid" / f"{name}.stc").read_bytes())[:-2]]
+
+
+def test_types_that_are_defined_are_not_copied_as_unknown() -> None:
+    writer = StreamWriter(make_header())
+    writer.start()
+    for kind in layout.ChunkType:
+        with pytest.raises(LimitExceeded, match="not copied unread"):
+            writer.copy(UnknownChunk(kind, bytes(Background(Mode.BLUR)), 0))
+
+
+@pytest.mark.parametrize("chunk", [pack_chunk(0x12, bytes(Background(Mode.BLUR))), pack_chunk(0x90, b"private")])
+def test_nothing_precedes_the_header(chunk: bytes) -> None:
+    data = StreamWriter(make_header()).start()
+    early = data[:16] + chunk + data[16:]
+    with pytest.raises(CorruptChunk, match="precedes the stream header") as caught:
+        StreamReader().feed(early)
+    assert caught.value.offset == 16
+    assert len(StreamReader(strict=False).feed(early)) == 2
 
 
 def damaged(name: str, *places: bytes) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from stylecodec.cli import train as cli
+from stylecodec.cli.main import main
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
@@ -139,7 +140,7 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(avatar, "CHANNELS", {4 * 2**k: 8 if k < 6 else 4 for k in range(9)})
     arguments = ["all", "--data", str(heads), "--large", str(heads), "--work", str(tmp_path / "work")]
     scale = ["--scale", "0.00002", "--batch-scale", "0.25", "--device", "cpu"]
-    assert cli.main([*arguments, *scale, "--sharpen", "--pack", str(tmp_path / "pack")]) == 0
+    assert main(["train", *arguments, *scale, "--sharpen", "--pack", str(tmp_path / "pack")]) == 0
     sheets = {path.stem for path in (tmp_path / "work").glob("*.png")}
     assert sheets >= {"parser", "generator", "encoder", "sharpen", "landmarks", "inversion", "upper"}
     pack = open_pack(tmp_path / "pack")
@@ -168,7 +169,7 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     """Go on from `folder/pack` with its codes kept: only the synthesis moves."""
     work, start = folder / "pictures", folder / "pack"
     more = ["--data", str(heads), "--work", str(work), "--device", "cpu", "--batch-scale", "0.2", "--start", str(start)]
-    assert cli.main(["generator", *more, "--minutes", "0.00001", "--keep-codes"]) == 0
+    assert main(["train", "generator", *more, "--minutes", "0.00001", "--keep-codes"]) == 0
     kept = torch.load(work / "generator.checkpoint.pt", weights_only=True)["modules"]["avatar"]
     pack = open_pack(start)
     moved = {n for n, v in pack.generator("cpu").state_dict().items() if not torch.equal(kept[f"generator.{n}"], v)}
@@ -177,9 +178,9 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     for role in ("flow", "expression"):
         for name, value in pack.network(role, "cpu").state_dict().items():
             assert torch.equal(kept[f"{role}.{name}"], value)
-    assert cli.main(["export", "--work", str(work), "--pack", str(folder / "alone")]) == 0
+    assert main(["train", "export", "--work", str(work), "--pack", str(folder / "alone")]) == 0
     assert not open_pack(folder / "alone").has("feedforward")
-    assert cli.main(["export", "--work", str(work), "--pack", str(folder / "new"), "--base", str(start)]) == 0
+    assert main(["train", "export", "--work", str(work), "--pack", str(folder / "new"), "--base", str(start)]) == 0
     new = open_pack(folder / "new")
     assert set(new.card.networks) == set(ROLES)
     for name, value in pack.feedforward("cpu").state_dict().items():
@@ -207,14 +208,14 @@ def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
     (folder / "more" / "encoder.checkpoint.pt").unlink()
     more = ["--data", str(heads), "--work", str(folder / "more"), "--device", "cpu", "--batch-scale", "0.2"]
     arguments = ["encoder", *more, "--minutes", "0.00001", "--start", str(folder / "pack"), "--keep-renderer"]
-    assert cli.main(arguments) == 0
+    assert main(["train", *arguments]) == 0
     kept = torch.load(folder / "more" / "encoder.checkpoint.pt", weights_only=True)["averages"]
     before = open_pack(folder / "pack").feedforward("cpu").state_dict()
     generator = open_pack(folder / "pack").generator("cpu").state_dict()
     assert all(torch.equal(kept["avatar"][f"generator.{k}"], v) for k, v in generator.items())
     assert not torch.equal(kept["hybrid"]["alpha_head.bias"], before["alpha_head.bias"])
     out = ["--work", str(folder / "more"), "--pack", str(folder / "mean"), "--blend", str(folder / "pack")]
-    assert cli.main(["export", *out]) == 0
+    assert main(["train", "export", *out]) == 0
     mean = open_pack(folder / "mean").feedforward("cpu").state_dict()
     halfway = (kept["hybrid"]["alpha_head.bias"] + before["alpha_head.bias"]) / 2
     torch.testing.assert_close(mean["alpha_head.bias"], halfway, rtol=2e-3, atol=1e-6)  # stored in half precision

@@ -165,14 +165,14 @@ def test_what_is_lost_for_a_renderer_is_named() -> None:
     made, repair = repaired(with_attached(damage=True))
     assert repair.found.missing == ("a personalised generator", "the background")
     assert made.frame_count == 3
-    assert list(made.unknown_chunks()) == []
+    assert list(made.extras()) == []
     assert repaired(with_attached(damage=False))[1].found.complete
 
 
 def test_repetitions_for_a_renderer_are_not_stored() -> None:
     made, _ = repaired(with_attached(damage=False, times=3))
     assert made.frame_count == 9
-    assert [(frame, chunk.type) for frame, chunk in made.unknown_chunks()] == [(0, 0x10), (0, 0x12)]
+    assert [(frame, type(extra)) for frame, extra in made.extras()] == [(0, Personalization), (0, Background)]
 
 
 def test_foreign_files_are_refused() -> None:
