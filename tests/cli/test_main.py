@@ -15,6 +15,7 @@ import stylecodec
 from stylecodec import api
 from stylecodec.cli import main as cli
 from stylecodec.cli.arguments import CommandParser
+from stylecodec.encoding import front_end
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -30,7 +31,7 @@ ENCODE = ["--pack", "tiny-1024", "--device", "cpu", "--identity-steps", "1", "--
 def _environment(monkeypatch: pytest.MonkeyPatch, tiny_pack: ModelPack) -> None:
     monkeypatch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
-    monkeypatch.setattr(api, "_aligner", lambda pack, options: FixedFace(lost=[1]))
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=[1]))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,8 @@ def test_info_for_people(stc: Path, capsys: Run) -> None:
 
 
 def test_reports_as_json(clip: Path, stc: Path, tmp_path: Path, capsys: Run) -> None:
-    assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, "--profile", "raw", "--no-audio", "--json"]) == 0
+    given = ["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, "--profile", "raw", "--no-audio", "--json"]
+    assert cli.main(given) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["frames"], report["held"], report["bytes"]["audio"]) == (20, 1, 0)
     assert cli.main(["decode", str(stc), str(tmp_path / "a.mp4"), "--size", "32", "--device", "cpu", "--json"]) == 0
@@ -88,7 +90,8 @@ def test_reports_as_json(clip: Path, stc: Path, tmp_path: Path, capsys: Run) -> 
 
 
 def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> None:
-    arguments = ["--start", "0.2", "--duration", "0.4", "--identity-average", "1", "--smoothing", "0.1", "--profile", "raw"]
+    arguments = ["--start", "0.2", "--duration", "0.4", "--identity-average", "1", "--smoothing", "0.1"]
+    arguments += ["--profile", "raw"]
     code = cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, *arguments, "--json"])
     assert code == 0
     report = json.loads(capsys.readouterr().out)
@@ -182,7 +185,7 @@ def test_failures_are_one_sentence(
 
 
 def test_no_face_is_one_sentence(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Run) -> None:
-    monkeypatch.setattr(api, "_aligner", lambda pack, options: FixedFace(lost=range(99)))
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=range(99)))
     assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE]) == 1
     assert capsys.readouterr().err == "stylecodec: error: no face was found in any of the 20 frames\n"
     assert list(tmp_path.iterdir()) == []
