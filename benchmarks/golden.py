@@ -7,7 +7,8 @@ A short stretch of the clip, in which the mouth speaks and the eyes blink, goes 
 steps for the identity, and the decoder. Write the figures anew when the pack changes, or when a change of the codec is
 meant to change them; say so in the commit. Nothing else writes them.
 
-Networks differ in their last digits from CPU to CPU, and the fit of the identity makes more of it; hence the tolerances.
+Networks differ in their last digits from CPU to CPU, and the fit of the identity makes more of it; hence the
+tolerances.
 What is exact on every machine, bytes to numbers, is tested by the vectors of format_spec/.
 """
 
@@ -46,7 +47,7 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
     "psnr": (0, 0.2),
     "psnr_worst": (0, 0.4),
     "ssim": (0, 0.005),
-    **{track: (0, 0.03) for track in TRACKS},
+    **dict.fromkeys(TRACKS, (0, 0.03)),
 }
 
 

@@ -143,7 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("clips", type=Path, nargs="+", help="videos of one person each")
     parser.add_argument("--ways", nargs="+", choices=(*PRESETS, PERSONALIZED), default=list(PRESETS))
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
-    parser.add_argument("--minutes", type=float, default=3.0, help="for personalising (default: %(default)s)")
+    minutes = EncodeOptions().tune.minutes
+    parser.add_argument("--minutes", type=float, default=minutes, help="for personalising (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="that share personalising (default: %(default)s)")
     parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--results", type=Path, default=FILE)

@@ -80,8 +80,16 @@ def _mean_row(name: str, way: str, minutes: float | None, rows: Sequence[Json]) 
     return {"group": name, "way": words, "minutes": minutes, "clips": len(rows), **values}
 
 
-WAYS_HEADER = ("clips", "way", "CPU time to encode", "bytes, once", "kbit/s with sound")
-WAYS_HEADER += ("PSNR, mean (worst)", "SSIM", "identity distance")
+WAYS_HEADER: Cells = (
+    "clips",
+    "way",
+    "CPU time to encode",
+    "bytes, once",
+    "kbit/s with sound",
+    "PSNR, mean (worst)",
+    "SSIM",
+    "identity distance",
+)
 
 
 def ways_table(content: Json) -> str:
