@@ -428,7 +428,7 @@ def _portrait(source: PathLike) -> Callable[[], Iterator[Frame]] | None:
     try:
         reader = VideoReader(source)
     except MediaError as error:
-        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
+        raise MediaError(f"{error}, nor a picture or a stream") from error
     return lambda: reader.samples(PORTRAIT_FRAMES)
 
 
