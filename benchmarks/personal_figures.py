@@ -106,7 +106,7 @@ def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, floa
     values = []
     for k in range(0, PEOPLE, BATCH):
         anchor, part = before.anchor(w[k : k + BATCH]), codes[k : k + BATCH]
-        a, b = (scene.render(anchor, part, SIDE).clamp(-1, 1) for scene in (before, after))
+        a, b = (renderer.render(anchor, part, SIDE, reference=False).clamp(-1, 1) for renderer in (before, after))
         values.append(-10 * torch.log10(((a - b) / 2).square().mean((1, 2, 3)).clamp_min(1e-10)))
     found = torch.cat(values)
     return {"psnr": float(found.mean()), "psnr_worst": float(found.min()), "people": PEOPLE}
@@ -118,10 +118,10 @@ def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, floa
 @torch.no_grad()
 def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, rows: Sequence[int]) -> torch.Tensor:
     """The pictures [n, 3, 256, 256] of some of the codes."""
-    scene = DifferentiableRenderer(pack, CPU)
-    anchor = scene.anchor(torch.from_numpy(latent.astype(np.float32)))
-    units = scene.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
-    return torch.cat([scene.render(anchor, part, SIDE) for part in torch.split(units, BATCH)]).clamp(-1, 1)
+    renderer = DifferentiableRenderer(pack, CPU)
+    anchor = renderer.anchor(torch.from_numpy(latent.astype(np.float32)))
+    units = renderer.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
+    return torch.cat([renderer.render(anchor, part, SIDE, reference=False) for part in torch.split(units, BATCH)]).clamp(-1, 1)
 
 
 def delta_rows(

@@ -32,7 +32,7 @@ def evaluate(model: AvatarModel, net: E4eEncoder, data: HeadsDataset) -> dict[st
     quality = []
     for part in data.held_out(96, 8):
         x = data.batch(part).to(device).pictures(256)
-        quality.append(psnr(model.generator(net(x), noise=False, stop_at=256), x))
+        quality.append(psnr(model.generator(net(x), noise=False, stop_at=256, reference=False), x))
     return {"psnr": float(torch.cat(quality).mean())}
 
 
@@ -79,5 +79,5 @@ def train(options: TrainOptions) -> dict[str, float]:
     run.load_averages()
     with torch.no_grad():
         x = data.batch(data.validation_rows[:8]).to(options.device).pictures(256)
-        save_sheet([x, model.generator(net(x), noise=False, stop_at=256)], options.work / "inversion.png")
+        save_sheet([x, model.generator(net(x), noise=False, stop_at=256, reference=False)], options.work / "inversion.png")
     return evaluate(model, net, data)
