@@ -121,7 +121,8 @@ def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, ro
     renderer = DifferentiableRenderer(pack, CPU)
     anchor = renderer.anchor(torch.from_numpy(latent.astype(np.float32)))
     units = renderer.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
-    return torch.cat([renderer.render(anchor, part, SIDE, reference=False) for part in torch.split(units, BATCH)]).clamp(-1, 1)
+    few = (renderer.render(anchor, part, SIDE, reference=False) for part in torch.split(units, BATCH))
+    return torch.cat(list(few)).clamp(-1, 1)
 
 
 def delta_rows(

@@ -78,7 +78,8 @@ class Avatar:
 
     def _render(self, w_id: Tensor, pose: Tensor, alpha: Tensor) -> Tensor:
         anchor, codes = self.avatar.anchor(w_id), self.avatar.units.units(pose, alpha)
-        return torch.cat([self.avatar.render(anchor, few, 256, reference=False) for few in torch.split(codes, AT_ONCE)]).clamp(-1, 1)
+        few = (self.avatar.render(anchor, part, 256, reference=False) for part in torch.split(codes, AT_ONCE))
+        return torch.cat(list(few)).clamp(-1, 1)
 
 
 def gains(true: Floats, found: Floats) -> Floats:

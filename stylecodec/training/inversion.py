@@ -79,5 +79,6 @@ def train(options: TrainOptions) -> dict[str, float]:
     run.load_averages()
     with torch.no_grad():
         x = data.batch(data.validation_rows[:8]).to(options.device).pictures(256)
-        save_sheet([x, model.generator(net(x), noise=False, stop_at=256, reference=False)], options.work / "inversion.png")
+        output = model.generator(net(x), noise=False, stop_at=256, reference=False)
+        save_sheet([x, output], options.work / "inversion.png")
     return evaluate(model, net, data)
