@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..metrics.psnr import psnr
 from ..nets.e4e import E4eEncoder
 from ..nets.pixel_loss import pixel_loss
 from .augment import degrade
 from .avatar import AvatarModel, load_renderer
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .sheets import save_sheet
 
 SETTINGS = {

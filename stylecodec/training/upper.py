@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..metrics.psnr import psnr
 from ..nets.pixel_loss import pixel_loss
 from .avatar import AvatarModel, load_renderer
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .sheets import save_sheet
 
 BASE = 256  # the last resolution that is left alone
