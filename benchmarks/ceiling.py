@@ -77,7 +77,7 @@ def block_rows(
     for size in generator.resolutions:
 
         def block(size: int = size, x: Tensor = x, image: Tensor | None = image) -> tuple[Tensor, Tensor]:
-            return generator.grow(size, x, image, styles, noise)
+            return generator.grow(size, x, image, styles, noise, reference=False)
 
         timing = time_call(block, budget, wait=waiter(x.device))
         work = flops(block) / count

@@ -41,6 +41,7 @@ from stylecodec.encoding.rate.compaction import CompactClip, compact_clip
 from stylecodec.encoding.rate.sensitivity import picture_metrics, pictures
 from stylecodec.encoding.write import group_frames
 from stylecodec.errors import OptionError, StylecodecError
+from stylecodec.metrics.psnr import picture_psnr
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
@@ -104,8 +105,8 @@ class Yardstick:
 
     def psnr(self, identity: Identity, packets: NDArray[np.float32]) -> NDArray[np.float64]:
         """dB of each frame compared, 8-bit pictures against 8-bit pictures."""
-        error = np.square(self._levels(identity, packets) - self._wanted).mean((1, 2, 3))
-        return np.asarray(10 * np.log10(255**2 / np.maximum(error, 1e-3)), np.float64)
+        found = zip(self._levels(identity, packets), self._wanted, strict=True)
+        return np.array([picture_psnr(np.moveaxis(a, 0, -1), np.moveaxis(b, 0, -1)) for a, b in found])
 
     def _levels(self, identity: Identity, packets: NDArray[np.float32]) -> NDArray[np.float32]:
         shown = torch.from_numpy(np.ascontiguousarray(packets[self._frames]))

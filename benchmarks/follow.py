@@ -9,7 +9,7 @@ sizes and frame rates may differ. Per pair and track: the correlation and, in br
 over input); then the mean over the pairs. An output in which no face is seen follows nothing: 0. `scored` is the share
 of the input's frames with a face that could be compared: less than all when the output ends early or shows no face in
 some.
-The tracks are defined in face_tracks.py. Needs nothing of a model pack.
+The tracks are defined in stylecodec.metrics.tracks. Needs nothing of a model pack.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
 from benchmarks.measuring import RESULTS, as_json, save, table
 from benchmarks.provenance import provenance
 from stylecodec.errors import FaceNotFound, StylecodecError
@@ -34,6 +33,7 @@ from stylecodec.face.detect import Box, FaceDetector
 from stylecodec.face.landmarks import Dlib68, make_landmarker
 from stylecodec.geometry import AVATAR_ALIGNMENT
 from stylecodec.media import Frame, VideoReader
+from stylecodec.metrics.tracks import NAMES, Floats, compare, face_tracks
 
 SIDE = 256
 SHOWN = 0.75  # intervals between frames that the last one of an output counts for

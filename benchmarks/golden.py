@@ -23,14 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.face_tracks import following
-from benchmarks.likeness import ssim
 from benchmarks.measuring import as_json
 from benchmarks.presets import inputs_of, outputs_of
 from benchmarks.provenance import ROOT, provenance
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
 from stylecodec.encoding.options import EncodeOptions, FitOptions
+from stylecodec.metrics.psnr import picture_psnr
+from stylecodec.metrics.ssim import mean_ssim
+from stylecodec.metrics.tracks import following
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import open_pack
 
@@ -73,15 +74,14 @@ def measure() -> dict[str, float]:
         report = api.encode(CLIP, stream, options())
         outputs = outputs_of(stream, pack)
     inputs, _ = inputs_of(CLIP, pack, SECONDS, START)
-    error = np.square(np.stack(inputs).astype(np.float64) - np.stack(outputs)).mean(axis=(1, 2, 3))
-    psnr = 10 * np.log10(255**2 / error)
+    psnr = [picture_psnr(a, b) for a, b in zip(inputs, outputs, strict=True)]
     figures = {
         "frames": float(len(outputs)),
         "identity_bytes": float(report.bytes["identity"]),
         "packets_bytes": float(report.bytes["packets"]),
-        "psnr": float(psnr.mean()),
-        "psnr_worst": float(psnr.min()),
-        "ssim": float(np.mean([ssim(a, b)[0] for a, b in zip(inputs, outputs, strict=True)])),
+        "psnr": float(np.mean(psnr)),
+        "psnr_worst": min(psnr),
+        "ssim": float(np.mean([mean_ssim(a, b) for a, b in zip(inputs, outputs, strict=True)])),
     }
     mine, theirs = read_by_mesh(inputs), read_by_mesh(outputs)
     return figures | {track: following(mine[track], theirs[track])["correlation"] for track in TRACKS}

@@ -31,9 +31,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.face_tracks import face_tracks
 from benchmarks.follow import Yardstick
-from benchmarks.likeness import Floats, Frame, batches, ssim
+from benchmarks.likeness import Floats, Frame, batches
 from benchmarks.measuring import RESULTS, as_json, save
 from benchmarks.provenance import provenance
 from stylecodec import api
@@ -44,6 +43,8 @@ from stylecodec.encoding.rate.sensitivity import picture_metrics
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
+from stylecodec.metrics.ssim import mean_ssim
+from stylecodec.metrics.tracks import face_tracks
 from stylecodec.nets.perceptual import FeatureDistance
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
@@ -174,7 +175,7 @@ def measure(
     error = np.stack(inputs).astype(np.float32) - np.stack(outputs)
     figures = {
         "psnr": float(np.mean([10 * np.log10(255**2 / max(1e-9, float(np.mean(e**2)))) for e in error])),
-        "ssim": float(np.mean([ssim(a, b)[0] for a, b in zip(inputs, outputs, strict=True)])),
+        "ssim": float(np.mean([mean_ssim(a, b) for a, b in zip(inputs, outputs, strict=True)])),
         "feature_distance": feature_distance(inputs, outputs, pack),
         "frames": len(outputs),
         "held": report.held,

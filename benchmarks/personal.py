@@ -34,7 +34,6 @@ from PIL import Image
 
 from benchmarks import personal_figures as figures
 from benchmarks import video_codecs
-from benchmarks.face_tracks import compare, face_tracks
 from benchmarks.follow import Yardstick, plot, words
 from benchmarks.likeness import Frame
 from benchmarks.measuring import RESULTS, as_json, table
@@ -54,6 +53,7 @@ from stylecodec.encoding.write import ClipWriter, EncodedClip
 from stylecodec.face.align import AlignedTrack, crops
 from stylecodec.files import atomic_write
 from stylecodec.media.video import VideoReader
+from stylecodec.metrics.tracks import compare, face_tracks
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.progress import Progress

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import video_codecs
-from benchmarks.likeness import Floats, Frame, batches, ssim
+from benchmarks.likeness import Floats, Frame, batches
 from benchmarks.video_codecs import VideoCodec
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.personal import TunedPack
@@ -23,8 +23,10 @@ from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.encoding.frames import FrameCodes
 from stylecodec.encoding.personalization.delta_coding import CodingConfiguration, Measured, fitted
 from stylecodec.encoding.personalization.locality import random_people
-from stylecodec.errors import FaceNotFound
 from stylecodec.face.recognition import FaceDescriptor
+from stylecodec.metrics.identity import identity_distances
+from stylecodec.metrics.psnr import picture_psnr, psnr
+from stylecodec.metrics.ssim import mean_ssim
 from stylecodec.packs.store import ModelPack
 
 CPU = torch.device("cpu")
@@ -54,24 +56,12 @@ def head_masks(frames: Sequence[Frame], pack: ModelPack) -> Floats:
     return found
 
 
-def masked_psnr(a: Frame, b: Frame, mask: Floats) -> float:
-    """dB where the mask [H, W] weighs."""
-    error = np.square(a.astype(np.float64) - b).mean(axis=2)
-    mean = float((error * mask).sum() / max(float(mask.sum()), 1e-6))
-    return 10 * float(np.log10(255**2 / max(mean, 1e-6)))
-
-
-def masked_ssim(a: Frame, b: Frame, mask: Floats) -> float:
-    """SSIM (Gaussian window, sigma 1.5) where the mask weighs."""
-    return float((ssim(a, b)[1] * mask).sum() / max(float(mask.sum()), 1e-6))
-
-
 def likeness(inputs: Sequence[Frame], outputs: Sequence[Frame], masks: Floats) -> dict[str, float]:
     """PSNR and SSIM of the head: mean and worst frame; PSNR of the whole square beside them."""
     rows = list(zip(inputs, outputs, masks, strict=True))
-    psnr = [masked_psnr(a, b, m) for a, b, m in rows]
-    ssim = [masked_ssim(a, b, m) for a, b, m in rows]
-    whole = [masked_psnr(a, b, np.ones_like(m)) for a, b, m in rows]
+    psnr = [picture_psnr(a, b, m) for a, b, m in rows]
+    ssim = [mean_ssim(a, b, m) for a, b, m in rows]
+    whole = [picture_psnr(a, b) for a, b, _ in rows]
     return {
         "psnr": float(np.mean(psnr)),
         "psnr_worst": float(np.min(psnr)),
@@ -83,14 +73,8 @@ def likeness(inputs: Sequence[Frame], outputs: Sequence[Frame], masks: Floats) -
 
 def identity_distance(inputs: Sequence[Frame], outputs: Sequence[Frame]) -> dict[str, float]:
     """dlib's face-recognition distance between input and output frames, on pictures doubled in size."""
-    describe = FaceDescriptor()
-    found = []
-    for k in np.unique(np.linspace(0, len(inputs) - 1, DESCRIBED).astype(int)):
-        try:
-            pair = [describe(frames[k].repeat(2, 0).repeat(2, 1)) for frames in (inputs, outputs)]
-        except FaceNotFound:
-            continue
-        found.append(describe.distance(*pair))
+    chosen = np.unique(np.linspace(0, len(inputs) - 1, DESCRIBED).astype(int))
+    found = identity_distances(FaceDescriptor(), ((inputs[k], outputs[k]) for k in chosen), enlarged=2)
     nan = float("nan")
     mean, worst = (float(np.mean(found)), float(np.max(found))) if found else (nan, nan)
     return {"mean": mean, "worst": worst, "frames": len(found)}
@@ -106,8 +90,8 @@ def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, floa
     values = []
     for k in range(0, PEOPLE, BATCH):
         anchor, part = before.anchor(w[k : k + BATCH]), codes[k : k + BATCH]
-        a, b = (scene.render(anchor, part, SIDE).clamp(-1, 1) for scene in (before, after))
-        values.append(-10 * torch.log10(((a - b) / 2).square().mean((1, 2, 3)).clamp_min(1e-10)))
+        a, b = (renderer.render(anchor, part, SIDE, reference=False).clamp(-1, 1) for renderer in (before, after))
+        values.append(psnr(a, b))
     found = torch.cat(values)
     return {"psnr": float(found.mean()), "psnr_worst": float(found.min()), "people": PEOPLE}
 
@@ -118,10 +102,11 @@ def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, floa
 @torch.no_grad()
 def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, rows: Sequence[int]) -> torch.Tensor:
     """The pictures [n, 3, 256, 256] of some of the codes."""
-    scene = DifferentiableRenderer(pack, CPU)
-    anchor = scene.anchor(torch.from_numpy(latent.astype(np.float32)))
-    units = scene.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
-    return torch.cat([scene.render(anchor, part, SIDE) for part in torch.split(units, BATCH)]).clamp(-1, 1)
+    renderer = DifferentiableRenderer(pack, CPU)
+    anchor = renderer.anchor(torch.from_numpy(latent.astype(np.float32)))
+    units = renderer.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
+    few = (renderer.render(anchor, part, SIDE, reference=False) for part in torch.split(units, BATCH))
+    return torch.cat(list(few)).clamp(-1, 1)
 
 
 def delta_rows(
@@ -179,7 +164,7 @@ def codec_at(
     def run(crf: int) -> tuple[int, float]:
         if crf not in tried:
             data, _ = video_codecs.encode(inputs, rate, at_crf(codec, crf), 2)
-            quality = [masked_psnr(a, b, m) for a, b, m in zip(inputs, decoded(data), masks, strict=False)]
+            quality = [picture_psnr(a, b, m) for a, b, m in zip(inputs, decoded(data), masks, strict=False)]
             tried[crf] = len(data), float(np.mean(quality))
         return tried[crf]
 

@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import personal_figures as figures
-from benchmarks.face_tracks import compare, face_tracks
 from benchmarks.follow import Yardstick
 from benchmarks.likeness import Frame
 from benchmarks.measuring import RESULTS, as_json, table
@@ -43,6 +42,7 @@ from stylecodec.errors import StylecodecError
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
+from stylecodec.metrics.tracks import compare, face_tracks
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
 from benchmarks.follow import SIDE, Yardstick, means, moves, plot, unseen, words
 from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
@@ -39,6 +38,7 @@ from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
 from stylecodec.geometry import CropTransform
 from stylecodec.media import Frame, VideoReader, is_picture, read_image
+from stylecodec.metrics.tracks import NAMES, Floats, compare, face_tracks, landmark_distance
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 

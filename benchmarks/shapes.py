@@ -64,7 +64,7 @@ class Avatar:
     """A pack's networks, as far as they are needed."""
 
     def __init__(self, pack: ModelPack) -> None:
-        self.encoder, self.scene = pack.feedforward("cpu"), DifferentiableRenderer(pack, torch.device("cpu"))
+        self.encoder, self.avatar = pack.feedforward("cpu"), DifferentiableRenderer(pack, torch.device("cpu"))
         self.expression = pack.network("expression", "cpu")
 
     @torch.no_grad()
@@ -77,8 +77,9 @@ class Avatar:
         return self._render(w_id, torch.zeros_like(pose), wanted), self._render(w_id, pose, seen)
 
     def _render(self, w_id: Tensor, pose: Tensor, alpha: Tensor) -> Tensor:
-        anchor, codes = self.scene.anchor(w_id), self.scene.units.units(pose, alpha)
-        return torch.cat([self.scene.render(anchor, few, 256) for few in torch.split(codes, AT_ONCE)]).clamp(-1, 1)
+        anchor, codes = self.avatar.anchor(w_id), self.avatar.units.units(pose, alpha)
+        few = (self.avatar.render(anchor, part, 256, reference=False) for part in torch.split(codes, AT_ONCE))
+        return torch.cat(list(few)).clamp(-1, 1)
 
 
 def gains(true: Floats, found: Floats) -> Floats:

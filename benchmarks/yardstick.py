@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.face_tracks import MESH_AS_68, NAMES, Floats, compare, face_tracks
 from benchmarks.follow import ENLARGED, SIDE, Yardstick, aligner, enlarged, means
 from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, save, table
@@ -29,6 +28,7 @@ from stylecodec.errors import StylecodecError
 from stylecodec.face.align import crops
 from stylecodec.face.detect import Box
 from stylecodec.media import Frame, VideoReader
+from stylecodec.metrics.tracks import MESH_AS_68, NAMES, Floats, compare, face_tracks
 from stylecodec.nets.face_mesh import published_mesh
 
 OWN = "the detector's"  # what Yardstick reads by

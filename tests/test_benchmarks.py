@@ -18,7 +18,6 @@ from PIL import Image
 
 from benchmarks import (
     compact,
-    face_tracks,
     flicker,
     follow,
     held_out,
@@ -43,6 +42,7 @@ from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, read_image
+from stylecodec.metrics import tracks as tracks_of
 from stylecodec.nets.face_mesh import published_mesh
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack, open_pack
@@ -347,7 +347,7 @@ def moved(points: list[int], x: float, y: float) -> dict[str, float]:
     other[points] += (x, y)
     angle = np.deg2rad(20)
     turn = 3 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    tracks = face_tracks.face_tracks(np.stack([plain, other]) @ turn.T + 500)
+    tracks = tracks_of.face_tracks(np.stack([plain, other]) @ turn.T + 500)
     return {name: float(t[1] - t[0]) for name, t in tracks.items() if abs(t[1] - t[0]) > 1e-9}
 
 
@@ -367,10 +367,10 @@ def test_each_track_sees_its_own_movement() -> None:
 def test_following_is_correlation_and_gain() -> None:
     t = np.linspace(0, 6, 200)
     source = np.sin(t)
-    assert face_tracks.following(source, 0.5 * source + 3) == pytest.approx({"correlation": 1.0, "gain": 0.5})
-    assert face_tracks.following(source, -2 * source) == pytest.approx({"correlation": -1.0, "gain": -2.0})
-    assert np.isnan(face_tracks.following(0.001 * source, source, still=0.01)["gain"])
-    flat = face_tracks.following(source, np.ones(200))
+    assert tracks_of.following(source, 0.5 * source + 3) == pytest.approx({"correlation": 1.0, "gain": 0.5})
+    assert tracks_of.following(source, -2 * source) == pytest.approx({"correlation": -1.0, "gain": -2.0})
+    assert np.isnan(tracks_of.following(0.001 * source, source, still=0.01)["gain"])
+    flat = tracks_of.following(source, np.ones(200))
     assert flat["gain"] == pytest.approx(0.0)
     assert np.isnan(flat["correlation"])
 
@@ -379,7 +379,7 @@ def test_single_wrong_points_do_not_count() -> None:
     source = np.sin(np.linspace(0, 6, 200))
     wrong = source.copy()
     wrong[50] = 40.0
-    assert face_tracks.following(source, wrong)["correlation"] > 0.99
+    assert tracks_of.following(source, wrong)["correlation"] > 0.99
 
 
 def test_landmark_distance_is_in_outer_eye_distances() -> None:
@@ -387,7 +387,7 @@ def test_landmark_distance_is_in_outer_eye_distances() -> None:
     found = truth.copy()
     found[0, :17] += (0, 14)  # the outer eye corners are 140 apart
     found[1, :17] += (28, 0)
-    distance = face_tracks.landmark_distance(np.concatenate([found, found], axis=1), truth)
+    distance = tracks_of.landmark_distance(np.concatenate([found, found], axis=1), truth)
     assert distance["jaw"] == pytest.approx(0.1)
     assert distance["inner"] == 0.0
     assert distance["all"] == pytest.approx(0.1 * 17 / 68)
@@ -426,7 +426,7 @@ def test_who_does_exactly_the_same_is_read_alike_by_both() -> None:
     faces = [np.asarray(Image.fromarray(large).resize((256, 256)), np.uint8)] * 2
     mine, theirs = (yardstick.read_by_both("portrait.png", faces, follow.Yardstick()) for _ in range(2))
     assert mine.keys() == {yardstick.OWN, yardstick.MESH}
-    read = {kind: face_tracks.compare(mine[kind], theirs[kind]) for kind in mine}
+    read = {kind: tracks_of.compare(mine[kind], theirs[kind]) for kind in mine}
     assert all(np.isnan(values["gain"]) for row in read.values() for values in row.values())  # nothing moves
     with pytest.raises(StylecodecError, match=r"black: .*no face"):
         yardstick.read_by_both("black", [np.zeros_like(faces[0])], follow.Yardstick())
@@ -438,15 +438,15 @@ def test_the_mesh_reads_the_points_that_dlib_reads() -> None:
     points = follow.Yardstick()([picture])
     assert points is not None
     pixels = published_mesh(torch.device("cpu"))(next(likeness.batches([picture])))[0] * 256
-    apart = face_tracks.landmark_distance(pixels.numpy()[None, list(face_tracks.MESH_AS_68)], points / follow.ENLARGED)
+    apart = tracks_of.landmark_distance(pixels.numpy()[None, list(tracks_of.MESH_AS_68)], points / follow.ENLARGED)
     assert apart["inner"] < 0.06
-    mine, theirs = yardstick.read_by_mesh([picture]), face_tracks.face_tracks(points)
+    mine, theirs = yardstick.read_by_mesh([picture]), tracks_of.face_tracks(points)
     assert mine.keys() == theirs.keys()
     assert mine["mouth_width"][0] == pytest.approx(theirs["mouth_width"][0], abs=0.1)
 
 
 def test_tables_of_following_leave_out_what_did_not_move() -> None:
-    values = {name: {"correlation": 0.913, "gain": 0.62} for name in face_tracks.NAMES}
+    values = {name: {"correlation": 0.913, "gain": 0.62} for name in tracks_of.NAMES}
     values["yaw"] = {"correlation": float("nan"), "gain": float("nan")}
     row, blind = real_clips.following_rows({"a": {"avatar": values}, "b": {}}, "avatar")
     assert (row["mouth_open"], row["yaw"]) == ("+0.91 (0.62)", "–")
@@ -455,7 +455,7 @@ def test_tables_of_following_leave_out_what_did_not_move() -> None:
 
 def test_tracks_are_plotted(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    tracks = face_tracks.face_tracks(np.stack([face()] * 5))
+    tracks = tracks_of.face_tracks(np.stack([face()] * 5))
     follow.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
     picture = read_image(tmp_path / "a.png")
     assert ((picture.max(axis=2) - picture.min(axis=2)) > 100).any()  # a line that is red: the avatar's
@@ -472,7 +472,7 @@ def test_frames_are_matched_by_time() -> None:
 
 def test_an_output_is_scored_where_both_show_a_face() -> None:
     t = np.arange(60) / 30
-    tracks = {name: np.sin(7 * t) for name in face_tracks.NAMES}
+    tracks = {name: np.sin(7 * t) for name in tracks_of.NAMES}
     there = np.ones(60, bool)
     source = follow.Watched(t, tracks, there)
     half = follow.Watched(t[::2], {name: 0.5 * values[::2] for name, values in tracks.items()}, there[::2].copy())
@@ -483,14 +483,14 @@ def test_an_output_is_scored_where_both_show_a_face() -> None:
     assert found.scored == pytest.approx(2 / 3, abs=0.03)
     assert result["mouth_open"]["correlation"] > 0.97
     assert result["mouth_open"]["gain"] == pytest.approx(0.5, abs=0.03)
-    still = {name: {"correlation": float("nan"), "gain": float("nan")} for name in face_tracks.NAMES}
+    still = {name: {"correlation": float("nan"), "gain": float("nan")} for name in tracks_of.NAMES}
     mean = follow.means({"a": result, "b": still})["mouth_open"]
     assert (mean["clips"], mean["gain"]) == (1, pytest.approx(0.5, abs=0.03))
 
 
 def test_an_output_that_ends_early_or_shows_no_face_is_not_scored_by_its_last_frame() -> None:
     t = np.arange(60) / 30
-    tracks = {name: np.sin(7 * t) for name in face_tracks.NAMES}
+    tracks = {name: np.sin(7 * t) for name in tracks_of.NAMES}
     there = np.ones(60, bool)
     source = follow.Watched(t, tracks, there)
     short = follow.Watched(t[:30], {name: values[:30] for name, values in tracks.items()}, there[:30])
@@ -563,17 +563,6 @@ def test_shapes_are_rendered_by_both_roads() -> None:
     assert wanted.shape == seen.shape == (2, 3, 256, 256)
     lips = wanted[1, :, 150:200, 100:156] - wanted[0, :, 150:200, 100:156]
     assert float(lips.abs().mean()) > 3 * float((wanted[1, :, :60] - wanted[0, :, :60]).abs().mean())
-
-
-def test_ssim_of_a_picture_and_where_it_differs() -> None:
-    picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)
-    assert likeness.ssim(picture, picture)[0] == 1.0
-    other = picture.copy()
-    other[:8] = 0
-    value, where = likeness.ssim(picture, other)
-    assert value < 0.9
-    assert where[:4].mean() < 0.1
-    assert where[20:].min() > 0.99
 
 
 def test_the_lip_gap_is_found_in_the_expression() -> None:

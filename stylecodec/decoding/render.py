@@ -63,7 +63,7 @@ class Renderer:
 
     def pictures(self, styles: Sequence[Tensor]) -> Tensor:
         """Styles (one [N, C_l] per layer) -> float32 [N, 3, size, size] in about [-1, 1], not clamped."""
-        images = self.generator.synthesis(styles, noise=self.noise, stop_at=self.level, dtype=self.dtype)
+        images = self.generator.synthesis(styles, self.noise, self.level, self.dtype, reference=False)
         return images if self.level == self.size else F.interpolate(images, size=self.size, mode="area")
 
     def render(self, styles: Sequence[Tensor], roll: Tensor | None = None) -> Tensor:

@@ -56,6 +56,8 @@ class CodeUnits:
 class DifferentiableRenderer:
     """Codes in units to pictures of one pack on one device; gradients reach codes, latents and generator.
 
+    Pictures alone, without gradients, are rendered faster with `reference` off; see Generator.synthesis.
+
     dtype: of the feature maps; the RGB sum is always float32.
     """
 
@@ -70,10 +72,13 @@ class DifferentiableRenderer:
         """An identity latent [18, 512], or one per frame [N, 18, 512], ready to be posed."""
         return self.latents.anchor(latent if latent.dim() == 3 else latent[None])
 
-    def render(self, anchor: Anchor, codes: Tensor, side: int) -> Tensor:
+    def render(self, anchor: Anchor, codes: Tensor, side: int, reference: bool = True) -> Tensor:
         """Codes [N, 34] in units -> float32 [N, 3, side, side] in about [-1, 1], not clamped."""
         styles = self.styles(anchor, codes)
-        return self.generator.synthesis(styles, noise=self.noise, stop_at=side, dtype=self.dtype).float()
+        pictures = self.generator.synthesis(
+            styles, noise=self.noise, stop_at=side, dtype=self.dtype, reference=reference
+        )
+        return pictures.float()
 
     def styles(self, anchor: Anchor, codes: Tensor) -> list[Tensor]:
         """Codes [N, 34] in units -> StyleSpace, one [N, C_l] per layer."""

@@ -1,12 +1,21 @@
-"""Structural similarity (Wang, Bovik, Sheikh, Simoncelli, 2004) of batches of pictures, differentiable."""
+"""Structural similarity (Wang, Bovik, Sheikh, Simoncelli, 2004), of batches with gradients and of 8-bit pictures.
+
+`ssim_map` is for losses: flat windows that overlap by half. `picture_ssim` is for figures: the paper's Gaussian window.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
 WINDOW, STRIDE = 8, 4  # pixels: flat windows that overlap by half, which cost a fraction of a Gaussian at each pixel
 K1, K2, RANGE = 0.01, 0.03, 2.0  # the paper's constants; pictures lie in [-1, 1]
+SIGMA, REACH = 1.5, 3.5  # pixels, of the paper's window; deviations after which it is cut off
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
@@ -23,3 +32,27 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 def windows(x: Tensor) -> Tensor:
     """The mean of [N, C, H, W] in each window."""
     return F.avg_pool2d(x, WINDOW, STRIDE)
+
+
+def picture_ssim(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Two pictures [H, W, C] of values 0 to 255 -> SSIM around each pixel, mean of the channels [H, W]."""
+
+    def blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(gaussian_filter(x, (SIGMA, SIGMA, 0), truncate=REACH), np.float64)
+
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    mean_x, mean_y = blurred(x), blurred(y)
+    both, squares = mean_x * mean_y, mean_x**2 + mean_y**2
+    c1, c2 = (K1 * 255) ** 2, (K2 * 255) ** 2
+    lightness = (2 * both + c1) / (squares + c1)
+    structure = (2 * (blurred(x * y) - both) + c2) / (blurred(x * x) + blurred(y * y) - squares + c2)
+    return np.asarray((lightness * structure).mean(axis=2), np.float64)
+
+
+def mean_ssim(a: NDArray[Any], b: NDArray[Any], weight: NDArray[Any] | None = None) -> float:
+    """The mean of `picture_ssim` where the weights [H, W] are; without them away from the border of half a window."""
+    found = picture_ssim(a, b)
+    if weight is not None:
+        return float((found * weight).sum() / max(float(np.sum(weight)), 1e-6))
+    border = round(REACH * SIGMA)
+    return float(found[border:-border, border:-border].mean())

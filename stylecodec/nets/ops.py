@@ -47,13 +47,14 @@ def normalize_second_moment(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
-def upsample_rgb(image: Tensor) -> Tensor:
+def upsample_rgb(image: Tensor, reference: bool = True) -> Tensor:
     """Double an RGB map [N, C, H, W] -> [N, C, 2H, 2W]: zero insertion, then the FIR with gain 4.
 
     The two taps that meet samples are (1, 3)/4 per axis, so the four output phases are fixed blends of
-    neighbouring samples; done as one grouped convolution and a pixel shuffle where gradients are on.
+    neighbouring samples; done as one grouped convolution and a pixel shuffle, through which gradients pass. Without
+    `reference` they are written straight to their places, which is quicker and for pictures alone.
     """
-    if not torch.is_grad_enabled():
+    if not reference:
         return _upsample_rgb_in_place(image)
     channels = image.shape[1]
     padded = F.pad(image, (1, 1, 1, 1))

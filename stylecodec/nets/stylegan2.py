@@ -4,9 +4,9 @@
                                                        │                   │                          │
     entry points:  mapping(z)                          forward(W+)         synthesis(styles)          any pyramid level
 
-Each modulated convolution is written twice: plainly, which is what runs where gradients are on, and for decoding
-without gradients, where maps are changed in place and a single picture's factors go into the small weights instead
-of the large maps. Both give the same numbers up to rounding.
+Synthesis is written twice, and the caller chooses: the reference, plainly, through which gradients pass, and a fast
+form for pictures alone, where maps are changed in place and a single picture's factors go into the small weights
+instead of the large maps. Both give the same numbers up to rounding.
 
 Rows of W+: conv0 of block r reads row i, conv1 row i+1, toRGB row i+2, which is the row of the next block's conv0.
 """
@@ -89,9 +89,11 @@ class StyledConv(nn.Module):
         self.register_buffer("noise", torch.randn(resolution, resolution))
         self.up = up
 
-    def forward(self, x: Tensor, style: Tensor, noise: bool, clamp: float | None) -> Tensor:
-        """x [N, I, H, W], style [N, I] -> [N, O, H or 2H, W or 2W]."""
-        if len(x) == 1 and not torch.is_grad_enabled():
+    def forward(
+        self, x: Tensor, style: Tensor, noise: bool, clamp: float | None, reference: bool = True
+    ) -> Tensor:
+        """x [N, I, H, W], style [N, I] -> [N, O, H or 2H, W or 2W]; see Generator.synthesis."""
+        if len(x) == 1 and not reference:
             return self.folded(x, style, self.noise if noise else None, clamp)
         # The gain commutes with the leaky ReLU, so demodulation, gain, noise and bias are one fused pass.
         scale = demodulation(self.weight, style) * GAIN
@@ -100,7 +102,7 @@ class StyledConv(nn.Module):
             shift = shift + self.noise * (self.noise_strength * GAIN)
         x = modulated_conv(x, self.weight, style, up=self.up)
         shift, scale = shift.to(x.dtype), scale[:, :, None, None].to(x.dtype)
-        if not torch.is_grad_enabled():
+        if not reference:
             return activated_(torch.addcmul(shift, x, scale, out=x), clamp)
         x = F.leaky_relu(torch.addcmul(shift, x, scale), LEAK)
         return x if clamp is None else x.clamp(-clamp, clamp)
@@ -142,10 +144,11 @@ class ToRGB(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
+        self.per_pixel = False  # see Generator.train_rgb_per_pixel
 
     def forward(self, x: Tensor, style: Tensor, clamp: float | None) -> Tensor:
         """x [N, I, H, W], style [N, I] -> float32 [N, 3, H, W]."""
-        if torch.is_grad_enabled() and x.is_contiguous(memory_format=torch.channels_last):
+        if self.per_pixel and x.is_contiguous(memory_format=torch.channels_last):
             y = self._per_pixel(x, style).float() + self.bias[:, None, None]
         else:
             y = modulated_conv(x, self.weight, style).float() + self.bias[:, None, None]
@@ -242,6 +245,7 @@ class Generator(nn.Module):
         stop_at: int | None = ...,
         dtype: torch.dtype | None = ...,
         pyramid: Literal[False] = ...,
+        reference: bool = ...,
     ) -> Tensor: ...
     @overload
     def synthesis(
@@ -252,6 +256,7 @@ class Generator(nn.Module):
         dtype: torch.dtype | None = ...,
         *,
         pyramid: Literal[True],
+        reference: bool = ...,
     ) -> list[Tensor]: ...
     def synthesis(
         self,
@@ -260,22 +265,24 @@ class Generator(nn.Module):
         stop_at: int | None = None,
         dtype: torch.dtype | None = None,
         pyramid: bool = False,
+        reference: bool = True,
     ) -> Tensor | list[Tensor]:
         """Styles (one [N, C_l] per layer) -> RGB [N, 3, R, R], nominally in [-1, 1], not clamped.
 
         noise: add the constant noise maps. stop_at: the last resolution computed (R), by default all.
         dtype: type of the feature maps (the RGB sum stays float32), by default that of the weights.
-        pyramid: return the skip sum at every resolution, coarse to fine.
+        pyramid: return the skip sum at every resolution, coarse to fine. reference: the form that gradients pass
+        through; without it a faster one that is for pictures alone.
         """
         x = self.seed(styles[0].shape[0], dtype)
         image: Tensor | None = None
         levels: list[Tensor] = []
         sizes = [size for size in self.resolutions if stop_at is None or size <= stop_at]
         for size in sizes:
-            if image is not None and size == sizes[-1] and self._in_strips(size, x):
+            if image is not None and size == sizes[-1] and not reference and self._in_strips(size, x):
                 levels.append(self._finish_in_strips(size, x, image, styles, noise))
                 break
-            x, image = self.grow(size, x, image, styles, noise)
+            x, image = self.grow(size, x, image, styles, noise, reference)
             levels.append(image)
         return levels if pyramid else levels[-1]
 
@@ -285,7 +292,13 @@ class Generator(nn.Module):
         return constant.expand(count, -1, -1, -1).contiguous(memory_format=torch.channels_last)
 
     def grow(
-        self, size: int, x: Tensor, image: Tensor | None, styles: Sequence[Tensor], noise: bool
+        self,
+        size: int,
+        x: Tensor,
+        image: Tensor | None,
+        styles: Sequence[Tensor],
+        noise: bool,
+        reference: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Run the block of resolution `size`: feature maps and RGB sum in, the next ones out.
 
@@ -294,29 +307,40 @@ class Generator(nn.Module):
         """
         convs, to_rgb, own = self._level(size, styles)
         for style, conv in zip(own, convs, strict=False):
-            x = conv(x, style, noise, self.conv_clamp)
+            x = conv(x, style, noise, self.conv_clamp, reference)
         if image is None:
             return x, to_rgb(x, own[-1], self.conv_clamp)
-        image = upsample_rgb(image)
-        if torch.is_grad_enabled():
+        image = upsample_rgb(image, reference)
+        if reference:
             return x, image + to_rgb(x, own[-1], self.conv_clamp)
         to_rgb.add_to(image, x, own[-1], self.conv_clamp)
         return x, image
 
     def maps_at(
-        self, size: int, styles: Sequence[Tensor], dtype: torch.dtype | None = None
+        self, size: int, styles: Sequence[Tensor], dtype: torch.dtype | None = None, reference: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Feature maps and RGB sum of resolution `size`, without noise."""
-        x, image = self.grow(4, self.seed(len(styles[0]), dtype), None, styles, noise=False)
+        """Feature maps and RGB sum of resolution `size`, without noise; reference: see `synthesis`."""
+        x, image = self.grow(4, self.seed(len(styles[0]), dtype), None, styles, False, reference)
         for level in (r for r in self.resolutions if 4 < r <= size):
-            x, image = self.grow(level, x, image, styles, noise=False)
+            x, image = self.grow(level, x, image, styles, False, reference)
         return x, image
 
-    def above(self, size: int, x: Tensor, image: Tensor, styles: Sequence[Tensor]) -> Tensor:
-        """The RGB sum of the last resolution from (a window of) the maps of resolution `size`, without noise."""
+    def above(
+        self, size: int, x: Tensor, image: Tensor, styles: Sequence[Tensor], reference: bool = True
+    ) -> Tensor:
+        """The RGB sum of the last resolution from (a window of) the maps of resolution `size`, without noise.
+
+        reference: see `synthesis`.
+        """
         for level in (r for r in self.resolutions if r > size):
-            x, image = self.grow(level, x, image, styles, noise=False)
+            x, image = self.grow(level, x, image, styles, False, reference)
         return image
+
+    def train_rgb_per_pixel(self) -> None:
+        """From now on the reference form of toRGB is a matrix product per picture: half the time of its gradients."""
+        for layer in self.modulated():
+            if isinstance(layer, ToRGB):
+                layer.per_pixel = True
 
     def _level(self, size: int, styles: Sequence[Tensor]) -> tuple[list[StyledConv], ToRGB, Sequence[Tensor]]:
         """The convolutions of the block of resolution `size`, its toRGB, and the styles of them all."""
@@ -329,7 +353,7 @@ class Generator(nn.Module):
         """Whether the block of resolution `size` is better computed in strips, from its input `x`."""
         channels = self.layout.layers[3 * self.resolutions.index(size) + 1].channels  # its toRGB's
         large = size * size * channels * x.element_size() > 2 * STRIP_BYTES
-        return large and len(x) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
+        return large and len(x) == 1 and x.device.type == "cpu"
 
     def _finish_in_strips(self, size: int, x: Tensor, image: Tensor, styles: Sequence[Tensor], noise: bool) -> Tensor:
         """The RGB sum of `grow`, for a last block of one picture, computed in strips of rows.
@@ -337,7 +361,7 @@ class Generator(nn.Module):
         Whole maps of 1024² would leave the caches between operations, and each would be fresh memory from the system.
         """
         convs, to_rgb, own = self._level(size, styles)
-        image = upsample_rgb(image)
+        image = upsample_rgb(image, reference=False)
         height = x.shape[2]
         rows = max(16, STRIP_BYTES // (4 * x.shape[3] * to_rgb.weight.shape[1] * x.element_size()))
         for top in range(0, height, rows):
@@ -350,6 +374,8 @@ class Generator(nn.Module):
             to_rgb.add_to(image[:, :, 2 * top : 2 * bottom], y, own[-1], self.conv_clamp)
         return image
 
-    def forward(self, wplus: Tensor, noise: bool = True, stop_at: int | None = None) -> Tensor:
-        """W+ [N, rows, w_dim] -> RGB [N, 3, R, R]."""
-        return self.synthesis(self.styles(wplus), noise=noise, stop_at=stop_at)
+    def forward(
+        self, wplus: Tensor, noise: bool = True, stop_at: int | None = None, reference: bool = True
+    ) -> Tensor:
+        """W+ [N, rows, w_dim] -> RGB [N, 3, R, R]; see `synthesis`."""
+        return self.synthesis(self.styles(wplus), noise=noise, stop_at=stop_at, reference=reference)

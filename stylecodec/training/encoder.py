@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import OptionError
+from ..metrics.psnr import psnr
 from ..nets.feedforward import HybridCode, HybridEncoder
 from ..nets.pixel_loss import pixel_loss
 from . import parser
@@ -26,7 +27,7 @@ from .avatar import AvatarModel, begin_renderer
 from .datasets import Batch, HeadsDataset, mirrored_order
 from .generator import REFRESH_STEPS, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .reader import Reader
 from .sheets import save_sheet
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import OptionError
+from ..metrics.psnr import psnr
 from ..nets.pixel_loss import pixel_loss
 from .avatar import ALPHA_INDICES, AvatarModel, begin_renderer
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .reader import Reader
 from .sheets import save_sheet
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..metrics.psnr import psnr
 from ..nets.e4e import E4eEncoder
 from ..nets.pixel_loss import pixel_loss
 from .augment import degrade
 from .avatar import AvatarModel, load_renderer
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .sheets import save_sheet
 
 SETTINGS = {
@@ -32,7 +33,7 @@ def evaluate(model: AvatarModel, net: E4eEncoder, data: HeadsDataset) -> dict[st
     quality = []
     for part in data.held_out(96, 8):
         x = data.batch(part).to(device).pictures(256)
-        quality.append(psnr(model.generator(net(x), noise=False, stop_at=256), x))
+        quality.append(psnr(model.generator(net(x), noise=False, stop_at=256, reference=False), x))
     return {"psnr": float(torch.cat(quality).mean())}
 
 
@@ -79,5 +80,6 @@ def train(options: TrainOptions) -> dict[str, float]:
     run.load_averages()
     with torch.no_grad():
         x = data.batch(data.validation_rows[:8]).to(options.device).pictures(256)
-        save_sheet([x, model.generator(net(x), noise=False, stop_at=256)], options.work / "inversion.png")
+        output = model.generator(net(x), noise=False, stop_at=256, reference=False)
+        save_sheet([x, output], options.work / "inversion.png")
     return evaluate(model, net, data)

@@ -34,9 +34,3 @@ def weight_map(labels: Tensor, weights: Tensor, size: int) -> Tensor:
     """Labels uint8 [n, H, W] -> weights [n, 1, size, size]."""
     full = weights[labels.long()][:, None]
     return full if full.shape[-1] == size else F.interpolate(full, size=(size, size), mode="area")
-
-
-def psnr(output: Tensor, target: Tensor) -> Tensor:
-    """PSNR in dB per picture [n] for pictures in [-1, 1] (clamped first)."""
-    error = (output.clamp(-1, 1) - target).div(2).square().mean(dim=(1, 2, 3))
-    return -10 * torch.log10(error.clamp_min(1e-10))

@@ -69,6 +69,7 @@ class EncoderTrainer(PhotoTrainer):
         self.photos = Photographs(options.photos, held_out=False)
         self.scene = DifferentiableRenderer(self.pack, options.device, options.dtype)
         self.scene.generator.requires_grad_(False)
+        self.scene.generator.train_rgb_per_pixel()
         self.spread = latent_deviation(self.scene)
         # Batch norm stays as it is: batches are small and half of them generated.
         self.encoder = self.pack.feedforward(options.device).requires_grad_(True).eval()
@@ -116,7 +117,7 @@ class EncoderTrainer(PhotoTrainer):
         near = self.codes[two] + 0.4 * free
         codes = torch.where((torch.rand(count, 1, generator=self.random) < 0.5), near, free)
         codes = self.scene.units.bound_(codes)
-        pictures = self.scene.render(self.scene.anchor(latents), codes, 256).clamp(-1, 1)
+        pictures = self.scene.render(self.scene.anchor(latents), codes, 256, reference=False).clamp(-1, 1)
         return Generated(pictures, latents, codes)
 
     def drawn_again(self) -> Generated:

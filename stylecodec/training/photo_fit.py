@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..decoding.regions import Regions
 from ..encoding.differentiable import DifferentiableRenderer, RowAdam
 from ..encoding.losses import LossWeights, ReconstructionLoss
 from ..encoding.personalization.locality import latent_deviation
-from ..errors import FaceNotFound
 from ..face.recognition import FaceDescriptor
+from ..metrics.identity import identity_distances
+from ..metrics.psnr import psnr
 from ..metrics.ssim import ssim_map
 from ..packs.store import ModelPack
 from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, halved, shown
@@ -78,29 +80,16 @@ def compared(outputs: Tensor, pictures: Tensor, valid: Tensor, head: Tensor) -> 
     """
     near, small = halved(valid, SIDE), halved(pictures, SIDE)
     out = shown(halved(outputs, SIDE), near, small)  # equal where there is no photograph
-    error = ((out - small) / 2).square().mean(dim=1, keepdim=True)
-
-    def psnr(weight: Tensor) -> float:
-        mean = (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
-        return float((-10 * torch.log10(mean.clamp_min(1e-10))).mean())
-
-    apart = identity_distances(outputs, pictures)
+    apart = identity_distances(FaceDescriptor(), zip(eight_bits(outputs), eight_bits(pictures), strict=True))
     found = {
-        "psnr": psnr(near),
-        "head": psnr(head),
+        "psnr": float(psnr(out, small, near).mean()),
+        "head": float(psnr(out, small, head).mean()),
         "ssim": float(ssim_map(out, small).mean()),
         "described": float(len(apart)),
     }
     return {**found, "identity": float(np.mean(apart))} if apart else found
 
 
-def identity_distances(outputs: Tensor, pictures: Tensor) -> list[float]:
-    """Distances of dlib's descriptors, of the pairs in which a face is found twice."""
-    describe, found = FaceDescriptor(), []
-    for pair in zip(outputs, pictures, strict=True):
-        a, b = ((x.permute(1, 2, 0) + 1).mul(127.5).round().byte().numpy() for x in pair)
-        try:
-            found.append(describe.distance(describe(a), describe(b)))
-        except FaceNotFound:
-            continue
-    return found
+def eight_bits(pictures: Tensor) -> list[NDArray[np.uint8]]:
+    """Pictures [n, 3, H, W] in [-1, 1] -> uint8 [H, W, 3] each."""
+    return [(x.permute(1, 2, 0) + 1).mul(127.5).round().byte().numpy() for x in pictures]

@@ -86,6 +86,7 @@ class GeneratorTrainer(PhotoTrainer):
         self.before = DifferentiableRenderer(self.pack, options.device, options.dtype)
         self.scene = scene_with(self.before, widened(self.before.generator, options.widths))
         self.generator = self.scene.generator
+        self.generator.train_rgb_per_pixel()
         self.start = Beginning(self.photos, self.pack, self.before, options)
         self.weights = PixelWeights(self.photos, self.pack, options.work)
         self.spread = latent_deviation(self.before)
@@ -113,7 +114,7 @@ class GeneratorTrainer(PhotoTrainer):
             w = random_people(self.before.generator, DRAWN, self.random)
             codes = CODE_SPREAD * torch.randn(DRAWN, self.start.codes.shape[1], generator=self.random)
             anchor = self.before.anchor(w[:, None].expand(-1, ROWS, -1))
-            wanted = self.before.render(anchor, codes, side)
+            wanted = self.before.render(anchor, codes, side, reference=False)
         return self.loss(self.scene.render(anchor, codes, side), wanted, wanted.new_ones(DRAWN, 1, side, side))
 
     def one_step(self) -> dict[str, float]:

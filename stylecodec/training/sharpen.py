@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..metrics.psnr import psnr
 from ..nets.perceptual import FeatureDistance
 from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .avatar import AvatarModel
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .sheets import save_sheet
 
 FIRST = 64  # the lowest resolution whose layers are tuned

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..metrics.psnr import psnr
 from ..nets.pixel_loss import pixel_loss
 from .avatar import AvatarModel, load_renderer
 from .datasets import Batch, HeadsDataset
 from .loop import Run, TrainOptions
-from .losses import psnr, region_weights, weight_map
+from .losses import region_weights, weight_map
 from .sheets import save_sheet
 
 BASE = 256  # the last resolution that is left alone
@@ -23,7 +24,7 @@ BATCH = 6
 def base_maps(model: AvatarModel, batch: Batch, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Tensor]:
     """Styles, feature maps and RGB sum at 256² of a batch rendered from its true parameters."""
     styles = model.styles(model.latent(batch.identity), batch.pose, model.expression(batch.expression))
-    return styles, *model.generator.maps_at(BASE, styles, dtype)
+    return styles, *model.generator.maps_at(BASE, styles, dtype, reference=False)
 
 
 def window_start(rng: np.random.Generator) -> int:
@@ -100,7 +101,7 @@ def evaluate(model: AvatarModel, data: HeadsDataset, options: TrainOptions) -> d
     for part in data.validation_rows[:8]:
         batch = data.batch(np.array([part])).to(options.device)
         styles, x, image = base_maps(model, batch, torch.float32)
-        output = model.generator.above(BASE, x, image, styles)
+        output = model.generator.above(BASE, x, image, styles, reference=False)
         target = fit_colours(image, batch.pictures(1024))
         enlarged = torch.nn.functional.interpolate(image, size=1024, mode="bicubic", align_corners=False)
         ours.append(psnr(output, target))

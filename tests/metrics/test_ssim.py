@@ -1,4 +1,4 @@
-"""The differentiable SSIM against scikit-image's."""
+"""Both forms of SSIM against scikit-image's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from stylecodec.metrics.ssim import STRIDE, WINDOW, ssim_map, windows
+from stylecodec.metrics.ssim import STRIDE, WINDOW, mean_ssim, picture_ssim, ssim_map, windows
 
 
 def test_ssim_agrees_with_the_reference() -> None:
@@ -30,3 +30,23 @@ def test_ssim_is_one_for_equals_and_has_a_gradient() -> None:
     assert b.grad is not None
     better = b.detach() + 0.01 * b.grad.sign()
     assert float(ssim_map(better, a).mean()) > float(ssim_map(b.detach(), a).mean())
+
+
+def test_the_papers_window_agrees_with_the_reference() -> None:
+    rng = np.random.default_rng(1)
+    a = rng.integers(0, 256, (40, 48, 3), np.uint8)
+    b = np.clip(a + rng.normal(0, 40, a.shape), 0, 255).astype(np.uint8)
+    manner = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "full": True}
+    value, reference = structural_similarity(a, b, use_sample_covariance=False, **manner)  # type: ignore[no-untyped-call]
+    np.testing.assert_allclose(picture_ssim(a, b), reference.mean(axis=2), atol=1e-9)
+    assert mean_ssim(a, b) == pytest.approx(value, abs=1e-9)
+
+
+def test_it_tells_where_pictures_differ() -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)
+    assert mean_ssim(picture, picture) == pytest.approx(1.0)
+    other, upper = picture.copy(), np.zeros((32, 32))
+    other[:8], upper[:4] = 0, 1
+    assert mean_ssim(picture, other) < 0.9
+    assert mean_ssim(picture, other, upper) < 0.1
+    assert picture_ssim(picture, other)[20:].min() > 0.99

@@ -1,4 +1,4 @@
-"""The generator without gradients (factors folded into the weights, maps changed in place) against its plain form."""
+"""The generator's fast form (factors folded into the weights, maps changed in place) against the reference."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ def test_every_skip_sum_is_that_of_the_plain_form(count: int, noise: bool, clamp
     styles = random_styles(net, count)
     plain = net.synthesis(styles, noise=noise, pyramid=True)
     kept = [style.clone() for style in styles]
-    with torch.no_grad():
-        quick = net.synthesis(styles, noise=noise, pyramid=True)
+    quick = net.synthesis(styles, noise=noise, pyramid=True, reference=False)
     with torch.inference_mode():
-        again = net.synthesis(styles, noise=noise, pyramid=True)
+        again = net.synthesis(styles, noise=noise, pyramid=True, reference=False)
     for a, b, c in zip(plain, quick, again, strict=True):
         assert relative(b, a) < 1e-5
         assert torch.equal(b, c)
@@ -62,10 +61,10 @@ def test_strips_join_without_seams(
     styles = random_styles(net, 1)
     plain = net.synthesis(styles, noise=noise)
     with torch.no_grad():
-        whole = net.synthesis(styles, noise=noise, dtype=dtype)
+        whole = net.synthesis(styles, noise=noise, dtype=dtype, reference=False)
         monkeypatch.setattr(stylegan2, "STRIP_BYTES", 1)
         monkeypatch.setattr(Generator, "grow", only_below(64, Generator.grow))
-        strips = net.synthesis(styles, noise=noise, dtype=dtype)
+        strips = net.synthesis(styles, noise=noise, dtype=dtype, reference=False)
     assert relative(strips, whole) < (1e-5 if dtype == torch.float32 else 1e-2)
     assert relative(strips, plain) < (1e-5 if dtype == torch.float32 else 5e-2)
 
@@ -85,8 +84,7 @@ def test_reduced_precision_is_no_worse_than_the_plain_form(dtype: torch.dtype) -
     net = build()
     styles = random_styles(net, 1)
     exact, plain = net.synthesis(styles), net.synthesis(styles, dtype=dtype)
-    with torch.no_grad():
-        quick = net.synthesis(styles, dtype=dtype)
+    quick = net.synthesis(styles, dtype=dtype, reference=False)
     assert quick.dtype == torch.float32
     assert relative(quick, exact) < 1.5 * relative(plain, exact)
 
@@ -99,33 +97,35 @@ def test_the_maps_given_to_grow_stay_as_they_are() -> None:
             x, image = net.seed(count), None
             for size in net.resolutions:
                 before = x.clone(), None if image is None else image.clone()
-                after = net.grow(size, x, image, styles, noise=True)
+                after = net.grow(size, x, image, styles, noise=True, reference=False)
                 assert torch.equal(x, before[0])
                 assert image is None or torch.equal(image, before[1])
                 x, image = after
 
 
-def test_windows_of_one_picture() -> None:
-    """A window of the maps gives that window of the result, away from its edges, with gradients or without."""
+@pytest.mark.parametrize("reference", [True, False])
+def test_windows_of_one_picture(reference: bool) -> None:
+    """A window of the maps gives that window of the result, away from its edges."""
     net = build()
     styles = random_styles(net, 1)
     with torch.no_grad():
         x, image = net.seed(1), None
         for size in (4, 8, 16, 32):
-            x, image = net.grow(size, x, image, styles, noise=False)
+            x, image = net.grow(size, x, image, styles, False, reference)
         assert image is not None
-        whole = net.grow(64, x, image, styles, noise=False)[1]
-        part = net.grow(64, x[:, :, 4:20, 8:28], image[:, :, 4:20, 8:28], styles, noise=False)[1]
+        whole = net.grow(64, x, image, styles, False, reference)[1]
+        part = net.grow(64, x[:, :, 4:20, 8:28], image[:, :, 4:20, 8:28], styles, False, reference)[1]
     torch.testing.assert_close(part[:, :, 4:-4, 4:-4], whole[:, :, 12:36, 20:52], rtol=1e-4, atol=1e-5)
 
 
 def test_rgb_upsampling_has_one_result() -> None:
     image = torch.randn(2, 3, 5, 6, dtype=torch.float64)
     plain = upsample_rgb(image)
-    with torch.no_grad():
-        torch.testing.assert_close(upsample_rgb(image), plain, rtol=0, atol=1e-14)
-        windowed = image.contiguous(memory_format=torch.channels_last)[:, :, 1:4]
-        torch.testing.assert_close(upsample_rgb(windowed), upsample_rgb(windowed.contiguous()))
+    torch.testing.assert_close(upsample_rgb(image, reference=False), plain, rtol=0, atol=1e-14)
+    windowed = image.contiguous(memory_format=torch.channels_last)[:, :, 1:4]
+    torch.testing.assert_close(
+        upsample_rgb(windowed, reference=False), upsample_rgb(windowed.contiguous(), reference=False)
+    )
 
 
 def test_what_inference_keeps_serves_gradients() -> None:
@@ -141,3 +141,38 @@ def test_what_inference_keeps_serves_gradients() -> None:
     net.synthesis(apply_offsets(styles, indices, alpha)).square().mean().backward()
     assert alpha.grad is not None
     assert float(alpha.grad.abs().min()) > 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("reference", [True, False])
+def test_the_caller_chooses_the_form_and_not_the_grad_mode(count: int, reference: bool) -> None:
+    net = build()
+    styles = random_styles(net, count)
+    with torch.enable_grad():
+        on = net.synthesis(styles, reference=reference)
+    with torch.no_grad():
+        off = net.synthesis(styles, reference=reference)
+    assert torch.equal(on, off)
+
+
+def test_gradients_pass_through_the_reference_alone() -> None:
+    net = build()
+    styles = [style.requires_grad_(True) for style in random_styles(net, 2)]
+    net.synthesis(styles).square().mean().backward()
+    assert all(style.grad is not None and bool(style.grad.any()) for style in styles)
+    with pytest.raises(RuntimeError):
+        net.synthesis(styles, reference=False)
+
+
+def test_rgb_per_pixel_gives_the_same_pictures_and_gradients() -> None:
+    plain, products = build(), build()
+    products.train_rgb_per_pixel()
+    styles = random_styles(plain, 2)
+    found = []
+    for net in (plain, products):
+        leaves = [style.clone().requires_grad_(True) for style in styles]
+        picture = net.synthesis(leaves)
+        found.append((picture.detach(), torch.autograd.grad(picture.square().mean(), leaves)))
+    assert relative(found[1][0], found[0][0]) < 1e-5
+    for a, b in zip(found[1][1], found[0][1], strict=True):
+        assert relative(a, b) < 1e-4

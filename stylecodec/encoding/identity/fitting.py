@@ -157,4 +157,4 @@ def fit_weights(regions: Regions, pictures: Tensor, options: FitOptions) -> tupl
 def _rendered(renderer: DifferentiableRenderer, latent: Tensor, codes: Tensor, side: int) -> Tensor:
     """Codes [N, 34] in units of one latent -> [N, 3, side, side]; few at a time, for the memory's sake."""
     anchor = renderer.anchor(latent)
-    return torch.cat([renderer.render(anchor, few, side) for few in torch.split(codes, PASS)])
+    return torch.cat([renderer.render(anchor, few, side, reference=False) for few in torch.split(codes, PASS)])

@@ -134,8 +134,10 @@ class RenderedFeatures:
     @torch.no_grad()
     def __call__(self, codes: Tensor) -> Tensor:
         """Codes [n, 34] in units -> [n, 17]."""
-        found = [self.reader(self.renderer.render(self.anchor, few, self.side)) for few in torch.split(codes, AT_ONCE)]
-        return torch.cat(found)
+        pictures = (
+            self.renderer.render(self.anchor, few, self.side, reference=False) for few in torch.split(codes, AT_ONCE)
+        )
+        return torch.cat([self.reader(few) for few in pictures])
 
     def jacobian(self, codes: Tensor, step: float) -> Tensor:
         """How features change with codes, [17, 34] per unit, in the mean over codes [n, 34].

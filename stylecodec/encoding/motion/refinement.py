@@ -135,7 +135,7 @@ class Refiner:
         if self.inversion is None:
             return pictures
         generator, noise = self.renderer.generator, self.renderer.noise
-        inverted: Tensor = generator(self.inversion(pictures), noise, stop_at=pictures.shape[-1])
+        inverted: Tensor = generator(self.inversion(pictures), noise, pictures.shape[-1], reference=False)
         return inverted.float().clamp(-1, 1)
 
     def refined(self, pictures: Tensor, start: Tensor) -> Tensor:

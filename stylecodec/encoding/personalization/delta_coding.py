@@ -99,7 +99,7 @@ class _Judge:
         generator = copy.deepcopy(renderer.generator).requires_grad_(False)
         self.renderer.generator = self.renderer.latents.generator = generator
         with torch.no_grad():
-            self.wanted = self.renderer.render(anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
+            self.wanted = self.renderer.render(anchor, self.codes, PROBE_SIDE, reference=False).clamp(-1, 1)
 
     @torch.no_grad()
     def __call__(self, tensors: Sequence[DeltaTensor]) -> float:
@@ -108,7 +108,7 @@ class _Judge:
             parameter.copy_(self.base[name])
             if name in given:
                 parameter.add_(torch.from_numpy(given[name].values).to(parameter))
-        found = self.renderer.render(self.anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
+        found = self.renderer.render(self.anchor, self.codes, PROBE_SIDE, reference=False).clamp(-1, 1)
         return float((found - self.wanted).square().mean())
 
 

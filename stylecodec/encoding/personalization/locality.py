@@ -45,7 +45,7 @@ class LocalityLoss:
             codes = codes.clone()
             codes[1::2] = CODE_DEVIATION * torch.randn(codes[1::2].shape, generator=self.random).to(codes)
             anchor = renderer.anchor(self.latents(pivot, len(codes)))
-            wanted = self.before.render(anchor, codes, side)
+            wanted = self.before.render(anchor, codes, side, reference=False)
             weight = wanted.new_ones(len(codes), 1, side, side)
         return self.loss(renderer.render(anchor, codes, side), wanted, weight)
 
@@ -74,7 +74,7 @@ class UpperLayerLoss:
         rows, columns = self._window(), self._window()
         with torch.no_grad():
             before = self.before.styles(anchor, codes)
-            was, _ = finish(self.before, before, *self._maps(self.before, before), rows, columns)
+            was, _ = finish(self.before, before, *self._maps(self.before, before), rows, columns, reference=False)
             styles = renderer.styles(anchor, codes)
             x, image = self._maps(renderer, styles)
         output, kept = finish(renderer, styles, x, image, rows, columns)
@@ -85,7 +85,7 @@ class UpperLayerLoss:
         return fits + (detail(output, factor) - detail(was, factor)).abs().mean()
 
     def _maps(self, renderer: DifferentiableRenderer, styles: list[Tensor]) -> tuple[Tensor, Tensor]:
-        return renderer.generator.maps_at(self.side, styles, renderer.dtype)
+        return renderer.generator.maps_at(self.side, styles, renderer.dtype, reference=False)
 
     def _window(self) -> slice:
         size = min(WINDOW, self.side)
@@ -94,12 +94,18 @@ class UpperLayerLoss:
 
 
 def finish(
-    renderer: DifferentiableRenderer, styles: list[Tensor], x: Tensor, image: Tensor, rows: slice, columns: slice
+    renderer: DifferentiableRenderer,
+    styles: list[Tensor],
+    x: Tensor,
+    image: Tensor,
+    rows: slice,
+    columns: slice,
+    reference: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The layers above `x` and `image` on a window of them: the full picture and that window, margins cut off."""
     side = image.shape[-1]
     window = image[..., rows, columns]
-    output = renderer.generator.above(side, x[..., rows, columns], window, styles)
+    output = renderer.generator.above(side, x[..., rows, columns], window, styles, reference)
     factor = output.shape[-1] // window.shape[-1]
     inner = [slice(MARGIN * (w.start > 0), w.stop - w.start - MARGIN * (w.stop < side)) for w in (rows, columns)]
     outer = [slice(factor * i.start, factor * i.stop) for i in inner]

@@ -248,7 +248,8 @@ class Personalizer:
         chosen = torch.arange(len(self.crops)) if rows is None else torch.tensor(list(rows))
         anchor, found = self._anchor(), []
         for part in torch.split(chosen, self.options.batch):
-            output = self.renderer.render(anchor, self.table.values[part.to(self.device)], side)
+            codes = self.table.values[part.to(self.device)]
+            output = self.renderer.render(anchor, codes, side, reference=False)
             head = at_side(self.head[part], side).to(self.device, torch.float32)
             found.append(psnr_of(output, self._pictures(part, side), head).cpu())
         return np.asarray(torch.cat(found).numpy(), np.float32)

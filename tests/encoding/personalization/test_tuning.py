@@ -106,7 +106,9 @@ def test_workers_do_the_same_work(tiny_pack: ModelPack, learnt: Personalized) ->
     found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, told.append)
     assert found.steps == learnt.steps
     assert [entry["step"] for entry in found.history] == [10, 20, 30]
-    assert abs(float(found.psnr.mean() - learnt.psnr.mean())) < 1.5
+    untouched = Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU).psnr().mean()
+    # Other people are drawn at other random places, the rest is the same work.
+    assert found.psnr.mean() - untouched == pytest.approx(learnt.psnr.mean() - untouched, rel=0.15)
     moved = np.abs(found.codes.alpha - codes.alpha).max(axis=1)
     assert (moved > 1e-4).all()  # of the frames of both
     assert told[-1].done == pytest.approx(100.0)

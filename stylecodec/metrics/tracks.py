@@ -1,4 +1,4 @@
-"""What a face does over time, read off 68 landmarks; and how far two sets of landmarks lie apart. Numpy only."""
+"""Tracks: what a face does over time, read off 68 landmarks; how far two sets of landmarks lie apart. Numpy alone."""
 
 from __future__ import annotations
 
