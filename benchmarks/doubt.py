@@ -41,7 +41,7 @@ def lack(path: Path, pack: ModelPack) -> np.ndarray:
     frames = list(AlignedClip(reader.frames, track))
     clip = encode_frames(frames, pack, options, reader.rate)
     there = [k for k, frame in enumerate(frames) if frame.crop is not None]
-    marks = MarkReader(CPU)(to_input([frame.crop for frame in frames if frame.crop is not None], CPU))
+    marks = MarkReader(pack, CPU)(to_input([frame.crop for frame in frames if frame.crop is not None], CPU))
     wanted = torch.from_numpy(smooth(marks.numpy(), options.smoothing * float(reader.rate)))
     scene, codes = Scene(pack, CPU), codes_of(np.asarray(clip.packets[there], np.float16))
     shown = Shown(scene, torch.from_numpy(clip.identity.latent.astype(np.float32)), options.follow.side)

@@ -27,7 +27,7 @@ from benchmarks.measuring import RESULTS, machine, save, table
 from stylecodec.encoding.motion.landmark_features import MarkReader
 from stylecodec.encoding.motion.refinement import Scene
 from stylecodec.packs.card import DEFAULT_PACK
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training.datasets import scaled_expression
 from stylecodec.training.heads.assets import load_assets
 from stylecodec.training.heads.identities import HELD_OUT, sample_identity
@@ -97,7 +97,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
     renderer, avatar = Renderer(HeadModel(load_assets(arguments.geometry)), 256), Avatar(pack)
-    names, reader = renderer.model.names, MarkReader(torch.device("cpu"))
+    names, reader = renderer.model.names, MarkReader(embedded_pack(), torch.device("cpu"))
     changes: list[list[Floats]] = []
     rows: list[NDArray[np.uint8]] = []
     for number in PEOPLE[: arguments.people]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,21 +55,6 @@ def whole_file(path: PathLike) -> Iterator[BinaryIO]:
         raise OutputError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def platform_folder(mac: str, variable: str, otherwise: str) -> Path:
-    """Our folder where the platform keeps a user's files of one kind.
-
-    mac, otherwise: places in the home folder on a Mac, and elsewhere unless the environment names one in `variable`.
-    On Windows it is the local application data, whatever the kind.
-    """
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / mac
-    else:
-        base = Path(os.environ.get(variable) or Path.home() / otherwise)
-    return base / "stylecodec"
 
 
 @contextmanager

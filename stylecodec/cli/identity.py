@@ -12,6 +12,7 @@ from typing import Any
 from ..bitstream import StreamFile
 from ..bitstream.attached import personalizations
 from ..bitstream.edit.operations import first_identity
+from ..decoding.known_people import KnownItem, KnownPeople, remember
 from ..encoding.options import BACKGROUNDS, DELTAS, EncodeOptions
 from ..files import check_output, reading, whole_file
 from .streams import add_command
@@ -22,7 +23,10 @@ EXAMPLES = """examples:
   stylecodec identity export first.stc me.stid        # the latent and the personalised generator
   stylecodec identity import me.stid                  # on the machine that decodes: streams may now just name it
   stylecodec encode second.mp4 second.stc --identity me.stid
-  stylecodec identity list"""
+  stylecodec identity list                            # what is kept here, and where
+  stylecodec identity remove 3f9a60c1                 # forget what has this hash; `clear` forgets everything
+
+Nothing of anybody is kept unless it is imported, or decoded with --remember. The folder is yours alone."""
 
 
 def person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
@@ -100,23 +104,29 @@ def person_options(arguments: argparse.Namespace, usual: EncodeOptions) -> dict[
 
 def register(commands: Any) -> None:
     """Add the command to the subparsers of the program."""
-    identity = add_command(commands, "identity", "cards of known people: export, import, list", EXAMPLES)
+    identity = add_command(
+        commands, "identity", "cards of known people: export, import, list, remove, clear", EXAMPLES
+    )
     actions = identity.add_subparsers(title="actions", metavar="ACTION", required=True)
     export = add_command(actions, "export", "write the identity of a stream, with its generator, as a card", EXAMPLES)
     export.add_argument("input", metavar="IN.stc")
     export.add_argument("output", metavar="CARD.stid")
     export.set_defaults(run=_export)
-    taken = add_command(actions, "import", "keep the personalised generator of a card or stream", EXAMPLES)
+    taken = add_command(actions, "import", "keep the person of a card, for streams that only name them", EXAMPLES)
     taken.add_argument("input", metavar="CARD.stid")
     taken.set_defaults(run=_import)
-    listed = add_command(actions, "list", "list the personalised generators that are kept here", EXAMPLES)
+    listed = add_command(actions, "list", "list what is kept of people here", EXAMPLES)
     listed.set_defaults(run=_list)
-    for parser in (export, taken, listed):
+    removed = add_command(actions, "remove", "forget what is kept under hashes", EXAMPLES)
+    removed.add_argument("hashes", nargs="+", metavar="HASH", help="8 or more of its hexadecimal digits")
+    removed.set_defaults(run=_remove)
+    cleared = add_command(actions, "clear", "forget everybody", EXAMPLES)
+    cleared.set_defaults(run=_clear)
+    for parser in (export, taken, listed, removed, cleared):
         parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import KnownPeople
     from ..encoding.identity.cards import card_bytes
 
     check_output(arguments.output, arguments.input)
@@ -134,10 +144,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import keep
-
     with reading(arguments.input), StreamFile.open(arguments.input) as stream:
-        kept = keep(stream)
+        kept = remember(stream)
     facts = _facts(arguments.input) | {"kept": [digest.hex() for digest in kept]}
     words = ", ".join(digest.hex()[:16] for digest in kept)
     sentence = f"kept the personalised generator {words}" if kept else "it carries no personalised generator"
@@ -145,17 +153,37 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import KnownPeople
-
     known = KnownPeople()
-    found = [digest.hex() for digest in known.digests()]
-    return _say(arguments, {"folder": str(known.folder), "deltas": found}, "\n".join([str(known.folder), *found]))
+    found = known.items()
+    lines = [f"{known.folder}: {len(found)} kept", *map(_line, found)]
+    return _say(arguments, {"folder": str(known.folder), "items": list(map(_item, found))}, "\n".join(lines))
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    known = KnownPeople()
+    return _forgot(arguments, known, [known.remove(digits) for digits in arguments.hashes])
+
+
+def _clear(arguments: argparse.Namespace) -> int:
+    known = KnownPeople()
+    return _forgot(arguments, known, known.clear())
+
+
+def _forgot(arguments: argparse.Namespace, known: KnownPeople, items: list[KnownItem]) -> int:
+    lines = [f"{known.folder}: {len(items)} forgotten", *map(_line, items)]
+    return _say(arguments, {"folder": str(known.folder), "forgotten": list(map(_item, items))}, "\n".join(lines))
+
+
+def _item(item: KnownItem) -> dict[str, Any]:
+    return {"kind": item.kind, "hash": item.digest.hex(), "bytes": item.bytes}
+
+
+def _line(item: KnownItem) -> str:
+    return f"  {item.kind:<10}{item.digest.hex()}  {item.bytes:>9,} bytes"
 
 
 def _facts(path: str) -> dict[str, Any]:
     """What a card is, or a stream of somebody known here."""
-    from ..decoding.personal import KnownPeople
-
     with reading(path), StreamFile.open(path, recall=KnownPeople().recall) as stream:
         identity = first_identity(stream)
         found = personalizations(stream).get(identity.digest)

@@ -144,7 +144,7 @@ def encode_frames(
     marks: list[NDArray[np.float32]] = []
     # A personalised generator shows in pixels what the person does, and refinement sees it there.
     own = options.personalize or (card is not None and card.delta is not None)
-    reader = MarkReader(device) if options.follow.frames and not own else None
+    reader = MarkReader(pack, device) if options.follow.frames and not own else None
     seconds: list[float] = []
     for batch in _batches(frames, size):
         first = len(seconds)

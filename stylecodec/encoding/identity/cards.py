@@ -10,7 +10,7 @@ from ...bitstream import ChunkType, Identity, Profile, StreamFile, StreamWriter,
 from ...bitstream.attached import personalizations
 from ...bitstream.delta import Personalization
 from ...bitstream.edit import operations as edit
-from ...decoding.personal import KnownPeople, resolve
+from ...decoding.known_people import KnownPeople, resolve
 from ...errors import OptionError, PackMismatch
 from ...files import reading
 from ...packs.store import ModelPack

@@ -31,7 +31,7 @@ from ..code_units import POSE_UNITS
 from ..options import FollowOptions
 from ..personalization.clip_passes import Packets, codes_of, write
 from .feedforward import FrameCodes, smooth
-from .landmark_features import DOUBT, NAMES, POSE, MarkReader
+from .landmark_features import NAMES, POSE, MarkReader, noise_floor
 from .refinement import Scene
 
 AT_ONCE = 16  # renderings
@@ -69,7 +69,7 @@ def follow(
         if progress is not None:
             progress(len(packets) if done == len(rows) else int(rows[done - 1]) + 1)
 
-    missing = believed(lacking(wanted, seen(codes, tell)))
+    missing = believed(lacking(wanted, seen(codes, tell)), noise_floor(pack))
     change = solved(answer, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
@@ -93,13 +93,13 @@ def half_open(lips_apart: Tensor, count: int) -> list[int]:
     return [int((lips_apart - low - (high - low) * (k + 0.5) / count).abs().argmin()) for k in range(count)]
 
 
-def believed(missing: Tensor) -> Tensor:
-    """What is missing [n, 17], each mark by how much more it varies than where nothing is missing (marks.DOUBT).
+def believed(missing: Tensor, floor: tuple[float, ...]) -> Tensor:
+    """What is missing [n, 17], each mark by how much more it varies than where nothing is missing (floor [17]).
 
     It is the gain of a Wiener filter over the clip; a mark that is not believed is held where the codes have it.
     """
     power = missing.square().mean(dim=0)
-    return missing * (1 - missing.new_tensor(DOUBT).square() / power.clamp_min(1e-12)).clamp_min(0)
+    return missing * (1 - missing.new_tensor(floor).square() / power.clamp_min(1e-12)).clamp_min(0)
 
 
 def solved(answer: Tensor, missing: Tensor, wanted: Tensor, options: FollowOptions) -> Tensor:
@@ -127,7 +127,7 @@ class Shown:
     """The marks of renderings of one identity."""
 
     def __init__(self, scene: Scene, latent: Tensor, side: int) -> None:
-        self.scene, self.side, self.reader = scene, side, MarkReader(scene.device)
+        self.scene, self.side, self.reader = scene, side, MarkReader(scene.pack, scene.device)
         with torch.no_grad():
             self.anchor: Anchor = scene.anchor(latent)
 

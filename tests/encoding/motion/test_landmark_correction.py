@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from stylecodec.encoding.motion.landmark_correction import Shown, believed, follow, half_open, solved
-from stylecodec.encoding.motion.landmark_features import DOUBT, NAMES, POSE
+from stylecodec.encoding.motion.landmark_features import NAMES, POSE, noise_floor
 from stylecodec.encoding.motion.refinement import Scene
 from stylecodec.encoding.options import FollowOptions
 from stylecodec.encoding.personalization.clip_passes import codes_of
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 
 CPU = torch.device("cpu")
 OPTIONS = FollowOptions(precision="float32")
@@ -60,7 +60,7 @@ def test_a_face_that_moves_is_followed(pack: ModelPack, latent: np.ndarray) -> N
     after = follow(before, wanted + 0.05, latent, pack, CPU, OPTIONS, 0.0)  # built otherwise: a constant
     assert np.array_equal(after[:, 2], before[:, 2])
     was, left = apart(pack, latent, wanted, before), apart(pack, latent, wanted, after)
-    clear = (was > 1.5 * np.array(DOUBT)) & (np.arange(len(NAMES)) < len(NAMES) - POSE)
+    clear = (was > 1.5 * np.array(noise_floor(embedded_pack()))) & (np.arange(len(NAMES)) < len(NAMES) - POSE)
     assert clear.sum() >= 5
     assert np.median((left / was)[clear]) < 0.75
 
@@ -83,13 +83,13 @@ def test_who_is_as_the_codes_say_is_left_alone(pack: ModelPack, latent: np.ndarr
 
 
 def test_little_is_not_believed_and_much_is() -> None:
-    doubt = torch.tensor(DOUBT)
+    doubt = torch.tensor(noise_floor(embedded_pack()))
     often = torch.tensor([[1.0], [-1.0]]) * doubt.where(doubt.isfinite(), torch.tensor(0.1))
-    assert believed(0.9 * often).abs().max() == 0
-    much = believed(10 * often)
+    assert believed(0.9 * often, tuple(doubt.tolist())).abs().max() == 0
+    much = believed(10 * often, tuple(doubt.tolist()))
     assert torch.allclose(much[:, doubt.isfinite()], 9.9 * often[:, doubt.isfinite()], rtol=1e-4)
     assert much[:, ~doubt.isfinite()].abs().max() == 0
-    assert believed(torch.zeros(3, len(NAMES))).abs().max() == 0
+    assert believed(torch.zeros(3, len(NAMES)), tuple(doubt.tolist())).abs().max() == 0
 
 
 def test_the_answer_is_measured_where_mouths_are_open() -> None:
