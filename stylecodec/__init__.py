@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .api import DecodeReport, EncodeReport, decode, encode, probe, puppet, verify
     from .bitstream import StreamFile, StreamReader, StreamWriter
     from .decoding.decoder import Decoder
+    from .decoding.options import DecodeOptions
     from .encoding.options import EncodeOptions
     from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, PackError, StylecodecError
     from .packs.store import ModelPack, open_pack
@@ -36,6 +37,7 @@ _HOME = {
     "StreamFile": "bitstream",
     "StreamReader": "bitstream",
     "StreamWriter": "bitstream",
+    "DecodeOptions": "decoding.options",
     "Decoder": "decoding.decoder",
     "EncodeOptions": "encoding.options",
     "FaceNotFound": "errors",
@@ -50,6 +52,7 @@ _HOME = {
 }
 
 __all__ = [
+    "DecodeOptions",
     "DecodeReport",
     "Decoder",
     "EncodeOptions",

@@ -6,7 +6,6 @@ The layers are imported when they are needed: `probe`, `verify` and puppeteering
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
@@ -20,16 +19,19 @@ from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamRe
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
 from .bitstream.edit import operations as edit
+from .decoding.known_people import KnownPeople, remember
 from .encoding.options import FITTING, REGISTERING
 from .errors import FormatError, OptionError, OutputError, Truncated
+from .extras import need_extra
 from .files import PathLike, check_output, reading, whole_file
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .decoding.decoder import BackgroundChoice, Decoder, PackChoice, PoseMode
-    from .decoding.render import Precision
+    from .decoding.decoder import Decoder
+    from .decoding.options import DecodeOptions
+    from .decoding.packets import PackChoice
     from .encoding.options import EncodeOptions
     from .face.align import AlignedTrack
     from .geometry import CropTransform
@@ -118,6 +120,7 @@ def encode(
     Raises MediaError (missing, no video, no frames between start and end), FaceNotFound, PackError, OptionError,
     OutputError, FormatError (an identity card that is none, or names what is not known here).
     """
+    need_extra("encode", "encoding")
     from .encoding.aligned_clip import AlignedClip
     from .encoding.background import scene_behind
     from .encoding.identity.cards import read_card
@@ -189,53 +192,42 @@ def encode(
 def decode(
     source: PathLike,
     output: PathLike,
-    size: int | None = None,
-    device: str = "auto",
-    pose: PoseMode = "restore",
-    pack: PackChoice = None,
-    audio: bool = True,
-    partial: bool = False,
+    options: DecodeOptions | None = None,
     progress: Progress | None = None,
-    precision: Precision = "auto",
-    avatar: bool = False,
-    background: BackgroundChoice = "stream",
+    **changes: Any,
 ) -> DecodeReport:
     """Render an .stc file into a video (.mp4, .mkv or .webm) with its sound.
 
-    size: even number of pixels per side, 16 to 1024 (the default). partial: of a damaged or incomplete file, decode
-    what is whole and hold the picture where frames are missing; without it such a file is an error. precision: of
-    the generator's feature maps, see decoding.render.Renderer. avatar: leave personalised generators aside.
-    background: see Decoder.open. Personalised people that the file carries are kept for files that name them.
-    Raises FormatError, PackError, OptionError, MediaError (missing file), MissingDependency (an AVIF background),
-    DeltaNotFound, OutputError.
+    Single options may be given by keyword: `decode("talk.stc", "talk.mp4", size=512)`. The size must be even.
+    Raises FormatError, PackError, OptionError, MediaError (missing file), MissingDependency (an AVIF background, or
+    PyAV is not installed), DeltaNotFound, OutputError.
     """
+    need_extra("video", "writing a video")
     from .decoding.decoder import Decoder
-    from .decoding.personal import keep
+    from .decoding.options import DecodeOptions
     from .media.writer import VideoWriter
     from .opus_chunks import opus_track
 
     begun = perf_counter()
-    if size is not None and size % 2:
-        raise OptionError(f"a video needs an even size, not {size}")
+    options = DecodeOptions.of(options, {**changes, "as_numpy": True})
+    if options.size is not None and options.size % 2:
+        raise OptionError(f"a video needs an even size, not {options.size}")
     check_output(output, source)
     tell = progress or _silent
-    with (
-        reading(source),
-        Decoder.open(source, device, pack, size, pose, True, None, precision, avatar, background, partial) as decoder,
-    ):
+    with reading(source), Decoder.open(source, options) as decoder:
         stream = decoder.stream
-        if not partial:
+        if not options.partial:
             edit.whole(stream, "decode it with --partial to get the rest")
         elif not stream.frame_count:
             raise Truncated("not one group of frames is whole")
-        with contextlib.suppress(FormatError, OutputError):  # a courtesy
-            keep(stream)
+        if options.remember:
+            remember(stream)
         width, height = decoder.frame_size
-        sound = opus_track(stream) if audio else None
+        sound = opus_track(stream) if options.audio else None
         header, count, held = stream.header, 0, 0
         rate = None if header.variable_rate else header.rate
         with VideoWriter(output, width, height, rate, sound) as writer:
-            for number, picture, repeated in _pictures(decoder, partial):
+            for number, picture, repeated in _pictures(decoder, options.partial):
                 seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
                 writer.write(picture, seconds)
                 count, held = count + 1, held + repeated
@@ -277,8 +269,10 @@ def puppet(
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
-    if Path(source).suffix.lower() not in IMAGE_SUFFIXES:
-        with reading(source), StreamFile.open(os.fspath(source), recall=_recalled) as stream:
+    if Path(source).suffix.lower() in IMAGE_SUFFIXES:
+        need_extra("encode", "a picture as the source")
+    else:
+        with reading(source), StreamFile.open(os.fspath(source), recall=KnownPeople().recall) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
@@ -343,13 +337,6 @@ def verify(path: PathLike) -> StreamReport:
         return check(os.fspath(path))
 
 
-def _recalled(digest: bytes) -> Identity | None:
-    """As KnownPeople.recall; torch is loaded only for streams that do not hold their identity."""
-    from .decoding.personal import KnownPeople
-
-    return KnownPeople().recall(digest)
-
-
 # --- encoding ---------------------------------------------------------------------------------------------
 
 
@@ -403,7 +390,7 @@ def _picture_identity(
     front_end: FrontEnd | None,
     tell: Progress,
 ) -> Identity:
-    from .decoding.decoder import matching_pack
+    from .decoding.packets import matching_pack
     from .encoding.identity.fitting import fit_identity
     from .encoding.motion.feedforward import CROP_SIZE, analyse
     from .encoding.options import PORTRAIT, EncodeOptions

@@ -10,6 +10,7 @@ import pytest
 import stylecodec
 
 NAMES = [
+    "DecodeOptions",
     "DecodeReport",
     "Decoder",
     "EncodeOptions",

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from .. import __version__, api
+from ..decoding.options import DecodeOptions
 from ..encoding.options import LANDMARKS, PRESETS, PROFILES, EncodeOptions, FitOptions, FollowOptions
 from ..errors import OptionError, StylecodecError
 from ..progress import ProgressDisplay
@@ -57,8 +58,7 @@ DECODE_EXAMPLES = """examples:
   stylecodec decode cut-off.stc rest.mp4 --partial
   stylecodec decode me.stc avatar.mp4 --avatar --background blur
 
-A personalised generator that the file carries is kept, with its identity, for later files that only name it: in
-~/.cache/stylecodec/identities, or the folder that STYLECODEC_IDENTITIES names (`stylecodec identity list`)."""
+Nothing is kept of the person in the file unless --remember asks for it (`stylecodec identity list`)."""
 
 PUPPET_EXAMPLES = """examples:
   stylecodec puppet portrait.jpg talk.stc puppet.stc
@@ -245,6 +245,11 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged or cut-off file")
     parser.add_argument("--avatar", action="store_true", help="leave personalised generators aside")
     parser.add_argument(
+        "--remember",
+        action="store_true",
+        help="keep the personalised people that the file carries, for files that only name them (see `identity`)",
+    )
+    parser.add_argument(
         "--background",
         choices=("stream", "render", "blur", "key"),
         default="stream",
@@ -294,10 +299,10 @@ def _encode(arguments: argparse.Namespace) -> int:
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    names = ("size", "device", "pose", "pack", "audio", "partial", "precision", "avatar", "background")
-    values = {name: getattr(arguments, name) for name in names}
+    names = ("size", "device", "pose", "pack", "audio", "partial", "precision", "avatar", "background", "remember")
+    options = DecodeOptions(**{name: getattr(arguments, name) for name in names})
     with ProgressDisplay(arguments.progress) as progress:
-        report = api.decode(arguments.input, arguments.output, progress=progress, **values)
+        report = api.decode(arguments.input, arguments.output, options, progress)
     if arguments.json:
         return _print_json(report.as_dict())
     sound = "with sound" if report.audio else "without sound"
