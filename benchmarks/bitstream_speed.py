@@ -38,7 +38,8 @@ from stylecodec.bitstream import (
     plain_quantiser,
 )
 
-from .measuring import RESULTS, machine, machine_name, save, table
+from .measuring import RESULTS, machine_name, save, table
+from .provenance import provenance
 
 GROUP = 25
 PORTION = 1400
@@ -153,15 +154,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120.0, help="of the stream fed (default: %(default)s)")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    facts = machine()
+    inputs = [] if arguments.stream is None else [arguments.stream]
+    origin = provenance(None, vars(arguments), inputs, rooms=["bitstream"])
     header, identity, packets = source(arguments.stream)
     headers = profiles(header, packets)
     raw = [row for h in headers.values() for row in speed(h, identity, packets, arguments.frames)]
     print(table(raw))
     memory = streaming(headers["raw"], identity, packets, arguments.minutes)
     print(f"\n{arguments.minutes:g} minutes through feed, raw\n{table(memory)}")
-    out = arguments.out or RESULTS / f"bitstream_speed-{machine_name(facts)}.json"
-    save(out, {"machine": facts, "speed": raw, "streaming": memory})
+    out = arguments.out or RESULTS / f"bitstream_speed-{machine_name(origin['machine'])}.json"
+    save(out, origin, {"speed": raw, "streaming": memory})
 
 
 if __name__ == "__main__":

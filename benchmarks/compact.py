@@ -27,7 +27,8 @@ import torch
 import zstandard
 from numpy.typing import NDArray
 
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import Identity, Profile, StreamFile, StreamHeader, StreamWriter, compact_header
 from stylecodec.bitstream.compact.coding import code_rows
@@ -36,9 +37,9 @@ from stylecodec.bitstream.compact.quantiser import Levels, Quantiser
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.pipeline import group_frames
 from stylecodec.encoding.rate.compaction import CompactClip, compact_clip
 from stylecodec.encoding.rate.sensitivity import picture_metrics, pictures
+from stylecodec.encoding.write import group_frames
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
@@ -216,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "compact.json")
     arguments = parser.parse_args(argv)
     pack, device = open_pack(arguments.pack), pick_device(arguments.device)
+    origin = provenance(pack, vars(arguments), arguments.inputs)
     usual = EncodeOptions().quality
     curve: Rows = []
     sizes: Rows = []
@@ -237,8 +239,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"\nmean over the clips\n{table(means)}")
     print(f"\nbytes per frame at quality {usual:g}; all but ours without framing and not by group\n{table(sizes)}")
     print(f"\nwhere the bytes per frame are\n{table(places)}")
-    content = {"machine": machine(), "every": arguments.every, "curve": curve, "means": means}
-    save(arguments.out, content | {"default_quality": usual, "sizes": sizes, "where": places})
+    content: dict[str, Any] = {"every": arguments.every, "curve": curve, "means": means}
+    save(arguments.out, origin, content | {"default_quality": usual, "sizes": sizes, "where": places})
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ from stylecodec.bitstream import (
 from stylecodec.bitstream.chunks import pack_chunk, parse_chunk
 from stylecodec.errors import FormatError
 
-from .measuring import RESULTS, machine, save, table
+from .measuring import RESULTS, save, table
+from .provenance import provenance
 
 ALLOWED_FACTOR = 8  # of memory: the stream's own bytes so many times …
 ALLOWED_BYTES = 4 << 20  # … and a fixed part: a group of 1,024 frames decoded, numbers of Python included
@@ -254,7 +255,7 @@ def read_file(data: bytes) -> Iterator[Signature]:
         for identity in stream.identities:
             yield signature(identity)
         yield from map(signature, stream.audio_chunks())
-        yield from (signature(chunk) for _, chunk in stream.unknown_chunks())
+        yield from (signature(chunk) for _, chunk in stream.extras())
         if stream.frame_count:
             stream.frame_at(0.2)
             stream.packets(0, min(stream.frame_count, 9))
@@ -346,6 +347,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(KINDS), action="append", help="kinds of damage")
     parser.add_argument("--out", type=Path, default=RESULTS / "faults.json")
     arguments = parser.parse_args()
+    origin = provenance(None, vars(arguments), rooms=["bitstream"])
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     for name, (data, step, divisor) in sources().items():
@@ -359,7 +361,7 @@ def main() -> None:
     for fault in faults[:20]:
         print(f"  {fault}")
     sizes = {name: len(data) for name, (data, *_) in sources().items()}
-    save(arguments.out, {"machine": machine(), "stream_bytes": sizes, "tallies": rows, "faults": faults[:100]})
+    save(arguments.out, origin, {"stream_bytes": sizes, "tallies": rows, "faults": faults[:100]})
     sys.exit(bool(faults))
 
 

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
-from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.media import Frame, VideoReader, is_picture, read_image
 from stylecodec.media.writer import VideoWriter
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
@@ -38,7 +39,7 @@ AROUND, GRID_FRAMES = 12, 4  # frequencies either side that a lattice's is held 
 
 def picture_of(path: Path) -> Frame:
     """A still, or the middle frame of a video, cut to even sides."""
-    if path.suffix.lower() in api.IMAGE_SUFFIXES:
+    if is_picture(path):
         image = read_image(path)
     else:
         reader = VideoReader(path)
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS / "flicker.json")
     arguments = parser.parse_args(argv)
     pack = open_pack(arguments.pack)
+    origin = provenance(pack, vars(arguments), arguments.inputs)
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -118,8 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(rows))
     for name, sentence in failures.items():
         print(f"failed: {name}: {sentence}")
-    facts = {"machine": machine(), "pack": pack.digest.hex(), "frames": arguments.frames}
-    save(arguments.results, {**facts, "rows": rows, "failures": failures})
+    save(arguments.results, origin, {"frames": arguments.frames, "rows": rows, "failures": failures})
     return 1 if failures else 0
 
 

@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks
-from benchmarks.measuring import RESULTS, as_json, machine, save, table
+from benchmarks.measuring import RESULTS, as_json, save, table
+from benchmarks.provenance import provenance
 from stylecodec.errors import FaceNotFound, StylecodecError
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.detect import Box, FaceDetector
 from stylecodec.face.landmarks import Dlib68, make_landmarker
 from stylecodec.geometry import AVATAR_ALIGNMENT
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media import Frame, VideoReader
 
 SIDE = 256
 SHOWN = 0.75  # intervals between frames that the last one of an output counts for
@@ -222,6 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if len(arguments.videos) % 2:
         parser.error("give videos in pairs: input output [input output ...]")
+    origin = provenance(None, vars(arguments), set(arguments.videos), rooms=["face", "media"])
     yardstick = Yardstick()
     scores: dict[str, Score] = {}
     failures: dict[str, str] = {}
@@ -254,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, sentence in failures.items():
             print(f"failed: {name}: {sentence}")
     if arguments.results:
-        save(arguments.results, {"machine": machine(), **content})
+        save(arguments.results, origin, content)
     return 1 if failures else 0
 
 

@@ -34,7 +34,8 @@ from PIL import Image
 from benchmarks.face_tracks import face_tracks
 from benchmarks.follow import Yardstick
 from benchmarks.likeness import Floats, Frame, batches, ssim
-from benchmarks.measuring import RESULTS, as_json, machine, save
+from benchmarks.measuring import RESULTS, as_json, save
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
@@ -119,7 +120,7 @@ def hidden(pack: ModelPack, alpha: Floats, unit: Floats) -> Floats:
     person = Identity(np.repeat(generator.mapping.w_avg.numpy()[None], generator.rows, axis=0).astype(np.float16))
     packets = np.zeros((60, PARAMS_PER_FRAME), np.float32)
     packets[:, 3:] = alpha[:60]
-    shown = picture_metrics(pack, torch.device("cpu"), person, packets).felt[3:, 3:] * np.outer(unit, unit)
+    shown = picture_metrics(pack, torch.device("cpu"), person, packets).perceptual[3:, 3:] * np.outer(unit, unit)
     least = LEAST_SHOWN * float(np.linalg.eigvalsh(shown)[-1])
     covariance = np.linalg.inv(shown + least * np.eye(len(shown)))
     root: Floats = np.linalg.cholesky(covariance * len(shown) * READOUT_NOISE**2 / np.trace(covariance))
@@ -242,12 +243,13 @@ def main() -> None:
     parser.add_argument("--write-card", action="store_true", help="put the summary into the pack's card")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
-    fit = FitOptions(steps=0) if arguments.plain else FitOptions()
+    fit = FitOptions(enabled=False) if arguments.plain else FitOptions()
     options = EncodeOptions(preset=arguments.preset, pack=pack.folder, device="cpu", fit=fit)
     clips = sorted(arguments.clips.glob("clip_*.mp4"), key=lambda p: int(p.stem.split("_")[1]))
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, arguments.limit).astype(int)]
+    origin = provenance(pack, vars(arguments), clips)
     truths = {clip: dict(np.load(clip.with_suffix(".npz"), allow_pickle=False)) for clip in clips}
     print(f"the lip gap is a linear function of the expression with R² = {lip_gap(list(truths.values()))[1]:.3f}")
     readout = fit_readout(pack) if pack.has("expression") else None
@@ -261,7 +263,7 @@ def main() -> None:
             print(f"{clip.stem}: {words}", flush=True)
     result = summary(rows, short & set(rows))
     print(as_json(result))
-    save(arguments.out, {"machine": machine(), "pack": pack.digest.hex(), "summary": result, "clips": rows})
+    save(arguments.out, origin, {"summary": result, "clips": rows})
     if arguments.sheet:
         Image.fromarray(np.vstack(strips)).save(arguments.sheet)
     if arguments.overview:

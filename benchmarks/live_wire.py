@@ -19,11 +19,12 @@ from typing import Any
 from stylecodec.bitstream import ChunkType, StreamFile
 from stylecodec.bitstream.chunks import pack_chunk
 from stylecodec.bitstream.layout import ChunkFlag
-from stylecodec.bitstream.live.streams import LATENT_SECONDS, REPEAT_SECONDS, bursts
+from stylecodec.bitstream.live import LATENT_SECONDS, REPEAT_SECONDS, bursts
 from stylecodec.bitstream.live.transport import HEADER_BYTES, UDP_IPV4_BYTES, Packetizer, bare_chunk, wire_bytes
 from stylecodec.errors import StylecodecError
 
-from .measuring import RESULTS, machine, save, table
+from .measuring import RESULTS, save, table
+from .provenance import provenance
 
 GROUPS = (1, 2, 3, 5, 10, 25, 50)
 PARTS = {ChunkType.GROUP: "frames", ChunkType.AUDIO: "sound"}
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("streams", nargs="+", metavar="IN.stc")
     parser.add_argument("--out", type=Path, default=RESULTS / "live_wire.json")
     arguments = parser.parse_args()
+    origin = provenance(None, vars(arguments), map(Path, arguments.streams), rooms=["bitstream"])
     results = {}
     for path in arguments.streams:
         with StreamFile.open(path) as stream:
@@ -63,7 +65,7 @@ def main() -> None:
         print(f"\n{name}, kbit/s\n{table(rows)}")
         results[name] = rows
     repeats = {"header_seconds": REPEAT_SECONDS, "latent_seconds": LATENT_SECONDS}
-    save(arguments.out, {"machine": machine(), "repeats": repeats, "kbps": results})
+    save(arguments.out, origin, {"repeats": repeats, "kbps": results})
 
 
 if __name__ == "__main__":

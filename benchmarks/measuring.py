@@ -10,7 +10,6 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -41,20 +40,31 @@ def installed(package: str) -> str:
 
 
 def machine(gpu: str | None = None) -> dict[str, Any]:
-    """Where and when a benchmark ran. gpu: its name when the networks ran on one."""
+    """What a benchmark runs on. gpu: its name when the networks run on one."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "device": gpu or processor(),
         "kind": "cuda" if gpu else "cpu",
         "processor": processor(),
         "cores": cores(),
+        "memory_gib": memory_gib(),
         "load_at_start": None if load is None else round(load, 2),
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": installed("torch"),
-        "av": installed("av"),
-        "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def memory_gib() -> float | None:
+    """The machine's memory, None where the system does not tell."""
+    names = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
+    if not hasattr(os, "sysconf") or any(name not in os.sysconf_names for name in names):
+        return None
+    page, pages = (os.sysconf(name) for name in names)
+    return round(page * pages / 2**30, 1)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that figures depend on; "" for what is not installed."""
+    return {"python": platform.python_version(), **{name: installed(name) for name in ("torch", "numpy", "av")}}
 
 
 def busy(facts: Mapping[str, Any]) -> str | None:
@@ -139,10 +149,10 @@ def cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result as JSON (`as_json`) and say where."""
+def save(path: Path, provenance: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Write a result and where it comes from (benchmarks.provenance) as JSON (`as_json`), and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_json(content) + "\n")
+    path.write_text(as_json({"provenance": provenance, **content}) + "\n")
     print(f"\nwritten: {path}", file=sys.stderr)
 
 

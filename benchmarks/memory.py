@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import RESULTS, machine, machine_name, save, table
+from benchmarks.measuring import RESULTS, machine_name, save, table
+from benchmarks.provenance import provenance
 from stylecodec.packs.card import DEFAULT_PACK
+from stylecodec.packs.store import open_pack
 
 INTERVAL = 0.02  # seconds between two looks
 COMMAND = (sys.executable, "-m", "stylecodec")
@@ -115,14 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tolerance", type=float, default=48, help="MiB of growth that count as flat")
     parser.add_argument("--out", type=Path, help="the JSON file")
     arguments = parser.parse_args(argv)
-    facts = machine()
+    origin = provenance(open_pack(arguments.pack), vars(arguments), [arguments.clip])
     with tempfile.TemporaryDirectory() as folder:
         rows = [row for s in arguments.seconds for row in measure(arguments.clip, s, arguments, Path(folder))]
     verdicts = growth(rows, arguments.tolerance)
     print(f"\n{table(rows)}\n\n{table(verdicts)}")
-    content = {"machine": facts, "clip": arguments.clip.name, "pack": str(arguments.pack)}
-    content |= {"device": arguments.device, "runs": rows, "growth": verdicts}
-    save(arguments.out or RESULTS / f"memory_{machine_name(facts)}.json", content)
+    out = arguments.out or RESULTS / f"memory_{machine_name(origin['machine'])}.json"
+    save(out, origin, {"clip": arguments.clip.name, "device": arguments.device, "runs": rows, "growth": verdicts})
     return any(row["verdict"] == "grows" for row in verdicts)
 
 

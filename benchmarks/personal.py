@@ -4,8 +4,9 @@
     python -m benchmarks.personal clips/d18.mp4 --work personal/ --minutes 15      # one clip; again: what is missing
     python -m benchmarks.personal --work personal/ --report                        # tables of what is there
 
-Each clip has a folder in --work, and each part of the work a JSON file in it; what is there is not done again, and
-tuning that was interrupted goes on from its checkpoint. Parts:
+Each clip has a folder in --work, and each part of the work a JSON file in it that says where it comes from; what is
+there is not done again, and tuning that was interrupted goes on from its checkpoint. Parts that came from other code
+or other networks than today's do not enter the results unless --stale says so, and keep their provenance. Parts:
 
     whole      tuned on all frames (at most 600): PSNR and SSIM of the head on the 256² crops, landmark tracks, identity
                distance, locality, the delta's cost, bytes
@@ -13,7 +14,7 @@ tuning that was interrupted goes on from its checkpoint. Parts:
     held_out   tuned on the first 60 % of the frames; the rest encoded with the frozen generator by its card, with the
                card's latent and with one fitted anew
     avatars    the fast and the balanced avatar beside it
-    rates      kbit/s of calls of 10 s, 1 min, 10 min; x264, x265 and SVT-AV1 at the same bytes and at the same PSNR
+    rates      bytes of the whole clip; x264, x265 and SVT-AV1 on the same squares at the same bytes and the same PSNR
 
 The head is what the pack's face parser sees in the input. The pictures compared are the decoder's, from the file.
 """
@@ -36,8 +37,10 @@ from benchmarks import video_codecs
 from benchmarks.face_tracks import compare, face_tracks
 from benchmarks.follow import Yardstick, plot, words
 from benchmarks.likeness import Frame
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, as_json, table
+from benchmarks.personal_bars import TRACKS, summary, verdicts
 from benchmarks.personal_figures import SIDE
+from benchmarks.provenance import Today, provenance, reasons, today
 from benchmarks.real_clips import Recorded, sheet
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
@@ -45,37 +48,20 @@ from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.options import DecodeOptions
 from stylecodec.decoding.personal import TunedPack
-from stylecodec.encoding.aligned_clip import AlignedClip
-from stylecodec.encoding.code_units import spread
+from stylecodec.encoding.frames import evenly_spaced
 from stylecodec.encoding.identity.cards import card_bytes, read_card
 from stylecodec.encoding.options import EncodeOptions, TuneOptions
-from stylecodec.encoding.personalization.crop_registration import registered
-from stylecodec.encoding.pipeline import EncodedClip, encode_frames, stream_bytes
+from stylecodec.encoding.write import ClipWriter, EncodedClip
 from stylecodec.face.align import AlignedTrack, crops
-from stylecodec.files import whole_file
+from stylecodec.files import atomic_write
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.progress import Progress
 
 TUNED_SHARE = 0.6
 RESTS = {"rest": False, "refitted": True}  # is the latent fitted to what was held out?
-LENGTHS = (10.0, 60.0, 600.0)
 SCORED = 32  # frames on which ways of coding a delta are compared
-TRACKS = ("mouth_open", "eyes_open", "yaw", "pitch", "brows")
-BARS = {
-    "psnr": 30.0,
-    "psnr_worst": 25.0,
-    "ssim": 0.90,
-    "held_out_loss": 2.5,
-    "refitted_loss": 2.5,
-    "delta_loss": 0.5,
-    "locality": 30.0,
-    "mouth_open": 0.95,
-    "eyes_open": 0.9,
-    "yaw": 0.9,
-    "identity": 0.35,
-}
-HIGHEST = ("held_out_loss", "refitted_loss", "delta_loss", "identity")  # bars that a figure must not exceed
 
 
 @dataclass
@@ -93,8 +79,9 @@ class Work:
         return json.loads(path.read_text()) if path.is_file() else None
 
     def write(self, part: str, content: dict[str, Any]) -> dict[str, Any]:
-        """Note the figures of a part."""
-        with whole_file(self.folder / f"{part}.json") as file:
+        """Note the figures of a part and where they come from."""
+        content = {"provenance": provenance(self.pack, self.options, [self.clip]), **content}
+        with atomic_write(self.folder / f"{part}.json") as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
         return content
 
@@ -113,28 +100,21 @@ class Seen:
 def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedClip, AlignedTrack]:
     """As api.encode without sound, but what was found on the way is kept."""
     reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
-
-    def read() -> Any:
-        return reader.frames(options.start, options.duration)
-
-    track = front_end.track((frame for _, frame in read()), float(reader.rate))
     card = None if options.identity is None else read_card(options.identity, work.pack)
     begun, told = time.monotonic(), [0.0]
 
-    def tell(stage: str, done: float, of: float | None) -> None:
+    def tell(event: Progress) -> None:
         if time.monotonic() - told[0] > 20:
             told[0] = time.monotonic()
-            print(f"  {told[0] - begun:5.0f} s  {stage} {done:.2f} {of if of is None else round(of, 2)}", flush=True)
+            of = "" if event.total is None else f" of {event.total:.0f}"
+            print(f"  {told[0] - begun:5.0f} s  {event.stage} {event.done:.0f}{of} {event.note}", flush=True)
 
-    size = reader.width, reader.height
-    aligned = AlignedClip(read, track)
-    if card is not None:
-        aligned, card = registered(aligned, card, work.pack, options, tell)
-    clip = encode_frames(aligned, work.pack, options, reader.rate, size, None, card, tell)
-    with whole_file(stream) as file:
-        for portion in stream_bytes(clip, work.pack, options, reader.rate):
+    clip = api.clip_from(reader, work.pack, options, front_end, card, tell)
+    assert clip.track is not None
+    with atomic_write(stream) as file:
+        for portion in ClipWriter(clip, options).portions():
             file.write(portion)
-    return clip, aligned.track
+    return clip, clip.track
 
 
 def as_aligned(pack: ModelPack, size: int | None = None) -> DecodeOptions:
@@ -196,7 +176,7 @@ def large_sheet(work: Work, stream: Path, track: AlignedTrack) -> None:
     """Some frames at 1024² beside their enlarged 256² pictures, to be looked at."""
     rows: list[Frame] = []
     with Decoder.open(stream, as_aligned(work.pack)) as decoder:
-        numbers = [int(np.flatnonzero(track.found)[k]) for k in spread(int(track.found.sum()), 3)]
+        numbers = [int(np.flatnonzero(track.found)[k]) for k in evenly_spaced(int(track.found.sum()), 3)]
         for number in numbers:
             rows.append(np.asarray(decoder[number], np.uint8)[192:832, 192:832])
     Image.fromarray(np.hstack(rows)).save(work.folder / "sheet_1024.png")
@@ -205,7 +185,7 @@ def large_sheet(work: Work, stream: Path, track: AlignedTrack) -> None:
 def deltas(work: Work, clip: EncodedClip, track: AlignedTrack, ours: Seen) -> dict[str, Any]:
     """Bytes against PSNR of the same tuned generator; codes as they were settled on the usual delta."""
     assert clip.tuned is not None
-    result, rows = clip.tuned.result, spread(len(clip.tuned.rows), SCORED)
+    result, rows = clip.tuned.result, evenly_spaced(len(clip.tuned.rows), SCORED)
     place = {int(frame): n for n, frame in enumerate(np.flatnonzero(track.found))}
     inputs = [ours.inputs[place[int(clip.tuned.rows[k])]] for k in rows]
     masks = figures.head_masks(inputs, work.pack)
@@ -244,7 +224,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     first = replace(work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors")
     card, streams = work.folder / "first.stid", {name: work.folder / f"{name}.stc" for name in ("first", *RESTS)}
     _, track = encode(work, streams["first"], first)
-    with StreamFile.open(streams["first"]) as stream, whole_file(card) as file:
+    with StreamFile.open(streams["first"]) as stream, atomic_write(card) as file:
         for portion in card_bytes(stream):
             file.write(portion)
     encoded = {"first": (first, track)}
@@ -257,13 +237,11 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     for name, (options, squares) in encoded.items():
         pictures = judge(result, name, seen(work, streams[name], squares, options), work.pack, yardstick)
         Image.fromarray(sheet([pictures.inputs, pictures.outputs], 9, 224)).save(work.folder / f"{name}.png")
-        if name in RESTS:
-            result[f"{name}_loss"] = result["first"]["psnr"] - result[name]["psnr"]
     return work.write("held_out", result)
 
 
 def rates(work: Work, _: Yardstick) -> dict[str, Any]:
-    """Calls of several lengths, with sound; ordinary codecs on the aligned squares in the same run."""
+    """The clip's bytes, and ordinary codecs on the aligned squares in the same run. Sound is left out of both."""
     stream = work.folder / "whole.stc"
     reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
     duration = work.options.duration
@@ -273,19 +251,12 @@ def rates(work: Work, _: Yardstick) -> dict[str, Any]:
     ours = figures.likeness(pictures.inputs, pictures.outputs, masks)
     facts = api.probe(stream)
     parts, seconds = dict(facts["bytes"]), float(facts["duration_seconds"])
-    parts["audio"] = round(work.options.audio_bitrate / 8 * seconds)  # the stream was made without its sound
-    lengths = figures.call_rates(parts, seconds, LENGTHS)
     codecs: list[dict[str, Any]] = []
     for codec in video_codecs.available():
-        same = figures.codec_at(codec, pictures.inputs, masks, reader.rate, most=None, psnr=ours["psnr"])
-        codecs.append({"call": "same PSNR", **same})
-        if same["kbps"] is not None:
-            codecs[-1]["break_even_seconds"] = figures.break_even(parts, seconds, same["kbps"])
-        for row in lengths:
-            budget = int((row["total"] - row["audio"]) * 1000 / 8 * seconds)
-            found = figures.codec_at(codec, pictures.inputs, masks, reader.rate, most=budget, psnr=None)
-            codecs.append({"call": f"same bytes, {row['seconds']:g} s", **found})
-    return work.write("rates", {"ours": ours, "calls": lengths, "codecs": codecs, "seconds": seconds})
+        for same, most, psnr in (("PSNR", None, ours["psnr"]), ("bytes", parts["total"], None)):
+            found = figures.codec_at(codec, pictures.inputs, masks, reader.rate, most=most, psnr=psnr)
+            codecs.append({"same": same, **found})
+    return work.write("rates", {"ours": ours, "bytes": parts, "codecs": codecs, "seconds": seconds})
 
 
 PARTS: dict[str, Callable[[Work, Yardstick], dict[str, Any]]] = {
@@ -299,42 +270,24 @@ PARTS: dict[str, Callable[[Work, Yardstick], dict[str, Any]]] = {
 # --- the report -----------------------------------------------------------------------------------------------
 
 
-def summary(parts: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The figures that have a bar, of one clip; NaN for what was not measured."""
-    nan = float("nan")
-    one, held = parts.get("whole", {}), parts.get("held_out", {})
-    tracks = one.get("tracks", {})
-    head = one.get("head", {})
-    return {
-        **{name: head.get(name, nan) for name in ("psnr", "psnr_worst", "ssim")},
-        "held_out_loss": held.get("rest_loss", nan),
-        "refitted_loss": held.get("refitted_loss", nan),
-        "delta_loss": one.get("delta_loss", nan),
-        "locality": one.get("locality", {}).get("psnr", nan),
-        **{name: tracks.get(name, {}).get("correlation", nan) for name in ("mouth_open", "eyes_open", "yaw")},
-        "identity": one.get("identity", {}).get("mean", nan),
-    }
-
-
-def verdicts(rows: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
-    """Per figure: the mean over clips (the worst frame: the worst of all), the bar, and whether it is reached."""
-    found = []
-    for name, bar in BARS.items():
-        values = [row[name] for row in rows.values() if row[name] == row[name]]
-        if not values:
-            continue
-        value = min(values) if name == "psnr_worst" else float(np.mean(values))
-        reached = value <= bar if name in HIGHEST else value >= bar
-        answer = "yes" if reached else "NO"
-        found.append({"figure": name, "value": value, "bar": bar, "reached": answer, "clips": len(values)})
-    return found
-
-
-def report(folder: Path, out: Path, pack: ModelPack) -> None:
-    """Print and save what is there."""
+def gathered(folder: Path, now: Today, stale: bool) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """{clip: {part: figures}} of a work folder, and sentences on the parts that are refused as stale, or kept so."""
     clips: dict[str, dict[str, Any]] = {}
+    sentences = []
     for path in sorted(folder.glob("*/*.json")):
-        clips.setdefault(path.parent.name, {})[path.stem] = json.loads(path.read_text())
+        part = json.loads(path.read_text())
+        if why := reasons(part.get("provenance"), now):
+            verdict = "stale" if stale else "left out"
+            sentences.append(f"{verdict}: {path.parent.name}/{path.stem}: {'; '.join(why)}")
+        if stale or not why:
+            clips.setdefault(path.parent.name, {})[path.stem] = part
+    return clips, sentences
+
+
+def report(folder: Path, out: Path, pack: ModelPack, stale: bool = False) -> None:
+    """Print and save what is there; stale: parts of other code and networks too, with the provenance that they have."""
+    clips, sentences = gathered(folder, today(pack), stale)
+    print("\n".join(sentences))
     rows = {name: summary(parts) for name, parts in clips.items()}
     print(table([{"clip": name, **row} for name, row in rows.items()]))
     print("\n" + table(verdicts(rows)))
@@ -347,9 +300,9 @@ def report(folder: Path, out: Path, pack: ModelPack) -> None:
         if "deltas" in parts:
             print(f"\n{name}: bytes of the delta against PSNR\n{table(parts['deltas']['rows'])}")
         if "rates" in parts:
-            print(f"\n{name}: kbit/s\n{table(parts['rates']['calls'])}\n{table(parts['rates']['codecs'])}")
-    content = {"machine": machine(), "pack": {"name": pack.name, "digest": pack.digest.hex()}}
-    save(out, content | {"bars": verdicts(rows), "clips": clips})
+            print(f"\n{name}: ordinary codecs\n{table(parts['rates']['codecs'])}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(as_json({"clips": clips}) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -369,6 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--side", type=int, default=usual.side, help="pixels per side at most (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="parts of the work (default: all)")
     parser.add_argument("--report", action="store_true", help="only the tables of what is there")
+    parser.add_argument("--stale", action="store_true", help="keep parts of other code or networks, marked as such")
     parser.add_argument("--results", type=Path, default=RESULTS / "personal.json")
     arguments = parser.parse_args(argv)
     pack = open_pack(arguments.pack)
@@ -399,7 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if work.done(name) is None and name in (arguments.only or PARTS):
                 print(f"{clip.name}: {name}", flush=True)
                 part(work, yardstick)
-    report(arguments.work, arguments.results, pack)
+    report(arguments.work, arguments.results, pack, arguments.stale)
     return 0
 
 

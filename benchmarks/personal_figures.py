@@ -19,9 +19,9 @@ from benchmarks.video_codecs import VideoCodec
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.regions import Regions
-from stylecodec.encoding.motion.feedforward import FrameCodes
-from stylecodec.encoding.motion.refinement import Scene
-from stylecodec.encoding.personalization.delta_coding import Manner, Measured, fitted
+from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.frames import FrameCodes
+from stylecodec.encoding.personalization.delta_coding import CodingConfiguration, Measured, fitted
 from stylecodec.encoding.personalization.locality import random_people
 from stylecodec.errors import FaceNotFound
 from stylecodec.face.recognition import FaceDescriptor
@@ -33,14 +33,14 @@ BATCH = 8
 PEOPLE = 48  # others on whom locality is measured
 DESCRIBED = 20  # frames whose identity is compared
 CRF = {"libx264": (0, 51), "libx265": (0, 51), "libsvtav1": (1, 63)}
-MANNERS: dict[str, Manner] = {
-    "usual": Manner(),
-    "affine weights in rows": Manner(affine="rows"),
-    "no affine weights": Manner(affine="none"),
-    "one step for all": Manner(uniform=True),
-    "dead zone": Manner(rounding=0.38),
-    "convolutions of rank 16": Manner(rank=16),
-    "convolutions of rank 48": Manner(rank=48),
+MANNERS: dict[str, CodingConfiguration] = {
+    "usual": CodingConfiguration(),
+    "affine weights in rows": CodingConfiguration(affine="rows"),
+    "no affine weights": CodingConfiguration(affine="none"),
+    "one step for all": CodingConfiguration(uniform=True),
+    "dead zone": CodingConfiguration(rounding=0.38),
+    "convolutions of rank 16": CodingConfiguration(rank=16),
+    "convolutions of rank 48": CodingConfiguration(rank=48),
 }
 LIMITS = (100_000, 200_000, 400_000, 700_000, 1_000_000, 1_400_000, 2_000_000, 3_000_000)
 
@@ -100,7 +100,7 @@ def identity_distance(inputs: Sequence[Frame], outputs: Sequence[Frame]) -> dict
 def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, float]:
     """PSNR in dB of other people's pictures by the tuned generator against those by the pack's own."""
     random = torch.Generator().manual_seed(seed)
-    before, after = Scene(pack, CPU), Scene(tuned, CPU)
+    before, after = DifferentiableRenderer(pack, CPU), DifferentiableRenderer(tuned, CPU)
     w = random_people(before.generator, PEOPLE, random)[:, None].expand(-1, before.generator.rows, -1)
     codes = 0.5 * torch.randn(PEOPLE, 34, generator=random)
     values = []
@@ -118,14 +118,14 @@ def locality(pack: ModelPack, tuned: TunedPack, seed: int = 7) -> dict[str, floa
 @torch.no_grad()
 def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, rows: Sequence[int]) -> torch.Tensor:
     """The pictures [n, 3, 256, 256] of some of the codes."""
-    scene = Scene(pack, CPU)
+    scene = DifferentiableRenderer(pack, CPU)
     anchor = scene.anchor(torch.from_numpy(latent.astype(np.float32)))
     units = scene.units.units(torch.from_numpy(codes.pose[rows]), torch.from_numpy(codes.alpha[rows]))
     return torch.cat([scene.render(anchor, part, SIDE) for part in torch.split(units, BATCH)]).clamp(-1, 1)
 
 
 def delta_rows(
-    measured: Measured, score: Callable[[GeneratorDelta], float], manners: dict[str, Manner] | None = None
+    measured: Measured, score: Callable[[GeneratorDelta], float], manners: dict[str, CodingConfiguration] | None = None
 ) -> list[dict[str, Any]]:
     """Bytes against PSNR for every manner of coding and limit; `score` renders a delta and tells the PSNR in dB."""
     rows: list[dict[str, Any]] = []
@@ -193,22 +193,3 @@ def codec_at(
         return {"codec": codec.encoder, "crf": None, "kbps": None, "psnr": None}
     size, quality = tried[crf]
     return {"codec": codec.encoder, "crf": crf, "kbps": size * 8 / float(len(inputs) / rate) / 1000, "psnr": quality}
-
-
-def call_rates(parts: dict[str, int], seconds: float, lengths: Sequence[float]) -> list[dict[str, float]]:
-    """kbit/s by part of calls of other lengths: packets and sound grow with time, all else is paid once."""
-    rows = []
-    for length in lengths:
-        grows = {part: parts[part] * 8 / seconds / 1000 for part in ("packets", "audio")}
-        once = {part: parts[part] * 8 / length / 1000 for part in ("identity", "personalization", "background")}
-        rest = (parts["header"] + parts["index"] + parts.get("other", 0)) * 8 / length / 1000
-        total = sum((*grows.values(), *once.values(), rest))
-        rows.append({"seconds": length, **grows, **once, "rest": rest, "total": total})
-    return rows
-
-
-def break_even(parts: dict[str, int], seconds: float, codec_kbps: float) -> float | None:
-    """Seconds from which on our video (without sound) takes fewer bytes than a codec's; None where it never does."""
-    growing = parts["packets"] * 8 / seconds / 1000
-    once = parts["total"] - parts["packets"] - parts["audio"]
-    return None if codec_kbps <= growing else once * 8 / 1000 / (codec_kbps - growing)

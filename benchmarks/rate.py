@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.looping import account, looped_stream
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.packs.card import DEFAULT_PACK
+from stylecodec.packs.store import open_pack
 
 PARTS = ("header", "identity", "packets", "audio", "index", "other")
 LENGTHS = (10.0, 60.0, 600.0)
@@ -77,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "rate.json")
     arguments = parser.parse_args(argv)
+    origin = provenance(open_pack(arguments.pack), vars(arguments), arguments.inputs)
     parts: list[dict[str, Any]] = []
     lengths: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 lengths += length_rows(name, stream, LENGTHS)
     print(f"bytes by part\n{table(parts)}")
     print(f"\nkbit/s of streams of this length (packets and sound repeated)\n{table(lengths)}")
-    save(arguments.out, {"machine": machine(), "bytes": parts, "kbps": lengths})
+    save(arguments.out, origin, {"bytes": parts, "kbps": lengths})
 
 
 if __name__ == "__main__":

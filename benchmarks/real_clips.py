@@ -27,7 +27,8 @@ from PIL import Image
 
 from benchmarks.face_tracks import NAMES, Floats, compare, face_tracks, landmark_distance
 from benchmarks.follow import SIDE, Yardstick, means, moves, plot, unseen, words
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
@@ -37,7 +38,7 @@ from stylecodec.face.align import AlignedTrack, Aligner, crops
 from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
 from stylecodec.geometry import CropTransform
-from stylecodec.media.video import Frame, VideoReader, read_image
+from stylecodec.media import Frame, VideoReader, is_picture, read_image
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 
@@ -189,7 +190,7 @@ def landmark_rows(paths: Sequence[Path], pack: ModelPack, device: str) -> list[d
 
 def frames_to_compare(path: Path) -> list[Frame]:
     """A still, or some frames spread over a video."""
-    if path.suffix.lower() in api.IMAGE_SUFFIXES:
+    if is_picture(path):
         return [read_image(path)]
     reader = VideoReader(path)
     step = -(-reader.frame_count // COMPARED)
@@ -264,15 +265,15 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     usual = "real_landmarks.json" if arguments.only == "landmarks" else "real_clips.json"
     arguments.results = arguments.results or RESULTS / usual
-    arguments.videos = [path for path in arguments.inputs if path.suffix.lower() not in api.IMAGE_SUFFIXES]
+    arguments.videos = [path for path in arguments.inputs if not is_picture(path)]
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = arguments_of(argv)
     pack = open_pack(arguments.pack)
-    facts = {"name": pack.name, "digest": pack.digest.hex()}
-    content: dict[str, Any] = {"machine": machine(), "pack": facts, "preset": arguments.preset}
+    origin = provenance(pack, vars(arguments), [*arguments.inputs, *arguments.portrait])
+    content: dict[str, Any] = {"preset": arguments.preset}
     failures: dict[str, str] = {}
     if arguments.only != "landmarks":
         results, failures = run_clips(arguments, pack)
@@ -289,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nthe pack's landmarks against dlib's, in outer eye distances\n{table(content['landmarks'])}")
     elif arguments.only != "clips":
         print(f"\nthe pack {pack.name} has no landmark net to compare")
-    save(arguments.results, content)
+    save(arguments.results, origin, content)
     for name, sentence in failures.items():
         print(f"failed: {name}: {sentence}")
     return 1 if failures else 0

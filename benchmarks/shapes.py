@@ -23,11 +23,12 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.likeness import batches
-from benchmarks.measuring import RESULTS, machine, save, table
-from stylecodec.encoding.motion.landmark_features import MarkReader
-from stylecodec.encoding.motion.refinement import Scene
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
+from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.motion.landmark_features import FeatureReader
 from stylecodec.packs.card import DEFAULT_PACK
-from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
+from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.training.datasets import scaled_expression
 from stylecodec.training.heads.assets import load_assets
 from stylecodec.training.heads.identities import HELD_OUT, sample_identity
@@ -63,7 +64,7 @@ class Avatar:
     """A pack's networks, as far as they are needed."""
 
     def __init__(self, pack: ModelPack) -> None:
-        self.encoder, self.scene = pack.feedforward("cpu"), Scene(pack, torch.device("cpu"))
+        self.encoder, self.scene = pack.feedforward("cpu"), DifferentiableRenderer(pack, torch.device("cpu"))
         self.expression = pack.network("expression", "cpu")
 
     @torch.no_grad()
@@ -96,8 +97,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "shapes.json")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
+    origin = provenance(pack, vars(arguments))
     renderer, avatar = Renderer(HeadModel(load_assets(arguments.geometry)), 256), Avatar(pack)
-    names, reader = renderer.model.names, MarkReader(embedded_pack(), torch.device("cpu"))
+    names, reader = renderer.model.names, FeatureReader(pack, torch.device("cpu"))
     changes: list[list[Floats]] = []
     rows: list[NDArray[np.uint8]] = []
     for number in PEOPLE[: arguments.people]:
@@ -120,8 +122,7 @@ def main() -> None:
     ]
     mean = {key: float(np.mean([row[key] for row in found])) for key in ("generator", "loop")}
     print(table([*found, {"shape": "mean", "seen in the truth": float("nan"), **mean}]))
-    facts = {"machine": machine(), "pack": pack.digest.hex(), "people": len(changes), "far": FAR}
-    save(arguments.results, {**facts, "shapes": found, "mean": mean})
+    save(arguments.results, origin, {"people": len(changes), "far": FAR, "shapes": found, "mean": mean})
 
 
 if __name__ == "__main__":

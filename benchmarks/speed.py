@@ -26,22 +26,24 @@ from numpy.typing import NDArray
 from benchmarks import video_codecs
 from benchmarks.ceiling import block_rows, ceiling, flops, threads, waiter
 from benchmarks.manners import manner
-from benchmarks.measuring import RESULTS, Timing, busy, cores, machine, machine_name, save, table, time_call
+from benchmarks.measuring import RESULTS, Timing, busy, cores, machine_name, save, table, time_call
+from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import Identity, StreamFile
 from stylecodec.decoding.options import PRECISIONS, DecodeOptions, Precision
 from stylecodec.decoding.packets import PacketRenderer
 from stylecodec.decoding.render import pick_dtype, restore_roll, to_uint8
+from stylecodec.encoding.analysis import CPU_BATCH, CUDA_BATCH
+from stylecodec.encoding.frames import CROP_SIZE
 from stylecodec.encoding.identity.selection import CandidatePool, select
-from stylecodec.encoding.motion.feedforward import CROP_SIZE, analyse
+from stylecodec.encoding.motion.feedforward import analyse
 from stylecodec.encoding.options import EncodeOptions
-from stylecodec.encoding.pipeline import CPU_BATCH, CUDA_BATCH
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import AlignedTrack, Aligner
 from stylecodec.face.detect import Box, Detection, FaceDetector
 from stylecodec.face.landmarks import Dlib5, make_landmarker
 from stylecodec.face.warp import warp
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media import Frame, VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
@@ -306,13 +308,10 @@ def show(title: str, rows: Rows, columns: Sequence[str] | None = None) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = arguments_of(argv)
     plan = plan_of(arguments)
-    facts = machine(torch.cuda.get_device_name(plan.device) if plan.gpu else None)
-    result: dict[str, Any] = {
-        "machine": facts,
-        "pack": {"name": plan.pack.name, "digest": plan.pack.digest.hex()},
-        "clip": arguments.clip.name,
-    }
-    print(f"{facts['device']}, {facts['cores']} cores, torch {facts['torch']}, {facts['date']}")
+    gpu = torch.cuda.get_device_name(plan.device) if plan.gpu else None
+    origin = provenance(plan.pack, vars(arguments), [arguments.clip], gpu=gpu)
+    facts, result = origin["machine"], {"clip": arguments.clip.name}
+    print(f"{facts['device']}, {facts['cores']} cores, torch {origin['versions']['torch']}, {origin['date']}")
     print(busy(facts) or "")
     ceilings: Rows = []
     for count in plan.thread_counts:
@@ -343,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.skip_alternatives:
         result["alternatives"] = alternatives(plan, frames, track, reader.rate)
         show("video codecs on the same pictures (conversion from and to RGB included)", result["alternatives"])
-    save(arguments.out or RESULTS / f"speed_{machine_name(facts)}.json", result)
+    save(arguments.out or RESULTS / f"speed_{machine_name(facts)}.json", origin, result)
 
 
 if __name__ == "__main__":

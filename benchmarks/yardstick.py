@@ -23,11 +23,12 @@ import torch
 from benchmarks.face_tracks import MESH_AS_68, NAMES, Floats, compare, face_tracks
 from benchmarks.follow import ENLARGED, SIDE, Yardstick, aligner, enlarged, means
 from benchmarks.likeness import batches
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import crops
 from stylecodec.face.detect import Box
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media import Frame, VideoReader
 from stylecodec.packs.store import embedded_pack
 
 OWN = "the detector's"  # what Yardstick reads by
@@ -122,7 +123,9 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {kind: {} for kind in (*BOXES, MESH)}
     doubles = None if arguments.geometry is None else Doubles(arguments.geometry)
     doubled: dict[str, dict[str, dict[str, dict[str, float]]]] = {OWN: {}, MESH: {}}
-    for path in sorted(arguments.clips.glob("clip_*.mp4"))[arguments.short :]:
+    clips = sorted(arguments.clips.glob("clip_*.mp4"))[arguments.short :]
+    origin = provenance(None, vars(arguments), [*clips, *arguments.people], rooms=["face", "media", "nets"])
+    for path in clips:
         pictures = of_file(path)
         box = yardstick.box(pictures)
         if box is None:
@@ -149,8 +152,8 @@ def main() -> None:
     if people:
         print("\nthe face mesh against dlib, on the input alone")
         print(table([{"clip": name, **correlations(row)} for name, row in (people | {"mean": means(people)}).items()]))
-    facts = {"machine": machine(), "enlarged": ENLARGED, "clips": len(found["larger"])}
-    save(arguments.results, {**facts, "boxes": mean, "people": people, "doubles": {"mean": ceiling, "clips": doubled}})
+    facts = {"enlarged": ENLARGED, "clips": len(found["larger"]), "boxes": mean, "people": people}
+    save(arguments.results, origin, {**facts, "doubles": {"mean": ceiling, "clips": doubled}})
 
 
 def correlations(row: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

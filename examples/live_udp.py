@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from stylecodec.bitstream import FrameGroup, StreamFile, StreamHeader, StreamReader
-from stylecodec.bitstream.live.streams import LiveReceiver, Playout, bursts
+from stylecodec.bitstream.live import LiveReceiver, Playout, bursts
 from stylecodec.bitstream.live.udp import listen, receive, send
 
 

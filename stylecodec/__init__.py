@@ -8,6 +8,7 @@
         frame = decoder.at(1.5)
 
 Names are loaded when they are first used (PEP 562): importing the package loads neither torch, av nor dlib.
+Every exception that the package raises on purpose is one of `stylecodec.errors`, and a StylecodecError.
 """
 
 from __future__ import annotations
@@ -16,63 +17,90 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import DecodeReport, EncodeReport, decode, encode, probe, puppet, verify
-    from .bitstream import StreamFile, StreamReader, StreamWriter
+    from .api import DecodeReport, EncodeReport, decode, encode, probe, probe_source, puppet, verify
+    from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
     from .encoding.options import EncodeOptions
-    from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, PackError, StylecodecError
+    from .errors import (
+        BadMagic,
+        ChecksumMismatch,
+        CorruptChunk,
+        DeltaNotFound,
+        FaceNotFound,
+        FormatError,
+        ImportRefused,
+        LimitExceeded,
+        MediaError,
+        MissingDependency,
+        OptionError,
+        OutputError,
+        PackCorrupt,
+        PackError,
+        PackMismatch,
+        PackNotFound,
+        StreamMismatch,
+        StylecodecError,
+        Truncated,
+        UnsupportedVersion,
+    )
     from .packs.store import ModelPack, open_pack
+    from .progress import Progress
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "DecodeReport": "api",
-    "EncodeReport": "api",
-    "decode": "api",
-    "encode": "api",
-    "probe": "api",
-    "puppet": "api",
-    "verify": "api",
-    "StreamFile": "bitstream",
-    "StreamReader": "bitstream",
-    "StreamWriter": "bitstream",
-    "DecodeOptions": "decoding.options",
-    "Decoder": "decoding.decoder",
-    "EncodeOptions": "encoding.options",
-    "FaceNotFound": "errors",
-    "FormatError": "errors",
-    "MediaError": "errors",
-    "OptionError": "errors",
-    "OutputError": "errors",
-    "PackError": "errors",
-    "StylecodecError": "errors",
-    "ModelPack": "packs.store",
-    "open_pack": "packs.store",
+_HOMES = {
+    "api": "DecodeReport EncodeReport decode encode probe probe_source puppet verify",
+    "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
+    "decoding.decoder": "Decoder",
+    "decoding.options": "DecodeOptions",
+    "encoding.options": "EncodeOptions",
+    "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
+    "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
+    "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
+    "packs.store": "ModelPack open_pack",
+    "progress": "Progress",
 }
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "BadMagic",
+    "ChecksumMismatch",
+    "CorruptChunk",
     "DecodeOptions",
     "DecodeReport",
     "Decoder",
+    "DeltaNotFound",
     "EncodeOptions",
     "EncodeReport",
     "FaceNotFound",
     "FormatError",
+    "ImportRefused",
+    "LimitExceeded",
     "MediaError",
+    "MissingDependency",
     "ModelPack",
     "OptionError",
     "OutputError",
+    "PackCorrupt",
     "PackError",
+    "PackMismatch",
+    "PackNotFound",
+    "Progress",
     "StreamFile",
+    "StreamMismatch",
     "StreamReader",
+    "StreamReport",
     "StreamWriter",
     "StylecodecError",
+    "Truncated",
+    "UnsupportedVersion",
     "__version__",
     "decode",
     "encode",
     "open_pack",
     "probe",
+    "probe_source",
     "puppet",
     "verify",
 ]

@@ -7,7 +7,6 @@ The layers are imported when they are needed: `probe`, `verify` and puppeteering
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,15 +14,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check
+from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
-from .bitstream.edit import operations as edit
+from .bitstream.layout import MAGIC
 from .decoding.known_people import KnownPeople, remember
-from .encoding.options import FITTING, REGISTERING
-from .errors import FormatError, OptionError, OutputError, Truncated
+from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, Truncated
 from .extras import need_extra
-from .files import PathLike, check_output, reading, whole_file
+from .files import PathLike, atomic_write, check_output, reading
+from .progress import Progress, ProgressCallback, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,24 +31,19 @@ if TYPE_CHECKING:
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
     from .decoding.packets import PackChoice
+    from .encoding.identity.cards import IdentityCard
     from .encoding.options import EncodeOptions
+    from .encoding.write import EncodedClip, WrittenStream
     from .face.align import AlignedTrack
     from .geometry import CropTransform
+    from .media.fields import Deinterlace
     from .media.video import VideoReader
     from .packs.store import ModelPack
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
 
 
-class Progress(Protocol):
-    """Told how far a stage is."""
-
-    def __call__(self, stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
-        """The stage's name, the units done, and their number where it is known; note: how it goes."""
-        ...
-
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+PORTRAIT_FRAMES = 16  # of a video that shows who is to be seen, of which the best is taken
 
 
 class FrontEnd(Protocol):
@@ -76,9 +70,10 @@ class EncodeReport:
     duration_seconds: float
     bytes: dict[str, int]  # by part; all but "total" add up to the file
     kbps: dict[str, float]
-    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.select_id, fit_identity
+    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.identity
     pack: dict[str, str]
     personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
+    notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
     seconds_taken: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,88 +107,28 @@ def encode(
     source: PathLike,
     output: PathLike,
     options: EncodeOptions | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     front_end: FrontEnd | None = None,
 ) -> EncodeReport:
     """Encode a video file into an .stc file.
 
+    progress: told how far each stage is. front_end: finds the face in place of the pack's own.
     Raises MediaError (missing, no video, no frames between start and end), FaceNotFound, PackError, OptionError,
     OutputError, FormatError (an identity card that is none, or names what is not known here).
     """
     need_extra("encode", "encoding")
-    from .encoding.aligned_clip import AlignedClip
-    from .encoding.background import scene_behind
-    from .encoding.identity.cards import read_card
     from .encoding.options import EncodeOptions
-    from .encoding.personalization.crop_registration import registered
-    from .encoding.pipeline import encode_frames, stream_bytes
-    from .media.audio import encode_opus
-    from .media.video import VideoReader
-    from .opus_chunks import audio_chunks
-    from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
-    from .packs.store import open_pack
+    from .nets.isolation import isolated
 
-    begun = perf_counter()
-    options = options or EncodeOptions()
-    _check_outputs(output, source, options)
-    reader = VideoReader(source)
-    total = reader.count(options.start, options.duration)
-    pack = open_pack(options.pack)
-    pack.require(ENCODE_ROLES, MAKES_STREAMS)
-    front_end = front_end or _aligner(pack, options)
-    card = None if options.identity is None else read_card(options.identity, pack, options.refit)
-    sound = None
-    if options.audio and reader.has_audio:
-        sound = encode_opus(source, options.audio_bitrate, 1, options.start, options.duration)
-    tell = progress or _silent
-    frames = _counted(reader, options, lambda done: tell("finding the face", done, total))
-    track = front_end.track(frames, float(reader.rate))
-    aligned = AlignedClip(lambda: reader.frames(options.start, options.duration), track)
-    if card is not None:
-        aligned, card = registered(aligned, card, pack, options, functools.partial(_tell_stage, tell))
-    clip = encode_frames(
-        aligned,
-        pack,
-        options,
-        reader.rate,
-        (reader.width, reader.height),
-        lambda done: tell("encoding", done, total),
-        card,
-        functools.partial(_tell_stage, tell),
-    )
-    clip = dataclasses.replace(clip, scene=scene_behind(aligned, pack, options))
-    config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
-    with whole_file(output) as file:
-        for portion in stream_bytes(clip, pack, options, reader.rate, config, audio_chunks(sound)):
-            file.write(portion)
-    facts = probe(output)
-    return EncodeReport(
-        output=str(output),
-        frames=len(clip.packets),
-        held=clip.held,
-        shots=track.report.shots,
-        fps=facts["fps"],
-        duration_seconds=facts["duration_seconds"],
-        bytes=facts["bytes"],
-        kbps=facts["kbps"],
-        identity={
-            "frame": clip.choice.frame,
-            "similarity": round(clip.choice.similarity, 4),
-            "averaged": clip.choice.averaged,
-            "candidates": clip.choice.candidates,
-            "steps": options.fit.steps if card is None else 0,
-        },
-        pack=facts["pack"],
-        personalization=None if clip.tuned is None else clip.tuned.report(),
-        seconds_taken=round(perf_counter() - begun, 3),
-    )
+    with isolated(draws=True):
+        return _encode(source, output, options or EncodeOptions(), progress or silent, front_end)
 
 
 def decode(
     source: PathLike,
     output: PathLike,
     options: DecodeOptions | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     **changes: Any,
 ) -> DecodeReport:
     """Render an .stc file into a video (.mp4, .mkv or .webm) with its sound.
@@ -213,11 +148,11 @@ def decode(
     if options.size is not None and options.size % 2:
         raise OptionError(f"a video needs an even size, not {options.size}")
     check_output(output, source)
-    tell = progress or _silent
+    tell = progress or silent
     with reading(source), Decoder.open(source, options) as decoder:
         stream = decoder.stream
         if not options.partial:
-            edit.whole(stream, "decode it with --partial to get the rest")
+            edit.require_complete(stream, "decode it with --partial to get the rest")
         elif not stream.frame_count:
             raise Truncated("not one group of frames is whole")
         if options.remember:
@@ -225,13 +160,12 @@ def decode(
         width, height = decoder.frame_size
         sound = opus_track(stream) if options.audio else None
         header, count, held = stream.header, 0, 0
-        rate = None if header.variable_rate else header.rate
-        with VideoWriter(output, width, height, rate, sound) as writer:
+        with VideoWriter(output, width, height, header.rate, sound, header.variable_rate) as writer:
             for number, picture, repeated in _pictures(decoder, options.partial):
                 seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
                 writer.write(picture, seconds)
                 count, held = count + 1, held + repeated
-                tell("rendering", count, len(decoder))
+                tell(Progress("rendering", count, len(decoder)))
         return DecodeReport(
             output=str(output),
             frames=count,
@@ -256,34 +190,35 @@ def puppet(
     device: str = "auto",
     front_end: FrontEnd | None = None,
     relative: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Give a stream another identity: that of another .stc file or card, or of a picture of a face; returns
-    `probe(output)`.
+    """Give a stream another identity: that of another .stc file or card, of a picture of a face, or of the best frame
+    of a video; returns `probe(output)`.
 
-    Motion, times and sound are those of `driving`, the personalised generator is that of `source`. pack: for a picture,
-    the pack to encode it with; by default the one that the driving stream names. relative: the motion is what differs
-    from the driving clip's neutral frame, added to the source's (a picture's and a card's is the face at rest).
+    What `source` is, its content tells. Motion, times and sound are those of `driving`, the personalised generator is
+    that of `source`. pack: for a picture or video, the pack to encode it with; by default the one that the driving
+    stream names. relative: the motion is what differs from the driving clip's neutral frame, added to the source's (a
+    picture's, a video's and a card's is the face at rest).
     Raises FormatError (also where `source` only names an identity that is not known here), MediaError, FaceNotFound,
     PackError, OptionError, OutputError.
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
-    if Path(source).suffix.lower() in IMAGE_SUFFIXES:
-        need_extra("encode", "a picture as the source")
-    else:
+    portrait = _portrait(source)
+    if portrait is None:
         with reading(source), StreamFile.open(os.fspath(source), recall=KnownPeople().recall) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
-        edit.whole(motion)
+        edit.require_complete(motion)
         if given is None:
-            identity = _picture_identity(source, motion.header, pack, device, front_end, progress or _silent)
+            assert portrait is not None
+            identity = _picture_identity(portrait, motion.header, pack, device, front_end, progress or silent)
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
-        with whole_file(output) as file:
+        with atomic_write(output) as file:
             for portion in edit.puppet(identity, motion, personal, shift):
                 file.write(portion)
     return probe(output)
@@ -324,11 +259,16 @@ def probe(path: PathLike) -> dict[str, Any]:
             "audio": {"codec": "opus", **dataclasses.asdict(config)} if config else None,
             "source": dataclasses.asdict(crop) if crop else None,
             "bytes": account,
-            "kbps": {
-                part: round(account[part] * 8 / seconds / 1000, 3) if seconds else 0.0
-                for part in ("total", "packets", "audio")
-            },
+            "kbps": _kbps(account, seconds),
         }
+
+
+def probe_source(path: PathLike) -> dict[str, Any]:
+    """What a media file holds: its format, seconds and streams, and which of them `encode` takes; MediaError."""
+    need_extra("video", "looking into a video")
+    from .media.streams import describe
+
+    return describe(path)
 
 
 def verify(path: PathLike) -> StreamReport:
@@ -340,6 +280,94 @@ def verify(path: PathLike) -> StreamReport:
 # --- encoding ---------------------------------------------------------------------------------------------
 
 
+def _encode(
+    source: PathLike, output: PathLike, options: EncodeOptions, progress: ProgressCallback, front_end: FrontEnd | None
+) -> EncodeReport:
+    """`encode`, in the torch state of a fresh process."""
+    from .encoding.identity.cards import read_card
+    from .encoding.write import ClipWriter
+    from .media.audio import encode_opus
+    from .media.video import VideoReader
+    from .opus_chunks import audio_chunks
+    from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
+    from .packs.store import open_pack
+
+    begun = perf_counter()
+    _check_outputs(output, source, options)
+    reader = VideoReader(source, options.video_stream, cast("Deinterlace", options.deinterlace))
+    reader.count(options.start, options.duration)  # refuses a start after the end
+    pack = open_pack(options.pack)
+    pack.require(ENCODE_ROLES, MAKES_STREAMS)
+    front_end = front_end or _aligner(pack, options)
+    card = None if options.identity is None else read_card(options.identity, pack, options.refit)
+    sound, heard = None, list[str]()
+    if options.audio and reader.has_audio:
+        part = options.start, options.duration
+        sound = encode_opus(
+            source, options.audio_bitrate, 1, *part, stream=options.audio_stream, video=reader, notes=heard
+        )
+    clip = clip_from(reader, pack, options, front_end, card, progress)
+    config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
+    writer = ClipWriter(clip, options, config, audio_chunks(sound))
+    with atomic_write(output) as file:
+        for portion in writer.portions():
+            file.write(portion)
+    return _report(output, clip, writer.written, [*reader.notes, *heard], perf_counter() - begun)
+
+
+def clip_from(
+    reader: VideoReader,
+    pack: ModelPack,
+    options: EncodeOptions,
+    front_end: FrontEnd,
+    card: IdentityCard | None = None,
+    progress: ProgressCallback = silent,
+) -> EncodedClip:
+    """A source's picture, encoded and ready to be written: what `encode` does between reading and writing files."""
+    from .encoding.frames import AlignedClip
+    from .encoding.pipeline import encode_clip
+
+    total = reader.count(options.start, options.duration)
+    track = front_end.track(_counted(reader, options, total, progress), float(reader.rate))
+    aligned = AlignedClip(lambda: reader.frames(options.start, options.duration), track)
+    return encode_clip(aligned, pack, options, reader.rate, (reader.width, reader.height), card, total, progress)
+
+
+def _report(
+    output: PathLike, clip: EncodedClip, written: WrittenStream, notes: list[str], seconds_taken: float
+) -> EncodeReport:
+    header, choice = written.header, clip.choice
+    return EncodeReport(
+        output=str(output),
+        frames=len(clip.packets),
+        held=clip.held,
+        shots=1 if clip.track is None else clip.track.report.shots,
+        fps=round(float(header.rate), 6),
+        duration_seconds=round(written.duration_seconds, 6),
+        bytes=written.bytes,
+        kbps=_kbps(written.bytes, written.duration_seconds),
+        identity={
+            "frame": choice.frame,
+            "similarity": round(choice.similarity, 4),
+            "averaged": choice.averaged,
+            "candidates": choice.candidates,
+            "steps": clip.fit_steps,
+        },
+        pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
+        personalization=None if clip.tuned is None else clip.tuned.report(),
+        notes=notes,
+        seconds_taken=round(seconds_taken, 3),
+    )
+
+
+def _kbps(account: dict[str, int], seconds: float) -> dict[str, float]:
+    """Kilobits per second of some parts of a byte account."""
+    return {
+        part: round(account[part] * 8 / seconds / 1000, 3) if seconds else 0.0
+        for part in ("total", "packets", "audio")
+    }
+
+
 def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -> None:
     """OutputError where stream or checkpoint cannot be written, or would overwrite what is read or each other."""
     read = [source] if options.identity is None else [source, options.identity]
@@ -348,19 +376,6 @@ def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -
         check_output(options.checkpoint, *read)
         if Path(options.checkpoint).resolve() == Path(output).resolve():
             raise OutputError(f"{output} cannot be the stream and its checkpoint at once")
-
-
-def _silent(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
-    """Tell nobody."""
-
-
-def _tell_stage(tell: Progress, stage: str, done: float, of: float | None) -> None:
-    """Pass on what encode_frames tells of the stages after the first."""
-    if stage == "personalising":
-        tell(stage, round(100 * done), 100, note=f"{of:.1f} dB" if of == of else "", unit="%")
-    else:
-        unit = "steps" if stage in (FITTING, REGISTERING) else "frames"
-        tell(stage, int(done), None if of is None else int(of), unit=unit)
 
 
 def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
@@ -376,36 +391,66 @@ def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
     return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
 
 
-def _counted(reader: VideoReader, options: EncodeOptions, tell: Callable[[int], None]) -> Iterator[Frame]:
+def _counted(
+    reader: VideoReader, options: EncodeOptions, total: int | None, progress: ProgressCallback
+) -> Iterator[Frame]:
     for done, (_, frame) in enumerate(reader.frames(options.start, options.duration), 1):
         yield frame
-        tell(done)
+        progress(Progress("finding the face", done, total))
+
+
+def _is_stream(path: PathLike) -> bool:
+    """Whether a file begins as a stream or card does, though it may be damaged; MediaError when it is missing."""
+    with reading(path), open(path, "rb") as file:
+        return file.read(4) == MAGIC[:4]
+
+
+def _portrait(source: PathLike) -> Callable[[], Iterator[Frame]] | None:
+    """How to read the picture, or some frames of the video, that a source is; None for a stream or card."""
+    if _is_stream(source):
+        return None
+    need_extra("encode", "a picture or video that shows whom to see")
+    from .media.pictures import is_picture, read_image
+    from .media.video import VideoReader
+
+    if is_picture(source):
+        return lambda: iter([read_image(source)])
+    try:
+        reader = VideoReader(source)
+    except MediaError as error:
+        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
+    return lambda: reader.samples(PORTRAIT_FRAMES)
 
 
 def _picture_identity(
-    picture: PathLike,
+    portrait: Callable[[], Iterator[Frame]],
     header: StreamHeader,
     pack: PackChoice,
     device: str,
     front_end: FrontEnd | None,
-    tell: Progress,
+    progress: ProgressCallback,
 ) -> Identity:
+    """The identity of the face in a picture, fitted to it."""
     from .decoding.packets import matching_pack
-    from .encoding.identity.fitting import fit_identity
-    from .encoding.motion.feedforward import CROP_SIZE, analyse
-    from .encoding.options import PORTRAIT, EncodeOptions
+    from .encoding.frames import CROP_SIZE
+    from .encoding.identity.portrait import portrait_identity
+    from .encoding.options import EncodeOptions
     from .face.warp import warp
-    from .media.video import read_image
+    from .nets.isolation import isolated
     from .packs.registry import pick_device
 
-    model = matching_pack(header, pack)
-    image = read_image(picture)
-    front_end = front_end or _aligner(model, EncodeOptions(device=device))
-    crop = warp(image, front_end.still(image), CROP_SIZE)
-    place = pick_device(device)
-    codes = analyse([crop], model, place)
-    told = functools.partial(_tell_stage, tell, FITTING, of=PORTRAIT.steps)
-    return Identity(fit_identity(codes.w_id[0], [crop], codes, model, place, PORTRAIT, told))
+    with isolated(draws=True):
+        model = matching_pack(header, pack)
+        front_end = front_end or _aligner(model, EncodeOptions(device=device))
+        crops, failure = [], FaceNotFound("the video shows no frame")
+        for image in portrait():
+            try:
+                crops.append(warp(image, front_end.still(image), CROP_SIZE))
+            except FaceNotFound as error:
+                failure = error
+        if not crops:
+            raise failure
+        return Identity(portrait_identity(crops, model, pick_device(device), progress))
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

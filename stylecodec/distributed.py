@@ -26,21 +26,21 @@ from torch.multiprocessing import get_context
 from .errors import StylecodecError
 from .processes import WATCH_SECONDS, leave_with
 
-LEAVING_SECONDS = 10.0  # that a member has to clean up in when the team ends early
+LEAVING_SECONDS = 10.0  # that a worker has to clean up in when the work ends early
 
 
 def rank() -> int:
-    """Number of this process in its team, 0 when it is alone."""
+    """Number of this process among the workers, 0 when it is alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes the team has."""
+    """How many workers there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def average_gradients(parameters: Iterable[nn.Parameter | Tensor]) -> None:
-    """Replace every gradient by its mean over the team (a missing one counts as zero)."""
+    """Replace every gradient by its mean over the workers (a missing one counts as zero)."""
     if not dist.is_initialized():
         return
     chosen = list(parameters)
@@ -70,7 +70,7 @@ def gather_rows(table: Tensor) -> None:
     dist.all_reduce(table)
 
 
-def _member(
+def _worker(
     number: int,
     processes: int,
     meeting: str,
@@ -89,12 +89,12 @@ def _member(
         dist.destroy_process_group()
         code = 0
     except KeyboardInterrupt:
-        pass  # who started the team says so
+        pass  # who started the workers says so
     except Exception as error:
         failures.put(_told(error))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # the teardown of a busy machine's threads was once seen to abort a member whose work was done
+    os._exit(code)  # the teardown of a busy machine's threads was once seen to abort a worker whose work was done
 
 
 def _told(error: Exception) -> Exception:
@@ -106,11 +106,11 @@ def _told(error: Exception) -> Exception:
     return error
 
 
-def _watched(members: Sequence[SpawnProcess], failures: SimpleQueue[Exception], watch: Callable[[], None]) -> None:
-    """Wait for all members; raises what one of them failed with."""
-    while running := [member.sentinel for member in members if member.exitcode is None]:
+def _watched(workers: Sequence[SpawnProcess], failures: SimpleQueue[Exception], watch: Callable[[], None]) -> None:
+    """Wait for all workers; raises what one of them failed with."""
+    while running := [worker.sentinel for worker in workers if worker.exitcode is None]:
         wait(running, WATCH_SECONDS)
-        code = min((member.exitcode for member in members if member.exitcode), default=0)
+        code = min((worker.exitcode for worker in workers if worker.exitcode), default=0)
         if code >= 0 and not failures.empty():
             raise failures.get()
         if code:
@@ -119,22 +119,22 @@ def _watched(members: Sequence[SpawnProcess], failures: SimpleQueue[Exception], 
         watch()
 
 
-def _end(members: Iterable[SpawnProcess]) -> None:
-    """End members that are still at work, after they have cleaned up."""
-    begun = [member for member in members if member.pid is not None]
-    for member in begun:
-        member.terminate()
-    for member in begun:
-        member.join(LEAVING_SECONDS)
-        member.kill()
-        member.join()
+def _end(workers: Iterable[SpawnProcess]) -> None:
+    """End workers that are still at work, after they have cleaned up."""
+    begun = [worker for worker in workers if worker.pid is not None]
+    for worker in begun:
+        worker.terminate()
+    for worker in begun:
+        worker.join(LEAVING_SECONDS)
+        worker.kill()
+        worker.join()
 
 
 def run(work: Callable[[], None], processes: int, watch: Callable[[], None] | None = None) -> None:
-    """Call the picklable `work` in a team of `processes` (in this process when it is 1).
+    """Call the picklable `work` in each of so many `processes` (in this process when it is 1).
 
-    watch: called here now and then while the team works. What it raises ends the team, as an interruption does.
-    Raises the StylecodecError that a member ended with, RuntimeError for anything else.
+    watch: called here now and then while they work. What it raises ends them, as an interruption does.
+    Raises the StylecodecError that a worker ended with, RuntimeError for anything else.
     """
     if processes <= 1:
         work()
@@ -147,13 +147,13 @@ def run(work: Callable[[], None], processes: int, watch: Callable[[], None] | No
     try:
         with tempfile.TemporaryDirectory() as folder:
             given = (processes, str(Path(folder) / "meeting"), threads, os.getpid(), failures, work)
-            members = [context.Process(target=_member, args=(me, *given), daemon=True) for me in range(processes)]
+            workers = [context.Process(target=_worker, args=(me, *given), daemon=True) for me in range(processes)]
             try:
-                for member in members:
-                    member.start()
-                _watched(members, failures, watch or (lambda: None))
+                for worker in workers:
+                    worker.start()
+                _watched(workers, failures, watch or (lambda: None))
             finally:
-                _end(members)
+                _end(workers)
     finally:
         if before is None:
             del os.environ["OMP_NUM_THREADS"]

@@ -36,7 +36,7 @@ def need_extra(extra: Extra, purpose: str) -> None:
     if missing:
         are = "is" if len(missing) == 1 else "are"
         raise MissingDependency(
-            f"{purpose} needs {' and '.join(missing)}, which {are} not installed: pip install 'stylecodec[{extra}]'"
+            f"{purpose} needs {', '.join(missing)}, which {are} not installed: pip install 'stylecodec[{extra}]'"
         )
 
 

@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from .errors import FormatError, MediaError, OutputError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
 PathLike = str | os.PathLike[str]
+_TRIED_BYTES = 4096  # written and removed again to see that a folder takes files
 
 
 def check_output(output: PathLike, *sources: PathLike) -> None:
-    """OutputError before the work rather than after it: the folder must be there, and no source be overwritten."""
-    target, folder = Path(output), place_of(output).parent
-    if not folder.is_dir():
-        raise OutputError(f"{target} cannot be written: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{target} cannot be written: the folder {folder} is not writable")
+    """OutputError before the work rather than after it, for everything that can be known by then.
+
+    The name must be one that the file system takes, its folder must be there and take a file of one block, and no
+    source may be overwritten.
+    """
+    target, place = Path(output), place_of(output)
+    if not place.parent.is_dir():
+        raise OutputError(f"{target} cannot be written: there is no folder {place.parent}")
+    if not os.access(place.parent, os.W_OK):
+        raise OutputError(f"{target} cannot be written: the folder {place.parent} is not writable")
     for source in sources:
         if target.exists() and Path(source).exists() and target.samefile(source):
             raise OutputError(f"{target} would overwrite its own source")
+    part = part_of(place)
+    try:
+        with part.open("xb") as file:
+            file.write(bytes(_TRIED_BYTES))
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {reason(error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def place_of(output: PathLike) -> Path:
-    """Where an output lies: `output`, or what it links to; OutputError where a folder, pipe or device is there."""
+    """Where an output lies: `output`, or what it links to; OutputError where a folder, pipe or device is there, or
+    where no file can have that name."""
     target = Path(output)
+    try:
+        os.lstat(target)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # the folder is what is wrong, if anything
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else "no file has a name like that"
+        raise OutputError(f"{_shortened(target)} cannot be written: {why}") from error
     if os.path.isdir(target):
         raise OutputError(f"{target} is a folder")
     if os.path.exists(target) and not os.path.isfile(target):
@@ -37,24 +61,65 @@ def place_of(output: PathLike) -> Path:
     return Path(os.path.realpath(target)) if os.path.islink(target) else target
 
 
+def part_of(place: Path) -> Path:
+    """A new hidden name beside `place` for the file that is to become it; short, since names have a longest length."""
+    return place.with_name(f".{os.urandom(8).hex()}.part")
+
+
+class _Part(io.BufferedWriter):
+    """A file whose own failures are OutputError, told from those of whatever else happens while it is written."""
+
+    def __init__(self, part: Path, target: Path) -> None:
+        self._target = target
+        super().__init__(io.FileIO(part, "xb"))
+
+    def write(self, data: Buffer, /) -> int:
+        with blaming(self._target):
+            return super().write(data)
+
+    def flush(self) -> None:
+        with blaming(self._target):
+            super().flush()
+
+
 @contextmanager
-def whole_file(path: PathLike) -> Iterator[BinaryIO]:
+def blaming(target: PathLike) -> Iterator[None]:
+    """Make an OSError within the block an OutputError that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {reason(error)}") from error
+
+
+@contextmanager
+def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     """A file that takes its name when the block ends well and leaves nothing behind when it does not.
 
-    Links are followed. Raises OutputError as `place_of`, and where the file cannot be written.
+    Links are followed. Raises OutputError as `place_of`, and where the file cannot be written; what else fails within
+    the block passes unchanged.
     """
     target, place = Path(path), place_of(path)
-    part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    part = part_of(place)
     try:
-        with part.open("xb") as file:
+        with blaming(target):
+            file = _Part(part, target)
+        try:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        part.replace(place)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {_reason(error)}") from error
+            with blaming(target):
+                os.fsync(file.fileno())
+        finally:
+            _close(file)
+        with blaming(target):
+            part.replace(place)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _close(file: io.BufferedWriter) -> None:
+    """Close a file that is flushed, or that nobody wants: what it still holds may not fit on the disk."""
+    with suppress(OSError, OutputError):
+        file.close()
 
 
 @contextmanager
@@ -69,8 +134,15 @@ def reading(path: PathLike) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise MediaError(f"there is no file {path}") from error
-        raise MediaError(f"{path} cannot be read: {_reason(error)}") from error
+        raise MediaError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why, in the system's words: "no space left on device"."""
     return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def _shortened(path: Path) -> str:
+    """A path as a message can hold it."""
+    text = str(path).replace("\0", "\\0")
+    return text if len(text) <= 120 else f"{text[:80]}…{text[-39:]}"

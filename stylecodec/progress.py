@@ -37,7 +37,7 @@ def silent(event: Progress) -> None:
 
 
 class ProgressDisplay:
-    """Called as api.Progress; a context manager that leaves the terminal as it was.
+    """A ProgressCallback that draws; a context manager that leaves the terminal as it was.
 
     shown: True or False; None shows progress where stderr is a terminal.
     """
@@ -50,7 +50,7 @@ class ProgressDisplay:
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._stage = ""
-        self._stage_begun, self._stage_first = self._begun, 0
+        self._stage_begun, self._stage_first = self._begun, 0.0
         self._next_line = self._begun + QUIET_SECONDS
 
     def __enter__(self) -> Self:
@@ -62,30 +62,35 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
-        """`done` units of `total` of this stage; note: how it goes."""
+    def __call__(self, event: Progress) -> None:
+        """Show the event, or not."""
         now = monotonic()
-        if stage != self._stage:
-            self._stage, self._stage_begun, self._stage_first, self._task = stage, now, done, None
+        if event.stage != self._stage:
+            self._stage, self._stage_begun, self._stage_first, self._task = event.stage, now, event.done, None
         if not self._shown or now - self._begun < QUIET_SECONDS:
             return
         if self._terminal:
-            self._draw(stage, done, total, f"{stage} ({note})" if note else stage, unit)
+            self._draw(event)
         elif now >= self._next_line:
             self._next_line = now + LINE_SECONDS
-            of = "" if total is None else f" of {total}"
-            rate = (done - self._stage_first) / max(now - self._stage_begun, 1e-3)
-            how = note if unit != "frames" else f"{rate:.1f} per second"
-            print(f"{stage}: {done}{of} {unit}{how and ', '}{how}", file=sys.stderr, flush=True)
+            of = "" if event.total is None else f" of {event.total:.0f}"
+            rate = (event.done - self._stage_first) / max(now - self._stage_begun, 1e-3)
+            how = event.note if event.unit != "frames" else f"{rate:.1f} per second"
+            print(
+                f"{event.stage}: {event.done:.0f}{of} {event.unit}{how and ', '}{how}", file=sys.stderr, flush=True
+            )
 
-    def _draw(self, stage: str, done: int, total: int | None, words: str, unit: str) -> None:
+    def _draw(self, event: Progress) -> None:
         if self._bar is None:
             self._bar = _bar()
             self._bar.start()
         if self._task is None:
             # The stage may have begun unseen; start its clock at its first visible frame.
-            self._task = self._bar.add_task(stage, total=total, completed=done, unit=unit)
-        self._bar.update(self._task, completed=done, total=total, description=words)
+            self._task = self._bar.add_task(
+                event.stage, total=event.total, completed=event.done, unit=event.unit  # type: ignore[arg-type]
+            )
+        words = f"{event.stage} ({event.note})" if event.note else event.stage
+        self._bar.update(self._task, completed=event.done, total=event.total, description=words)
 
 
 def _bar() -> Bar:

@@ -31,6 +31,7 @@ from stylecodec.errors import (
 from stylecodec.face.align import AlignedTrack
 from stylecodec.media import VideoReader
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
+from stylecodec.progress import Progress
 from tests.decoding import streams
 from tests.tiny import FixedFace, write_clip
 
@@ -61,12 +62,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int | None]] = []
-
-    def told(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
-        seen.append((stage, done, total))
-
-    report = stylecodec.encode(clip, tmp_path / "a.stc", options, told, front_end=FixedFace(lost=[3, 4]))
+    seen: list[Progress] = []
+    report = stylecodec.encode(clip, tmp_path / "a.stc", options, seen.append, front_end=FixedFace(lost=[3, 4]))
     assert report.frames == 20
     assert report.held == 2
     assert report.fps == 25
@@ -75,10 +72,14 @@ def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Pa
     assert report.bytes["total"] == (tmp_path / "a.stc").stat().st_size
     assert report.as_dict()["identity"]["candidates"] == 4
     assert names(tmp_path) == ["a.stc"]
-    assert seen[0] == ("finding the face", 1, 20)
-    assert ("encoding", 20, 20) in seen
-    assert ("fitting the identity", FIT.steps, FIT.steps) in seen
-    assert seen[-1] == ("following the face", 20, 20)
+    assert seen[0] == Progress("finding the face", 1, 20)
+    assert Progress("encoding", 20, 20) in seen
+    assert Progress("fitting the identity", FIT.steps, FIT.steps, "steps") in seen
+    assert Progress("correcting by landmarks", 20, 20) in seen
+    assert seen[-1].stage == "rounding the identity"
+    facts = stylecodec.probe(tmp_path / "a.stc")
+    for name in ("frames", "fps", "duration_seconds", "bytes", "kbps", "pack"):
+        assert getattr(report, name) == facts[name]
     assert report.identity["steps"] == FIT.steps
 
 
@@ -303,11 +304,11 @@ def test_a_full_disk_is_one_sentence_and_no_file(tmp_path: Path) -> None:
     """A limit on file sizes stands in for the end of the disk."""
     code = f"""
 import resource, sys
-from stylecodec.files import whole_file
+from stylecodec.files import atomic_write
 from stylecodec.errors import OutputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    with whole_file({str(tmp_path / "a.stc")!r}) as file:
+    with atomic_write({str(tmp_path / "a.stc")!r}) as file:
         file.write(bytes(20_000))
 except OutputError as error:
     print(error)

@@ -36,8 +36,7 @@ from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact.coding import encode_levels
 from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
-from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter
-from stylecodec.media.video import read_image
+from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, read_image
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training.datasets import scaled_expression

@@ -1,4 +1,4 @@
-"""A team of two processes averages what each has found."""
+"""Two workers average what each has found."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec import distributed as team
+from stylecodec import distributed
 from stylecodec.errors import FormatError
-from stylecodec.files import whole_file
+from stylecodec.files import atomic_write
 
 
 def work(folder: Path) -> None:
     """Gradients of 1 and 3 in the two processes; one parameter has none in the second."""
     a, b = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(3))
-    me = team.rank()
+    me = distributed.rank()
     loss = a.sum() * (1 + 2 * me)
     if me == 0:
         loss = loss + b.sum()
     loss.backward()  # type: ignore[no-untyped-call]
-    team.average_gradients([a, b])
+    distributed.average_gradients([a, b])
     assert a.grad is not None
     assert b.grad is not None
-    agreed = team.agree(7.0 + me)
+    agreed = distributed.agree(7.0 + me)
     table = torch.full((3,), 4.0 + me)
-    team.gather_rows(table)
+    distributed.gather_rows(table)
     np.save(folder / f"{me}.npy", [*a.grad.tolist(), *b.grad.tolist(), agreed, *table.tolist()])
 
 
 def test_two_processes(tmp_path: Path) -> None:
     looks: list[None] = []
-    team.run(partial(work, tmp_path), 2, lambda: looks.append(None))
+    distributed.run(partial(work, tmp_path), 2, lambda: looks.append(None))
     for me in (0, 1):
         assert np.load(tmp_path / f"{me}.npy").tolist() == [2.0, 2.0, 0.5, 0.5, 0.5, 7.0, 4.0, 5.0, 4.0]
     assert looks
 
 
 def test_alone(tmp_path: Path) -> None:
-    team.run(partial(work, tmp_path), 1)
+    distributed.run(partial(work, tmp_path), 1)
     assert np.load(tmp_path / "0.npy").tolist() == [1.0, 1.0, 1.0, 1.0, 1.0, 7.0, 4.0, 4.0, 4.0]
 
 
@@ -54,14 +54,14 @@ ENDLESS = """
 import os, sys, time
 from functools import partial
 from pathlib import Path
-from stylecodec.nets import team
+from stylecodec import distributed
 
 def work(folder):
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
 if __name__ == "__main__":
-    team.run(partial(work, Path(sys.argv[1])), 2)
+    distributed.run(partial(work, Path(sys.argv[1])), 2)
 """
 
 
@@ -76,19 +76,19 @@ def runs(number: int) -> bool:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are counted by their signals")
-def test_members_do_not_outlive_who_started_them(tmp_path: Path) -> None:
-    script, folder = tmp_path / "endless.py", tmp_path / "members"
+def test_workers_do_not_outlive_who_started_them(tmp_path: Path) -> None:
+    script, folder = tmp_path / "endless.py", tmp_path / "workers"
     script.write_text(ENDLESS)
     folder.mkdir()
     starter = subprocess.Popen([sys.executable, str(script), str(folder)], env=os.environ | {"PYTHONPATH": os.getcwd()})
     try:
         wait_for(lambda: len(list(folder.iterdir())) == 2)
-        members = [int(path.name) for path in folder.iterdir()]
-        assert all(runs(member) for member in members)
+        workers = [int(path.name) for path in folder.iterdir()]
+        assert all(runs(worker) for worker in workers)
     finally:
         starter.kill()
         starter.wait()
-    wait_for(lambda: not any(runs(member) for member in members))
+    wait_for(lambda: not any(runs(worker) for worker in workers))
 
 
 class Enough(BaseException):
@@ -98,18 +98,18 @@ class Enough(BaseException):
 def long_work(folder: Path) -> None:
     """Ten minutes, in a file that is only half written."""
     (folder / str(os.getpid())).touch()
-    with whole_file(folder / f"{os.getpid()}.result"):
+    with atomic_write(folder / f"{os.getpid()}.result"):
         time.sleep(600)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are counted by their signals")
-def test_members_end_when_their_starter_is_interrupted(tmp_path: Path) -> None:
+def test_workers_end_when_their_starter_is_interrupted(tmp_path: Path) -> None:
     def watch() -> None:
         if len(list(tmp_path.glob(".*.part"))) == 2:
             raise Enough
 
     with pytest.raises(Enough):
-        team.run(partial(long_work, tmp_path), 2, watch)
+        distributed.run(partial(long_work, tmp_path), 2, watch)
     names = [path.name for path in tmp_path.iterdir()]
     assert len(names) == 2  # nothing half-written
     assert not any(runs(int(name)) for name in names)
@@ -117,21 +117,21 @@ def test_members_end_when_their_starter_is_interrupted(tmp_path: Path) -> None:
 
 def failing_work(error: Exception) -> None:
     """The second process fails while the first waits for it."""
-    if team.rank():
+    if distributed.rank():
         raise error
-    team.agree(0.0)
-    team.gather_rows(torch.zeros(2))
+    distributed.agree(0.0)
+    distributed.gather_rows(torch.zeros(2))
 
 
 def test_errors_of_ours_come_over_as_they_are() -> None:
     with pytest.raises(FormatError, match=r"^no stream$") as found:
-        team.run(partial(failing_work, FormatError("no stream")), 2)
+        distributed.run(partial(failing_work, FormatError("no stream")), 2)
     assert found.type is FormatError
 
 
 def test_other_errors_are_one_sentence() -> None:
     with pytest.raises(RuntimeError) as found:
-        team.run(partial(failing_work, ZeroDivisionError("by nothing")), 2)
+        distributed.run(partial(failing_work, ZeroDivisionError("by nothing")), 2)
     sentence = "one of the processes that share the work failed with ZeroDivisionError: by nothing"
     assert str(found.value) == sentence
     assert "failing_work" in found.value.__notes__[0]
@@ -139,15 +139,15 @@ def test_other_errors_are_one_sentence() -> None:
 
 def dying_work() -> None:
     """The second process is killed while the first waits for it."""
-    if team.rank():
+    if distributed.rank():
         os.kill(os.getpid(), signal.SIGKILL)
-    team.gather_rows(torch.zeros(2))
+    distributed.gather_rows(torch.zeros(2))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no signals")
-def test_a_member_that_is_killed() -> None:
+def test_a_worker_that_is_killed() -> None:
     with pytest.raises(RuntimeError, match=rf"was ended by signal {signal.SIGKILL:d}$"):
-        team.run(dying_work, 2)
+        distributed.run(dying_work, 2)
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from stylecodec.errors import OutputError
-from stylecodec.files import check_output, whole_file
+from stylecodec.files import atomic_write, check_output
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pipes among files, links need a privilege")
 
 
 def write(path: Path, data: bytes = b"new") -> None:
     check_output(path)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 
@@ -27,7 +27,7 @@ def test_pipes_and_devices_stay(tmp_path: Path) -> None:
     for path in (pipe, link):
         with pytest.raises(OutputError, match=f"{path.name} is a pipe or a device"):
             check_output(path)
-        with pytest.raises(OutputError, match="is a pipe or a device"), whole_file(path):
+        with pytest.raises(OutputError, match="is a pipe or a device"), atomic_write(path):
             pass
     assert pipe.is_fifo()
     with pytest.raises(OutputError, match="/dev/null is a pipe or a device"):

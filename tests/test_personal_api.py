@@ -18,6 +18,7 @@ from stylecodec.decoding.options import DecodeOptions
 from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
 from stylecodec.errors import DeltaNotFound, FormatError, OutputError, PackMismatch
 from stylecodec.packs.store import ModelPack
+from stylecodec.progress import Progress
 from tests.tiny import FixedFace
 
 Made = tuple[Path, api.EncodeReport]
@@ -39,15 +40,13 @@ def options(pack: ModelPack, **changes: object) -> EncodeOptions:
 @pytest.fixture(scope="module")
 def personal(clip: Path, tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Made:
     path = tmp_path_factory.mktemp("personal") / "me.stc"
-    told: list[tuple[str, str]] = []
-
-    def progress(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
-        told.append((stage, unit))
-
+    told: list[Progress] = []
     chosen = options(tiny_pack, personalize=True, background="plate")
-    report = api.encode(clip, path, chosen, progress, FixedFace(lost=[3]))
-    assert ("personalising", "%") in told
-    assert ("refining", "frames") in told
+    report = api.encode(clip, path, chosen, told.append, FixedFace(lost=[3]))
+    assert {("personalising", "%"), ("refining", "frames")} <= {(event.stage, event.unit) for event in told}
+    facts = api.probe(path)
+    for name in ("frames", "fps", "duration_seconds", "bytes", "kbps", "pack"):
+        assert getattr(report, name) == facts[name]
     return path, report
 
 
@@ -168,14 +167,10 @@ def test_a_folder_that_cannot_be_written(
 def test_a_second_call_with_its_own_latent(
     personal: Made, clip: Path, tiny_pack: ModelPack, tmp_path: Path
 ) -> None:
-    stages: set[str] = set()
-
-    def progress(stage: str, done: int, total: int | None, *, note: str = "", unit: str = "frames") -> None:
-        stages.add(stage)
-
+    told: list[Progress] = []
     chosen, second = options(tiny_pack, identity=personal[0], refit=True), tmp_path / "second.stc"
-    report = api.encode(clip, second, chosen, progress, FixedFace())
-    assert "placing the face" in stages
+    report = api.encode(clip, second, chosen, told.append, FixedFace())
+    assert "placing the face" in {event.stage for event in told}
     assert report.bytes["personalization"] == 66 + 16
     assert report.bytes["identity"] > 1000
     assert main(["identity", "import", str(personal[0])]) == 0

@@ -1,14 +1,20 @@
 """The `.stc` container: sans-I/O reader and writer, random access to files (format_spec/SPEC.md).
 
-Needs numpy, construct and zstandard only; never torch, av or dlib.
+    compact/  the entropy coder of the compact profile      edit/  cut, join, puppet, transcode, repair, dump
+    live/     streams over RTP and UDP
+
+It needs numpy, construct and zstandard, never torch, av or dlib.
 """
 
 from .audio import AudioChunk, AudioConfig, opus_samples
+from .background import Background
 from .chunks import Damage
 from .compact.modelling import compact_header, plain_quantiser
 from .compact.prediction import Term
 from .compact.quantiser import Quantiser, nearest_code
-from .file import StreamFile, check
+from .delta import Personalization
+from .events import Attachment, Event, Extra, UnknownChunk
+from .file import StreamFile
 from .groups import FrameGroup
 from .header import CropGeometry, Profile, StreamHeader
 from .identity import Identity, IdentityReference
@@ -27,7 +33,8 @@ from .layout import (
     ChunkType,
 )
 from .muxing import TimedGroup, mux
-from .reader import Event, StreamReader, StreamReport, UnknownChunk
+from .reader import StreamReader, StreamReport
+from .scan import check
 from .writer import StreamWriter, group_frames
 
 __all__ = [
@@ -41,18 +48,22 @@ __all__ = [
     "MAX_GROUP_FRAMES",
     "PACKET_BYTES",
     "PARAMS_PER_FRAME",
+    "Attachment",
     "AudioChunk",
     "AudioConfig",
+    "Background",
     "ChunkType",
     "CropGeometry",
     "Damage",
     "End",
     "Event",
+    "Extra",
     "FrameGroup",
     "Identity",
     "IdentityReference",
     "Index",
     "IndexEntry",
+    "Personalization",
     "Profile",
     "Quantiser",
     "StreamFile",

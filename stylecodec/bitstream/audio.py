@@ -1,4 +1,4 @@
-"""The sound: Opus packets with their times, opaque to this package (SPEC 5.4 and 5.5)."""
+"""Audio: Opus packets with their times, opaque to this package (SPEC 5.4 and 5.5)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .varint import pack_varint, parse_varint
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """How to set up the Opus decoder.
+    """The AUDIO_CONFIG chunk: how to set up the Opus decoder. Raises CorruptChunk and LimitExceeded.
 
-    sample_rate: of the clock of all audio times, always 48,000. pre_skip: samples at the start of the
-    decoder's output that are not to be played (RFC 7845 section 4.2).
+    sample_rate: of the clock of all audio times, always 48,000. channels: 1..8. pre_skip: samples at 48 kHz at the
+    start of the decoder's output that are not to be played (RFC 7845 section 4.2).
     """
 
     sample_rate: int = layout.AUDIO_CLOCK
@@ -35,6 +35,7 @@ class AudioConfig:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> AudioConfig:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         exact_length(data, layout.AUDIO_CONFIG_BYTES, "audio configuration", offset)
         fields = layout.AUDIO_CONFIG.parse(data)
         if fields.codec != layout.AudioCodec.OPUS:
@@ -44,10 +45,10 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class AudioChunk:
-    """Consecutive Opus packets without a gap between them.
+    """The AUDIO chunk: consecutive Opus packets without a gap between them. Raises LimitExceeded.
 
-    first_packet_pts: time of the first sample the first packet decodes to, in 1/48000 s on the clock of the
-    frames; negative for samples before frame time 0, such as the pre-skip.
+    first_packet_pts: time of the first sample that the first packet decodes to, in 1/48000 s from the time of frame 0;
+    negative for samples before it, such as the pre-skip. packets: 1..1024, of 1..61,440 bytes each.
     """
 
     first_packet_pts: int
@@ -65,7 +66,7 @@ class AudioChunk:
 
     @property
     def durations(self) -> tuple[int, ...]:
-        """Samples at 48 kHz of each packet, as its first bytes say."""
+        """Samples at 48 kHz of each packet; CorruptChunk where a packet is not Opus."""
         return tuple(opus_samples(packet) for packet in self.packets)
 
     def __bytes__(self) -> bytes:
@@ -75,6 +76,7 @@ class AudioChunk:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> AudioChunk:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         position = layout.AUDIO_HEAD_BYTES
         if len(data) < position:
             raise Truncated(f"an audio chunk has at least {position} bytes", offset + len(data))
@@ -96,7 +98,7 @@ class AudioChunk:
 
 
 def opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz in one Opus packet: frame size and count of its first bytes (RFC 6716 section 3.1).
+    """Samples at 48 kHz in one Opus packet, from the frame size and count in its first bytes (RFC 6716 section 3.1).
 
     Raises CorruptChunk for a packet that is too short or lasts more than 120 ms.
     """

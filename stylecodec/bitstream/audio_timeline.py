@@ -1,8 +1,8 @@
-"""The sound on a time line: cut to a stretch, joined to what came before, laid into chunks (SPEC 5.5).
+"""Audio packets with their times: cut to a stretch, joined, put into chunks (SPEC 5.5).
 
-An Opus decoder needs some packets until its output is right, so a cut keeps packets from before its beginning. Their
-times are negative, and the pre-skip keeps them from being heard. RFC 7845 section 4.2 asks for 80 ms; on speech at 12
-kbit/s the first frame after a cut still erred by up to 17 % of the sound's RMS then, and by 1 % after 200 ms.
+An Opus decoder needs some packets before its output is right, so a cut keeps packets from before its beginning. Their
+times are negative, and the pre-skip keeps them from being heard. RFC 7845 section 4.2 asks for 80 ms; speech at low
+rates settles better in the 200 ms that are kept here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .audio import AudioChunk, AudioConfig, opus_samples
 
 PRE_ROLL = 9600  # samples at 48 kHz: 200 ms
 CHUNK_PACKETS = 50  # a second of 20 ms packets
-LAST_PACKETS = 40  # left for the last chunk before a joint, since what follows must begin after it began
+LAST_PACKETS = 40  # kept for the last chunk before a joint, as the next chunk must begin later than it does
 
 
 @dataclass(frozen=True)
 class TimedPacket:
-    """One Opus packet. time: of its first sample in 1/48000 s; samples: how many it decodes to."""
+    """One Opus packet. time: of its first sample, in 1/48000 s; samples: the number it decodes to, at 48 kHz."""
 
     time: int
     samples: int
@@ -30,7 +30,7 @@ class TimedPacket:
 
     @property
     def end(self) -> int:
-        """Time of the first sample after it."""
+        """Time of the first sample after the packet."""
         return self.time + self.samples
 
 
@@ -45,9 +45,9 @@ def timed_packets(chunks: Iterable[AudioChunk]) -> Iterator[TimedPacket]:
 
 
 def stretch(chunks: Iterable[AudioChunk], begin: int | None, end: int | None, shift: int = 0) -> Iterator[TimedPacket]:
-    """The packets heard from `begin` to before `end`, with 200 ms of pre-roll before them; times get `shift` added.
+    """The packets heard from `begin` to before `end`, after 200 ms of pre-roll, with `shift` added to their times.
 
-    begin None: from the first packet on. end None: to the last.
+    All times are in 1/48000 s. begin None: from the first packet on. end None: to the last.
     """
     before: deque[TimedPacket] = deque()
     for packet in timed_packets(chunks):
@@ -67,11 +67,12 @@ def stretch(chunks: Iterable[AudioChunk], begin: int | None, end: int | None, sh
 
 
 def joined(parts: Iterable[tuple[int, Iterable[TimedPacket]]]) -> Iterator[TimedPacket]:
-    """One after the other: (time from which a part is to be heard, its packets on the common time line).
+    """The packets of all parts, one after the other.
 
-    Sound of a part before its time is pre-roll: kept while the part before it sounds, as its samples are then not
-    played again (SPEC 5.5), and left out where it could be heard. Packets that both hold are taken once, so that a
-    stream cut in two and joined again has the packets it had.
+    parts: of each, the time from which it is to be heard in 1/48000 s, and its packets on the common time line.
+    Packets of a part before its time are pre-roll: kept while the part before it plays, as their samples are not
+    played again (SPEC 5.5), and left out where they could be heard. A packet that two parts contain is taken once, so
+    that a stream cut in two and joined again has the packets it had.
     """
     run: deque[TimedPacket] = deque(maxlen=LAST_PACKETS)  # the last packets without a gap between them
     for origin, packets in parts:
@@ -90,7 +91,7 @@ def joined(parts: Iterable[tuple[int, Iterable[TimedPacket]]]) -> Iterator[Timed
 
 
 def in_chunks(packets: Iterable[TimedPacket]) -> Iterator[AudioChunk]:
-    """Chunks of about a second; a new one begins at every gap or step back in time."""
+    """The packets in chunks of about a second; a new one begins at every gap or step back in time."""
     waiting: list[TimedPacket] = []
     for packet in packets:
         if waiting and waiting[-1].end != packet.time:
@@ -107,13 +108,16 @@ def in_chunks(packets: Iterable[TimedPacket]) -> Iterator[AudioChunk]:
 def with_config(
     packets: Iterator[TimedPacket], config: AudioConfig | None
 ) -> tuple[AudioConfig | None, Iterator[TimedPacket]]:
-    """The configuration whose pre-skip ends at time 0, and the packets; (None, nothing) without any packet."""
+    """The configuration whose pre-skip ends at time 0, and the packets; (None, nothing) without any packet.
+
+    Raises FormatError where more than 65,535 samples precede time 0.
+    """
     first = next(packets, None)
     if first is None or config is None:
         return None, iter(())
     pre_skip = -first.time if first.time < 0 else config.pre_skip
     if pre_skip >= 1 << 16:
-        raise FormatError("the sound begins more than a second before the picture, too long for a pre-skip")
+        raise FormatError("the audio begins more than a second before the picture, too long for a pre-skip")
     return replace(config, pre_skip=pre_skip), chain([first], packets)
 
 

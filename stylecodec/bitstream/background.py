@@ -1,4 +1,4 @@
-"""What is put behind the head (SPEC 14): a still of the scene with the head's place in it, a blur, or one colour."""
+"""What is put behind the head (SPEC 14): a still picture with the head's place in it (plate), a blur, or one colour."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from ..errors import CorruptChunk, LimitExceeded, Truncated
+from .checks import located
+from .layout import ChunkType
 
 MAX_PICTURE_BYTES = 1 << 22
-MIN_SIDE, MAX_SIDE = 16, 4096  # of the scene, even numbers of pixels
+MIN_SIDE, MAX_SIDE = 16, 4096  # of the plate, even numbers of pixels
 _HEAD = struct.Struct("<BB3BBHHfff")
 
 
 class Mode(IntEnum):
-    """What a BACKGROUND chunk asks for; without one, the picture is what the generator makes of it."""
+    """What a BACKGROUND chunk asks for; without one, the picture is the generator's, background and all."""
 
     PLATE = 1
     BLUR = 2
@@ -24,6 +26,8 @@ class Mode(IntEnum):
 
 
 class PictureFormat(IntEnum):
+    """How the picture of a plate is compressed."""
+
     NONE = 0
     JPEG = 1
     AVIF = 2
@@ -33,10 +37,12 @@ class PictureFormat(IntEnum):
 class Background:
     """The BACKGROUND chunk.
 
-    colour: of mode key, sRGB bytes. width, height: of the scene, and so of the decoded video, in pixels. square:
-    centre x, centre y and side of the aligned square in the scene's pixels (x right, y down, pixel i covers
-    [i, i + 1)). picture: the file of the still, in the given format. The last three belong to mode plate alone.
+    colour: of mode key, sRGB bytes. For mode plate alone: width, height, the pixels of the plate and of the decoded
+    video; square, centre x, centre y and side of the aligned square in pixels of the plate (x right, y down, pixel i
+    covers [i, i + 1)); picture, the still as a file of that format. Raises CorruptChunk and LimitExceeded.
     """
+
+    chunk_type: ClassVar[ChunkType] = ChunkType.BACKGROUND
 
     mode: Mode
     colour: tuple[int, int, int] = (0, 0, 0)
@@ -63,7 +69,7 @@ class Background:
             raise CorruptChunk("a plate's square is not finite")
         x, y, side = self.square
         if not (1 <= side <= 4 * MAX_SIDE and abs(x) <= 4 * MAX_SIDE and abs(y) <= 4 * MAX_SIDE):
-            raise LimitExceeded("a plate's square is out of reach of its scene")
+            raise LimitExceeded("a plate's square is out of reach")
 
     def __bytes__(self) -> bytes:
         head = _HEAD.pack(
@@ -73,7 +79,7 @@ class Background:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Self:
-        """Parse a payload; FormatError with an absolute offset."""
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         if len(data) < _HEAD.size:
             raise Truncated(f"a background has at least {_HEAD.size} bytes, not {len(data)}", offset + len(data))
         mode, how, red, green, blue, reserved, width, height, x, y, side = _HEAD.unpack_from(data)
@@ -84,7 +90,4 @@ class Background:
         if reserved:
             raise CorruptChunk("the reserved byte of a background is not zero", offset + 5)
         fields = Mode(mode), (red, green, blue), width, height, (x, y, side), PictureFormat(how)
-        try:
-            return cls(*fields, data[_HEAD.size :])
-        except (CorruptChunk, LimitExceeded) as error:
-            raise type(error)(str(error), offset) from None
+        return located(offset, cls, *fields, data[_HEAD.size :])

@@ -1,21 +1,22 @@
-"""Checks shared by the payloads: each raises a FormatError, and says where if it is told (SPEC 5 and 7)."""
+"""Checks that several payloads share. Each raises a FormatError, with an offset if it is given one (SPEC 5 and 7)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptChunk, FormatError, LimitExceeded, Truncated
+from ..errors import CorruptChunk, FormatError, LimitExceeded, OptionError, Truncated
 from . import layout
 
 T = TypeVar("T")
 
 
 def located(offset: int, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call `make`; a FormatError that does not know its place gets `offset`."""
+    """The result of `make`; a FormatError without an offset gets `offset`."""
     try:
         return make(*args, **kwargs)
     except FormatError as error:
@@ -33,7 +34,7 @@ def exact_length(data: bytes, size: int, what: str, offset: int) -> None:
 
 
 def check_group_numbers(first_frame: int, count: int) -> None:
-    """Check the frame numbers of a group before anything of its size is made."""
+    """Raise where the frame numbers of a group are outside the limits; called before memory is allocated."""
     if count < 1:
         raise CorruptChunk("a frame group has no frames")
     if count > layout.MAX_GROUP_FRAMES:
@@ -51,11 +52,11 @@ def check_finite(values: npt.NDArray[np.float16], what: str, offset: int) -> Non
 
 
 def finite_fp16(values: npt.ArrayLike, shape: tuple[int, ...], what: str) -> npt.NDArray[np.float16]:
-    """A contiguous little-endian float16 array of `shape`, all finite; a view where it is one already."""
+    """`values` as a contiguous little-endian float16 array of `shape`, all finite; not copied if they are one."""
     array = np.asarray(values)
     if array.shape != shape:
         raise CorruptChunk(f"{what}: the shape is {list(array.shape)}, not {list(shape)}")
-    with np.errstate(over="ignore"):  # what overflows fp16 becomes infinite and is refused here
+    with np.errstate(over="ignore"):  # an overflow becomes infinite, which is an error below
         array = np.ascontiguousarray(array, dtype=layout.FP16)
     if not np.isfinite(array).all():
         raise CorruptChunk(f"{what}: a number is not finite in fp16")
@@ -63,7 +64,7 @@ def finite_fp16(values: npt.ArrayLike, shape: tuple[int, ...], what: str) -> npt
 
 
 def check_pts(pts: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
-    """Presentation times as int64 [count]: not negative, strictly increasing, steps within 32 bits."""
+    """Presentation times as int64 [count]. Raises unless they are 0..2^62-1 and increase by 1..2^32-1 each."""
     times = np.ascontiguousarray(pts, dtype=np.int64)
     if times.shape != (count,):
         raise CorruptChunk(f"{count} frames have presentation times of shape {list(times.shape)}")
@@ -76,7 +77,7 @@ def check_pts(pts: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
 
 
 def sum_steps(first: int, steps: npt.NDArray[np.uint32] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Presentation times from the first one and the steps."""
+    """Presentation times int64 [n + 1] from the first one and n steps."""
     if first > layout.MAX_TICKS:
         raise LimitExceeded(f"a presentation time is above {layout.MAX_TICKS}")
     times = np.empty(len(steps) + 1, np.int64)
@@ -84,3 +85,9 @@ def sum_steps(first: int, steps: npt.NDArray[np.uint32] | npt.NDArray[np.int64])
     np.cumsum(steps, dtype=np.int64, out=times[1:])
     times[1:] += first
     return times
+
+
+def check_time(seconds: float) -> None:
+    """Raise OptionError unless a time in seconds is finite and not negative."""
+    if not 0 <= seconds < math.inf:
+        raise OptionError(f"a time is 0 seconds or more and finite, not {seconds:g}")

@@ -1,4 +1,4 @@
-"""Chunk framing: bytes to checked chunks and back, with recovery (SPEC 3 and 8). No I/O."""
+"""Chunk framing: bytes to checked chunks and back, with recovery after damage (SPEC 3 and 8). No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import layout
 
 @dataclass(frozen=True)
 class ChunkHead:
-    """The 12 bytes before a payload, checked. `offset` is absolute."""
+    """The 12 bytes before a payload, checked. offset: absolute, of the chunk."""
 
     type: int
     flags: int
@@ -32,7 +32,7 @@ class ChunkHead:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One whole chunk whose checksum fits. `offset` is absolute."""
+    """One whole chunk whose checksum fits. offset: absolute, of the chunk."""
 
     type: int
     flags: int
@@ -55,12 +55,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Damage:
-    """A stretch of bytes that gave nothing, and why."""
+    """A stretch of bytes without a valid chunk, and the error that was found there."""
 
     offset: int  # absolute, first byte skipped
     length: int  # bytes skipped
     error: FormatError
-    type: int | None = None  # of the chunk that it begins with, where its head is whole
+    type: int | None = None  # of the chunk at its beginning, if the head of that chunk is whole
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Prologue:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Prologue:
-        """Check magic, checksum and major version of 16 bytes."""
+        """Parse 16 bytes. Raises BadMagic, Truncated, ChecksumMismatch and UnsupportedVersion."""
         check_magic(data, offset)
         if len(data) < layout.PROLOGUE_BYTES:
             raise Truncated("the stream ends inside its first 16 bytes", offset + len(data))
@@ -94,7 +94,7 @@ class Prologue:
 
 
 def check_magic(data: bytes, offset: int = 0) -> None:
-    """Raise BadMagic unless `data` begins as a stream does, as far as it goes."""
+    """Raise BadMagic unless `data` begins with the signature, or is the beginning of it."""
     given = data[: len(layout.MAGIC)]
     wrong = next((i for i, byte in enumerate(given) if byte != layout.MAGIC[i]), None)
     if wrong is None:
@@ -105,7 +105,7 @@ def check_magic(data: bytes, offset: int = 0) -> None:
 
 
 def pack_chunk(chunk_type: int, payload: bytes, flags: int = 0) -> bytes:
-    """Frame a payload: head, payload, CRC-32 (SPEC 3)."""
+    """The bytes of a chunk: head, payload, CRC-32 (SPEC 3). Raises LimitExceeded for a payload that is too long."""
     if len(payload) > layout.max_payload(chunk_type):
         raise LimitExceeded(
             f"a payload of {len(payload):,} bytes is too long for the {layout.chunk_name(chunk_type)}"
@@ -116,9 +116,9 @@ def pack_chunk(chunk_type: int, payload: bytes, flags: int = 0) -> bytes:
 
 
 def parse_head(data: bytes, offset: int = 0) -> ChunkHead:
-    """Check 12 bytes as a chunk head: sync word, check field, length limit.
+    """Parse 12 bytes as a chunk head: sync word, check field, length limit.
 
-    Raises CorruptChunk (no chunk begins here), ChecksumMismatch or LimitExceeded.
+    Raises CorruptChunk (no chunk begins here), Truncated, ChecksumMismatch and LimitExceeded.
     """
     if data[:4] != layout.SYNC:
         raise CorruptChunk("no chunk begins where one must", offset)
@@ -137,7 +137,7 @@ def parse_head(data: bytes, offset: int = 0) -> ChunkHead:
 
 
 def parse_chunk(data: bytes, offset: int = 0) -> Chunk:
-    """Check one whole chunk that begins at the start of `data`."""
+    """Parse the chunk at the start of `data`; more bytes may follow. Raises as `parse_head`."""
     head = parse_head(data[: layout.CHUNK_HEAD_BYTES], offset)
     if len(data) < head.size:
         raise Truncated(f"the stream ends inside the {layout.chunk_name(head.type)}", offset + len(data))
@@ -152,13 +152,13 @@ def _checked(head: ChunkHead, data: bytes) -> Chunk:
 
 
 class Deframer:
-    """Bytes in, in any portions; whole checked chunks out (SPEC 3).
+    """Bytes in, in portions of any size; whole checked chunks out (SPEC 3).
 
-    With `strict`, `next_chunk` raises at the first damage. Otherwise it goes on at the next chunk head whose
-    check fits and returns what it skipped as Damage. The work is linear in the bytes fed, whatever they are.
+    If strict, `next_chunk` raises at the first damage. Otherwise it goes on at the next chunk head whose check fits,
+    and returns what it skipped as Damage. The work is linear in the number of bytes, whatever they are.
     """
 
-    #: Searching inside chunks whose checksum failed may read bytes again: at most this many times over.
+    #: The search inside chunks whose checksum does not fit may read each byte again, on average so many times.
     _RESCAN_FACTOR = 4
     _RESCAN_FREE_BYTES = 1 << 20
 
@@ -187,7 +187,7 @@ class Deframer:
         return self._prologue
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes. Drops those already read first, so that memory holds one chunk at most."""
+        """Append bytes. Those already read are dropped first, so that memory contains one chunk at most."""
         if self._position:
             del self._buffer[: self._position]
             self._base += self._position
@@ -212,18 +212,18 @@ class Deframer:
                 self._skip_damage(error)
 
     def partial(self) -> tuple[ChunkHead | None, bytes]:
-        """What is left at the end: the head of an incomplete chunk, if whole, and the bytes there are."""
+        """The rest at the end: the head of an incomplete chunk, if that is whole, and the bytes of the chunk."""
         return self._head, bytes(self._buffer[self._position :])
 
     def lost(self) -> Damage | None:
-        """The damaged stretch the stream ends in, if it does."""
+        """The damaged stretch at the end of the stream, None if it ends with a whole or incomplete chunk."""
         if self._lost is None:
             return None
         start, error, kind = self._lost
         return Damage(start, self._base + len(self._buffer) - start, error, kind)
 
     def abandon_partial(self) -> bool:
-        """At the end of the bytes: give up an incomplete chunk if a whole one lies inside what there is of it.
+        """At the end of the bytes: skip an incomplete chunk if a whole one lies inside it.
 
         That happens where bytes were lost inside a chunk near the end. Returns whether there is more to read.
         """
@@ -255,7 +255,7 @@ class Deframer:
         except ChecksumMismatch as error:
             if self._strict:
                 raise
-            self._prologue = Prologue()  # the magic fits: take the version for the damaged part
+            self._prologue = Prologue()  # the magic fits: take the version bytes for the damaged ones
             self._lost = (0, error, None)
         self._position = layout.PROLOGUE_BYTES
         return True
@@ -279,10 +279,10 @@ class Deframer:
         return chunk
 
     def _skip_damage(self, error: FormatError) -> None:
-        """Mark the bytes at the current position as damaged and step past the sync word there."""
+        """Mark the bytes at the current position as damaged, and step past the sync word there."""
         head = None
         if isinstance(error, ChecksumMismatch) and error.offset == self.offset:
-            with suppress(FormatError):  # else only the head was read: nothing to read again
+            with suppress(FormatError):  # otherwise the head is damaged, and no length is known
                 data = bytes(self._buffer[self._position : self._position + layout.CHUNK_HEAD_BYTES])
                 head = parse_head(data, self.offset)
         if self._lost is None:
@@ -291,14 +291,14 @@ class Deframer:
         self._position += step if head is None else self._step_past_bad_checksum(head)
 
     def _step_past_bad_checksum(self, head: ChunkHead) -> int:
-        """Search inside the failed chunk (bytes may have been lost there) while the budget lasts."""
+        """How far to step: past the sync word, to search inside the chunk, or past the chunk after too much of that."""
         self._rescanned += head.size
         if self._rescanned <= self._RESCAN_FACTOR * self.offset + self._RESCAN_FREE_BYTES:
             return len(layout.SYNC)
         return head.size
 
     def _resynchronise(self) -> Damage | None:
-        """Move to the next sync word with a fitting check; the stretch before it, or None: feed more."""
+        """Move to the next sync word with a fitting check; the stretch before it, or None if more bytes are needed."""
         while True:
             found = self._buffer.find(layout.SYNC, self._position)
             if found < 0:

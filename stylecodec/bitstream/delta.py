@@ -1,9 +1,9 @@
-"""The personalised generator: what its tensors differ by from the pack's, as small integers (SPEC 13).
+"""The personalised generator: the difference of its tensors from the pack's, as small integers (SPEC 13).
 
     tensor ──► levels i8 × a step per row ───────────────┐
            └─► or levels of two factors × a step each ───┴─► directory, steps, levels ─► zstd ─► delta, named by SHA-256
 
-A delta is bytes that never change: a stream carries them or names their hash, a card and a cache hold them as they are.
+A delta is a constant string of bytes: a stream contains them or their SHA-256, identity cards and caches store them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
 from ..errors import ChecksumMismatch, CorruptChunk, LimitExceeded, Truncated
-from .layout import DIGEST_BYTES, FP16
+from .layout import DIGEST_BYTES, FP16, ChunkType
 
 MAX_DELTA_BYTES = 1 << 24  # as stored
 MAX_RAW_BYTES = 1 << 25  # directory, steps and levels
@@ -47,11 +47,12 @@ Steps = npt.NDArray[np.float16]
 
 @dataclass(frozen=True, eq=False)
 class DeltaTensor:
-    """What one tensor of a generator differs by.
+    """The difference of one tensor of a generator from the pack's.
 
     shape: of the tensor; as a matrix it has `rows` (the first dimension, or 1) by `columns`. rank None: levels
-    int8 [rows * columns], steps fp16 [rows], value = step of the row times level. Else: levels of a factor
-    [rows, rank] then of one [rank, columns], steps [rank], value = sum over k of step_k A[i, k] B[k, j].
+    int8 [rows * columns], steps fp16 [rows], value = step of the row times level. Else a product: levels int8 of A
+    [rows, rank] then of B [rank, columns], steps fp16 [rank], value = sum over k of step_k A[i, k] B[k, j].
+    Raises CorruptChunk and LimitExceeded.
     """
 
     name: str
@@ -73,10 +74,10 @@ class DeltaTensor:
 
     @classmethod
     def quantised(cls, name: str, values: npt.ArrayLike, steps: npt.ArrayLike, rounding: float = 0.5) -> Self:
-        """Round `values` to multiples of a step per row.
+        """Round `values`, of any shape, to multiples of a step per row.
 
-        steps: [rows] or one number, above 0, rounded to fp16; a step too small for its row is made as large as
-        127 levels need. rounding: what is added to a magnitude in steps before its fraction is cut off.
+        steps: [rows] or one number, above 0, rounded to fp16; a step too small for its row is raised until 127 levels
+        reach the row's largest value. rounding: added to each magnitude, in steps, before truncation.
         """
         array = np.asarray(values, np.float32)
         matrix = _matrix(array)
@@ -90,14 +91,14 @@ class DeltaTensor:
 
     @classmethod
     def factored(cls, name: str, values: npt.ArrayLike, rank: int) -> Self:
-        """The best product of rank `rank`, by singular values."""
+        """The nearest product of rank `rank` to `values`, by singular value decomposition."""
         array = np.asarray(values, np.float32)
         u, s, v = np.linalg.svd(_matrix(array), full_matrices=False)
         return cls.product(name, array.shape, u[:, :rank] * s[:rank], v[:rank])
 
     @classmethod
     def product(cls, name: str, shape: tuple[int, ...], a: npt.ArrayLike, b: npt.ArrayLike) -> Self:
-        """a [rows, r] times b [r, columns], each column of a and row of b rounded to ±127 levels."""
+        """The product of a [rows, r] and b [r, columns], each column of a and row of b rounded to ±127 levels."""
         left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
         step_a = np.abs(left).max(axis=0, initial=0.0) / LEVEL_LIMIT
         step_b = np.abs(right).max(axis=1, initial=0.0) / LEVEL_LIMIT
@@ -121,9 +122,9 @@ class DeltaTensor:
 
 @dataclass(frozen=True)
 class GeneratorDelta:
-    """A delta as it is stored: `data` is checked when it is made, and what it unpacks to is not kept.
+    """A delta as it is stored. `data` is checked by unpacking it once; the unpacked tensors are not kept.
 
-    Raises Truncated, LimitExceeded and CorruptChunk; nothing is allocated by a number that was not checked.
+    Raises Truncated, LimitExceeded and CorruptChunk. Every size is checked before memory is allocated for it.
     """
 
     data: bytes
@@ -135,7 +136,7 @@ class GeneratorDelta:
 
     @classmethod
     def of(cls, pack_digest: bytes, tensors: Sequence[DeltaTensor]) -> Self:
-        """Pack tensors, names all different, that belong to the pack of this digest."""
+        """A delta of tensors with different names, for the pack of this digest (SHA-256)."""
         if len(pack_digest) != DIGEST_BYTES:
             raise CorruptChunk(f"a pack digest has {DIGEST_BYTES} bytes, not {len(pack_digest)}")
         directory = b"".join(_entry(tensor) for tensor in tensors)
@@ -160,12 +161,12 @@ class GeneratorDelta:
 
     @property
     def pack_digest(self) -> bytes:
-        """The pack whose generator it changes."""
+        """SHA-256 of the pack whose generator it changes."""
         return self.data[:DIGEST_BYTES]
 
     @property
     def tensors(self) -> tuple[DeltaTensor, ...]:
-        """The tensors in the order of the directory, unpacked anew each time: up to 32 MiB from a kilobyte."""
+        """The tensors in the order of the directory, unpacked at each call: a kilobyte may become 32 MiB."""
         if len(self.data) < _HEAD.size:
             raise Truncated("a generator delta ends inside its first fields", len(self.data))
         count = _HEAD.unpack_from(self.data)[1]
@@ -176,10 +177,13 @@ class GeneratorDelta:
 
 @dataclass(frozen=True)
 class Personalization:
-    """The GENERATOR_DELTA chunk: frames of this identity are rendered by the generator that this delta changes.
+    """The GENERATOR_DELTA chunk: frames of this identity are rendered by the pack's generator plus this delta.
 
-    identity: SHA-256 of the identity latent. digest: that of the delta. delta: None where the stream only names it.
+    identity: SHA-256 of the identity latent. digest: SHA-256 of the delta. delta: None where the stream only names it.
+    Raises CorruptChunk and ChecksumMismatch.
     """
+
+    chunk_type: ClassVar[ChunkType] = ChunkType.GENERATOR_DELTA
 
     identity: bytes
     digest: bytes
@@ -193,7 +197,7 @@ class Personalization:
 
     @classmethod
     def carried(cls, identity: bytes, delta: GeneratorDelta) -> Self:
-        """One that brings its delta."""
+        """One that contains its delta."""
         return cls(identity, delta.digest, delta)
 
     @property
@@ -208,7 +212,7 @@ class Personalization:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Self:
-        """Parse a payload; FormatError with an absolute offset."""
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         start = _CHUNK_HEAD.size
         if len(data) < start:
             raise Truncated(f"a generator delta chunk has at least {start} bytes", offset + len(data))
@@ -239,7 +243,7 @@ def _matrix(array: Floats) -> Floats:
 
 
 def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of a tensor as a matrix; what has one dimension is a single row."""
+    """Rows and columns of a tensor as a matrix; a vector or a number is a single row."""
     return (shape[0], prod(shape[1:])) if len(shape) > 1 else (1, prod(shape))
 
 
@@ -253,7 +257,7 @@ def _step_count(shape: tuple[int, ...], rank: int | None) -> int:
 
 
 def _fp16_up(values: npt.NDArray[np.floating]) -> Steps:
-    """fp16 not below the values, so that the largest value still has a level."""
+    """The values rounded up to fp16, so that 127 levels still reach the largest value."""
     rounded = values.astype(FP16)
     low = rounded.astype(np.float64) < values
     return np.where(low, np.nextafter(rounded, FP16.type(np.inf)), rounded).astype(FP16)
@@ -271,7 +275,7 @@ def _check_directory(name: str, shape: tuple[int, ...], rank: int | None) -> Non
 
 
 def _entry(tensor: DeltaTensor) -> bytes:
-    """A tensor's line of the directory."""
+    """The directory entry of a tensor."""
     name = tensor.name.encode("ascii")
     coding = ROWS if tensor.rank is None else FACTORS
     head = bytes([len(name)]) + name + bytes([coding, len(tensor.shape)])
@@ -280,11 +284,11 @@ def _entry(tensor: DeltaTensor) -> bytes:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """The content of the zstd frame, its size known and checked before it is unpacked."""
+    """The content of the zstd frame; its size is checked before it is unpacked."""
     try:
-        facts = zstandard.get_frame_parameters(data)
+        frame = zstandard.get_frame_parameters(data)
         size = zstandard.frame_content_size(data)
-        if size < 0 or facts.dict_id:
+        if size < 0 or frame.dict_id:
             raise CorruptChunk("the zstd frame of a generator delta does not state its size, or needs a dictionary")
         if size > MAX_RAW_BYTES:
             raise LimitExceeded(f"a generator delta unpacks to {size:,} bytes; the limit is {MAX_RAW_BYTES:,}")
@@ -297,7 +301,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _tensors(raw: bytes, count: int) -> Iterator[DeltaTensor]:
-    """The tensors of an unpacked delta; what they take is added up and held against `raw` before it is read."""
+    """The tensors of an unpacked delta; their sizes are compared with that of `raw` before they are read."""
     entries, at = [], 0
     for _ in range(count):
         entry, at = _parse_entry(raw, at)
@@ -319,7 +323,7 @@ def _tensors(raw: bytes, count: int) -> Iterator[DeltaTensor]:
 
 
 def _parse_entry(raw: bytes, at: int) -> tuple[tuple[str, tuple[int, ...], int | None], int]:
-    """(name, shape, rank) of the directory line at `at`, and where the next one begins."""
+    """(name, shape, rank) of the directory entry at `at`, and where the next one begins."""
 
     def take(size: int) -> bytes:
         nonlocal at

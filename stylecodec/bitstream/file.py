@@ -1,98 +1,67 @@
-"""StreamFile: any frame of a file by number or time, reading little else. `check`: reading all of it."""
+"""StreamFile: any frame of a file by number or time, reading little else."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CorruptChunk, FormatError, Truncated
 from . import layout
-from .attached import parse_attached
+from .account import byte_account
 from .audio import AudioChunk, AudioConfig
+from .checks import check_time
 from .chunks import Prologue
+from .events import Extra, UnknownChunk, parse_attachment
 from .groups import FrameGroup
 from .header import StreamHeader
 from .identity import Identity, IdentityReference
 from .layout import ChunkType
-from .reader import StreamReader, StreamReport, UnknownChunk
-from .table import BLOCK_BYTES, ChunkFile, load_table, scan_table
+from .reader import StreamReport
+from .scan import scan_table
+from .source import ByteSource, Source
+from .table import ChunkFile, load_table
 
 _CACHED_GROUPS = 4
 
-Source = str | os.PathLike[str] | BinaryIO
 Recall = Callable[[bytes], Identity | None]
-"""Asked for the identity of a digest; None where it is not known."""
-
-#: Where each chunk type appears in the byte account; what is not named here is "other".
-_ACCOUNT = {
-    ChunkType.HEADER: "header",
-    ChunkType.IDENTITY: "identity",
-    ChunkType.IDENTITY_REFERENCE: "identity",
-    ChunkType.GROUP: "packets",
-    ChunkType.AUDIO_CONFIG: "audio",
-    ChunkType.AUDIO: "audio",
-    ChunkType.INDEX: "index",
-    ChunkType.END: "index",
-    ChunkType.GENERATOR_DELTA: "personalization",
-    ChunkType.BACKGROUND: "background",
-}
-
-
-def check(source: Source) -> StreamReport:
-    """Read all of a stream, tolerantly, and report what is whole, damaged and missing.
-
-    Raises BadMagic or UnsupportedVersion where reading makes no sense, and OSError.
-    """
-    file, opened = _binary(source)
-    try:
-        file.seek(0)
-        reader = StreamReader(strict=False)
-        while block := file.read(BLOCK_BYTES):
-            reader.feed(block)
-        reader.flush()
-        return reader.close()
-    finally:
-        if opened:
-            file.close()
+"""Gives the identity of a digest, or None where it is not known."""
 
 
 class StreamFile:
     """Random access to one stream file; a context manager.
 
-    Opening reads the header and the index. Where the index is missing or damaged (a live, cut or broken
-    file) the whole file is scanned instead and every intact group is there; `complete` is then False unless
-    the stream is live, and `report` tells what is missing. Damage inside a group is found when it is read.
+    Opening reads the header and the index. Where the index is missing or damaged (a live, cut or broken file) the whole
+    file is scanned and every intact group is there; `complete` is then False unless the stream is live, and `report`
+    names what is missing. Damage inside a group is found when the group is read.
 
-    partial: go without the personalised generators and the background that are damaged; the file is then scanned too.
+    One StreamFile serves several threads and forked processes at once. One that was opened by its path can be pickled;
+    unpickling opens the file again, whatever the current folder is then.
 
     Usage:
         with StreamFile.open("clip.stc") as stream:
             packets = stream.packets(0, stream.frame_count)
     """
 
-    def __init__(
-        self, file: BinaryIO, *, close_file: bool = False, recall: Recall | None = None, partial: bool = False
-    ) -> None:
-        self._file = file
-        self._close_file = close_file
+    def __init__(self, source: ByteSource, recall: Recall | None = None, partial: bool = False) -> None:
+        self._source = source
         self._recall, self._partial = recall, partial
-        self._cache: dict[int, FrameGroup] = {}
-        self._chunks = ChunkFile(file)
-        self.size = self._chunks.size
-        Prologue.parse(self._chunks.read(0, min(layout.PROLOGUE_BYTES, self.size)))
+        # Replaced as a whole, never changed: threads need no lock.
+        self._recent: tuple[tuple[int, FrameGroup], ...] = ()
+        self._identities: dict[int, Identity] = {}
+        self._chunks = ChunkFile(source)
+        self.size = source.size
+        Prologue.parse(source.read(0, min(layout.PROLOGUE_BYTES, self.size)))
         try:
             self._table = load_table(self._chunks)
             if partial:
-                for _, chunk in self.unknown_chunks(layout.ATTACHED_TYPES.__contains__):
-                    parse_attached(chunk.type, chunk.payload)
+                for _ in self.extras(layout.ATTACHMENT_TYPES.__contains__):
+                    pass  # a damaged one raises
         except FormatError:
             self._table = scan_table(self._chunks)
         self.header = self._load_header()
@@ -104,18 +73,26 @@ class StreamFile:
 
     @classmethod
     def open(cls, source: Source, *, recall: Recall | None = None, partial: bool = False) -> StreamFile:
-        """Open a path, or a seekable binary file that stays the caller's to close.
+        """Open a path, or a binary file object that stays the caller's to close.
 
-        recall: asked for the identity of a digest where the file gives only a reference to it. partial: see the class.
-        Raises FormatError when not even the stream header can be read, and OSError.
+        An input that cannot seek (stdin, a pipe) is first read to its end into a temporary file, 1 GiB at most.
+
+        recall: called with the digest of an identity that the file only refers to. partial: leave out personalised
+        generators and a background that are damaged, after a scan of the whole file.
+        Raises FormatError when not even the stream header can be read, OSError, OptionError for a file in text mode.
         """
-        file, opened = _binary(source)
+        opened = ByteSource.open(source)
         try:
-            return cls(file, close_file=opened, recall=recall, partial=partial)
+            return cls(opened, recall, partial)
         except BaseException:
-            if opened:
-                file.close()
+            opened.close()
             raise
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What pickle stores. Raises TypeError where there is no path by which to open the file again."""
+        if self._source.path is None:
+            raise TypeError("a StreamFile can be pickled only if it was opened by the path of a file")
+        return _reopen, (type(self), self._source.path, self._recall, self._partial)
 
     def __enter__(self) -> StreamFile:
         return self
@@ -127,8 +104,7 @@ class StreamFile:
 
     def close(self) -> None:
         """Close the file if `open` opened it."""
-        if self._close_file:
-            self._file.close()
+        self._source.close()
 
     # --- what the stream is ---------------------------------------------------------------------------
 
@@ -167,7 +143,7 @@ class StreamFile:
 
     @cached_property
     def references(self) -> tuple[IdentityReference, ...]:
-        """Identities that the file names by their digest, by slot; it may hold them as well."""
+        """Identities that the file names by their digest, by slot; it may contain them as well."""
         found: dict[int, IdentityReference] = {}
         for offset in self._table.of(ChunkType.IDENTITY_REFERENCE)["offset"]:
             chunk = self._chunks.chunk(int(offset), ChunkType.IDENTITY_REFERENCE)
@@ -177,7 +153,7 @@ class StreamFile:
 
     @cached_property
     def identity_digests(self) -> frozenset[bytes]:
-        """SHA-256 of the latents that the file holds or names, but those of damaged chunks; no latent is decoded."""
+        """SHA-256 of the latents that the file contains or names, without damaged chunks; no latent is decoded."""
         digest = slice(layout.IDENTITY_HEAD_BYTES - layout.DIGEST_BYTES, layout.IDENTITY_HEAD_BYTES)
         found: set[bytes] = set()
         for chunk_type in (ChunkType.IDENTITY, ChunkType.IDENTITY_REFERENCE):
@@ -188,13 +164,13 @@ class StreamFile:
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
-        """The different identities the file holds, by slot."""
+        """The different identities that the file contains, by slot."""
         by_slot = {int(slot): self._identity_in(int(slot)) for slot in self._table.of(ChunkType.IDENTITY)["slot"]}
         return tuple(by_slot[slot] for slot in sorted(by_slot))
 
     @cached_property
     def audio_config(self) -> AudioConfig | None:
-        """How to decode the sound, None without sound."""
+        """How to decode the audio, None without audio."""
         entries = self._table.of(ChunkType.AUDIO_CONFIG)
         if not len(entries):
             return None
@@ -204,27 +180,21 @@ class StreamFile:
     def byte_account(self) -> dict[str, int]:
         """Bytes by purpose; all but "total" add up to the size of the file.
 
-        "header" holds the prologue, "index" the END chunk too. "other" is private, unknown, damaged and
-        incomplete chunks: 0 in a whole stream of this version without private chunks.
+        "header" includes the prologue, "index" the END chunk. "other" is private, unknown, damaged and incomplete
+        chunks: 0 in a whole stream of this version without private chunks.
         """
-        account = dict.fromkeys(
-            ("total", "header", "identity", "packets", "audio", "index", "personalization", "background", "other"), 0
-        )
-        account["total"] = self.size
-        account["header"] = layout.PROLOGUE_BYTES
-        account["index"] = self._table.index_bytes
-        for chunk_type, name in _ACCOUNT.items():
-            account[name] += int(self._table.sizes[self._table.entries["type"] == chunk_type].sum())
-        account["other"] = self.size - sum(n for name, n in account.items() if name not in ("total", "other"))
-        return account
+        types = self._table.entries["type"]
+        sizes = {int(kind): int(self._table.sizes[types == kind].sum()) for kind in np.unique(types)}
+        sizes[ChunkType.INDEX], sizes[ChunkType.END] = self._table.index_bytes, 0
+        return byte_account(sizes, self.size)
 
     # --- frames ---------------------------------------------------------------------------------------
 
     def group(self, number: int) -> FrameGroup:
-        """The group of that number, 0 first. Raises FormatError if it is damaged."""
-        cached = self._cache.get(number)
-        if cached is not None:
-            return cached
+        """The group of that number, counted from 0. Raises FormatError if it is damaged."""
+        for known, group in self._recent:
+            if known == number:
+                return group
         chunk = self._chunks.chunk(int(self._group_offsets[number]), ChunkType.GROUP)
         group = FrameGroup.parse(chunk.payload, chunk.payload_offset, self.header.quantiser)
         expected = (self._first_frames[number], self._group_counts[number], self._group_slots[number])
@@ -232,9 +202,7 @@ class StreamFile:
             raise CorruptChunk("a group and the index disagree", chunk.payload_offset)
         if (group.pts is not None) != self.header.variable_rate:
             raise CorruptChunk("a group and the stream header disagree about times", chunk.payload_offset + 11)
-        if len(self._cache) >= _CACHED_GROUPS:
-            del self._cache[next(iter(self._cache))]
-        self._cache[number] = group
+        self._recent = (*self._recent[1 - _CACHED_GROUPS :], (number, group))
         return group
 
     def groups(self) -> Iterator[FrameGroup]:
@@ -269,17 +237,18 @@ class StreamFile:
         return times
 
     def frame_at(self, seconds: float) -> int:
-        """The frame on screen at that time: the last one presented by then.
+        """The frame on screen at a time in seconds: the last one presented by then.
 
-        Before the first frame it is the first, after the end the last. Raises IndexError without frames.
+        Before the first frame it is the first, after the end the last. Raises OptionError for a time that is negative
+        or not finite, IndexError without frames.
         """
+        check_time(seconds)
         if not self.frame_count:
             raise IndexError("the stream has no frames")
         if not self.header.variable_rate:
             # A millionth of a frame covers the rounding of seconds = frame / rate.
-            frame = int(np.floor(max(seconds, 0.0) * float(self.header.rate) + 1e-6))
-            return min(frame, self.frame_count - 1)
-        ticks = int(np.floor(max(seconds, 0.0) * self.header.time_scale + 1e-3))
+            return int(min(seconds * float(self.header.rate) + 1e-6, self.frame_count - 1))
+        ticks = int(min(seconds * self.header.time_scale + 1e-3, layout.MAX_TICKS))
         low, high = 0, self.group_count - 1
         while low < high:  # the last group that begins by then; reads about log2(groups) of them
             middle = (low + high + 1) // 2
@@ -294,23 +263,20 @@ class StreamFile:
         return group.first_frame + max(int(np.searchsorted(group.pts, ticks, "right")) - 1, 0)
 
     def identity_for(self, frame: int) -> Identity:
-        """The identity frame number `frame` is rendered with. Raises CorruptChunk if it is missing.
-
-        Raises FormatError where the file only refers to it and nobody recalls it.
-        """
+        """The identity of a frame; CorruptChunk if it is missing, FormatError if it is only named and not known."""
         return self._identity_in(self._slot_of(frame))
 
     def named_identity_for(self, frame: int) -> Identity | IdentityReference:
-        """The same, or the reference where the file holds no more than that."""
+        """The identity of a frame, or the reference where the file contains no more than that."""
         slot = self._slot_of(frame)
         named = {reference.slot: reference for reference in self.references}
-        held = slot in self._table.of(ChunkType.IDENTITY)["slot"]
-        return self._identity_in(slot) if held or slot not in named else named[slot]
+        contained = slot in self._table.of(ChunkType.IDENTITY)["slot"]
+        return self._identity_in(slot) if contained or slot not in named else named[slot]
 
     def audio_chunks(self, after: int | None = None) -> Iterator[AudioChunk]:
-        """The sound in order, one chunk in memory at a time.
+        """The audio in order, one chunk in memory at a time.
 
-        after: begin with the last chunk whose time, in 1/48000 s, is not above it; few others are read.
+        after: begin with the last chunk whose time, in 1/48000 s, is not above this; few others are read.
         """
         offsets = self._table.of(ChunkType.AUDIO)["offset"]
         low, high = 0, len(offsets) - 1
@@ -323,20 +289,19 @@ class StreamFile:
         for offset in offsets[low:]:
             yield self._audio_chunk(int(offset))
 
-    def unknown_chunks(self, wanted: Callable[[int], bool] = lambda kind: True) -> Iterator[tuple[int, UnknownChunk]]:
-        """Chunks of types this version does not define, each with the number of the frame it precedes.
+    def extras(self, wanted: Callable[[int], bool] = lambda kind: True) -> Iterator[tuple[int, Extra]]:
+        """Personalised generators, backgrounds and unknown chunks, each with the number of the frame it precedes.
 
-        wanted: of a type; others are not read. Raises FormatError where one is damaged, or was lost of
-        layout.ATTACHED_TYPES, unless the file was opened as `partial`.
+        wanted: called with a chunk type; chunks of others are not read. Raises FormatError for a damaged chunk and,
+        unless the file was opened as `partial`, for a personalised generator or background that is missing.
         """
         if self.report is not None and not self._partial:
             for kind in filter(wanted, sorted(self.report.lost_types)):
-                raise CorruptChunk(f"missing from this file: {layout.ATTACHED_NAMES[kind]}")
+                raise CorruptChunk(f"missing from this file: {layout.ATTACHMENT_NAMES[kind]}")
         entries, frames = self._table.entries, self._table.frames_before()
-        kinds = filter(wanted, set(entries["type"].tolist()) - layout.DEFINED_TYPES)
-        for row in np.flatnonzero(np.isin(entries["type"], list(kinds))):
-            chunk = self._chunks.chunk(int(entries["offset"][row]), int(entries["type"][row]))
-            yield int(frames[row]), UnknownChunk(chunk.type, chunk.payload, chunk.offset)
+        extra_types = set(entries["type"].tolist()) - layout.DEFINED_TYPES | layout.ATTACHMENT_TYPES
+        for row in np.flatnonzero(np.isin(entries["type"], [kind for kind in extra_types if wanted(kind)])):
+            yield int(frames[row]), self._extra(int(entries["offset"][row]), int(entries["type"][row]))
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -345,14 +310,14 @@ class StreamFile:
             raise IndexError(f"frames {start}..{stop} are outside 0..{self.frame_count}")
 
     def _check_size(self, start: int, stop: int) -> None:
-        """Refuse, before anything of that size is made, more frames than the file holds."""
+        """Raise, before memory is allocated, where more frames are asked for than the file contains."""
         self._check_range(start, stop)
-        held = int(self._group_counts.sum())
-        if stop - start > held:  # a damaged file may jump to frame 2^40
-            raise CorruptChunk(f"missing from this file: {stop - start - held:,} of {stop - start:,} frames")
+        count = int(self._group_counts.sum())
+        if stop - start > count:  # a damaged file may jump to frame 2^40
+            raise CorruptChunk(f"missing from this file: {stop - start - count:,} of {stop - start:,} frames")
 
     def parts(self, start: int, stop: int) -> Iterator[tuple[FrameGroup, slice]]:
-        """The groups that hold frames start..stop-1, each with the slice of its own frames that is asked for.
+        """The groups with frames start..stop-1, each with the slice of its own frames that is asked for.
 
         Raises as `packets` does.
         """
@@ -370,7 +335,7 @@ class StreamFile:
             frame = last
 
     def _identity_in(self, slot: int) -> Identity:
-        cached = self._identity_cache.get(slot)
+        cached = self._identities.get(slot)
         if cached is not None:
             return cached
         entries = self._table.of(ChunkType.IDENTITY)
@@ -381,11 +346,11 @@ class StreamFile:
         identity = Identity.parse(chunk.payload, chunk.payload_offset)
         if identity.slot != slot:
             raise CorruptChunk("an identity and the index disagree", chunk.payload_offset)
-        self._identity_cache[slot] = identity
+        self._identities[slot] = identity
         return identity
 
     def _recalled(self, slot: int) -> Identity:
-        """An identity that the file does not hold."""
+        """An identity that the file does not contain."""
         digest = next((reference.digest for reference in self.references if reference.slot == slot), None)
         if digest is None:
             raise CorruptChunk(f"the identity of slot {slot} is missing from this file")
@@ -395,8 +360,8 @@ class StreamFile:
                 f"this file only names its identity {digest.hex()[:16]}, which is not known here; "
                 "import the person's identity card (stylecodec identity import)"
             )
-        self._identity_cache[slot] = replace(found, slot=slot)
-        return self._identity_cache[slot]
+        self._identities[slot] = replace(found, slot=slot)
+        return self._identities[slot]
 
     def _slot_of(self, frame: int) -> int:
         """The identity slot of a frame; CorruptChunk where the frame is missing."""
@@ -406,9 +371,11 @@ class StreamFile:
             raise CorruptChunk(f"frame {frame} is missing from this file")
         return int(self._group_slots[number])
 
-    @cached_property
-    def _identity_cache(self) -> dict[int, Identity]:
-        return {}
+    def _extra(self, offset: int, kind: int) -> Extra:
+        chunk = self._chunks.chunk(offset, kind)
+        if kind in layout.ATTACHMENT_TYPES:
+            return parse_attachment(kind, chunk.payload, chunk.payload_offset)
+        return UnknownChunk(kind, chunk.payload, offset)
 
     def _audio_chunk(self, offset: int) -> AudioChunk:
         chunk = self._chunks.chunk(offset, ChunkType.AUDIO)
@@ -431,8 +398,6 @@ def _outside(group: FrameGroup, inside: slice, start: int) -> slice:
     return slice(group.first_frame + inside.start - start, group.first_frame + inside.stop - start)
 
 
-def _binary(source: Source) -> tuple[BinaryIO, bool]:
-    """A binary file and whether it was opened here."""
-    if isinstance(source, str | os.PathLike):
-        return open(source, "rb"), True
-    return source, False
+def _reopen(kind: type[StreamFile], path: str, recall: Recall | None, partial: bool) -> StreamFile:
+    """A StreamFile that was pickled."""
+    return kind.open(path, recall=recall, partial=partial)

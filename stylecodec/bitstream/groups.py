@@ -19,11 +19,12 @@ from .layout import GroupFlag
 
 @dataclass(frozen=True, eq=False)
 class FrameGroup:
-    """1..1024 consecutive frames that need nothing but the header and one identity (SPEC 5.3).
+    """The GROUP chunk: 1..1024 consecutive frames that need nothing but the header and one identity (SPEC 5.3).
 
-    packets: [n, 35], finite: yaw, pitch, roll in degrees, alpha 0..31. Raw: float16. Compact, with `quantiser` (the
-    header's): float32, rounded to the nearest levels. pts: int64 [n] strictly increasing, in ticks of 1/time_scale s,
-    or None when the rate is constant. identity: the slot.
+    packets: [n, 35], finite: yaw, pitch, roll in degrees, alpha 0..31. In the raw profile float16; in the compact
+    profile, with the header's `quantiser`, float32 and rounded to the nearest levels. pts: int64 [n], strictly
+    increasing, in ticks of 1/time_scale s, or None when the rate is constant. identity: the slot, 0..255.
+    Raises CorruptChunk and LimitExceeded.
     """
 
     first_frame: int
@@ -51,12 +52,12 @@ class FrameGroup:
 
     @property
     def end_frame(self) -> int:
-        """Number of the first frame after the group."""
+        """The number of the first frame after the group."""
         return self.first_frame + len(self.packets)
 
     @property
     def levels(self) -> Levels | None:
-        """The integers that are coded, int32 [n, 35], exactly; None in a raw group."""
+        """The integers that are coded, int32 [n, 35]; None in a raw group."""
         return None if self.quantiser is None else self.quantiser.levels(self.packets)
 
     def __eq__(self, other: object) -> bool:
@@ -85,7 +86,7 @@ class FrameGroup:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0, quantiser: Quantiser | None = None) -> FrameGroup:
-        """Parse a payload; a compact group needs the quantiser of its stream header."""
+        """Parse a payload; a compact group needs the quantiser of its stream header. Raises FormatError."""
         start = layout.GROUP_HEAD_BYTES
         if len(data) < start:
             raise Truncated(f"a frame group has at least {start} bytes, not {len(data)}", offset + len(data))

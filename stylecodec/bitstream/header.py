@@ -1,8 +1,8 @@
 """The stream header (SPEC 5.1).
 
-As with the other payloads, every `parse(data, offset)` takes one whole payload; `offset` is the absolute place of
-its first byte and only serves the error messages. Values are checked in `__post_init__`, so an object that exists
-can be written, and a mistake of the caller and a damaged file give the same error.
+As in all payload modules, `parse(data, offset)` takes one whole payload; `offset` is the absolute place of its first
+byte, for error messages. `__post_init__` checks the values: every object can be written, and a wrong argument gives the
+same error as a damaged file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .compact.quantiser import Quantiser
 
 
 class Profile(IntEnum):
-    """How frame groups hold their packets."""
+    """How packets are stored in frame groups."""
 
     RAW = 0  # 70 bytes per frame, as in the paper
     COMPACT = 1  # quantised, predicted and entropy-coded
@@ -27,7 +27,10 @@ class Profile(IntEnum):
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """The mean aligned square the face was cut from, in source pixels (x right, y down)."""
+    """The mean aligned square of the face, in source pixels: x right, y down, pixel i covers [i, i + 1).
+
+    Raises CorruptChunk and LimitExceeded.
+    """
 
     source_width: int
     source_height: int
@@ -47,6 +50,7 @@ class CropGeometry:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> CropGeometry:
+        """Parse the 32 bytes of a crop geometry. Raises FormatError."""
         exact_length(data, layout.CROP_BYTES, "crop geometry", offset)
         fields = layout.CROP.parse(data)
         return located(offset, cls, *(fields[name] for name in cls.__dataclass_fields__))
@@ -54,12 +58,12 @@ class CropGeometry:
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a receiver must know before the first frame (SPEC 5.1).
+    """The HEADER chunk: what a receiver must know before the first frame (SPEC 5.1).
 
-    rate: frames per second; with variable timing the nominal rate. width, height: pixels of the rendered
-    picture. indices: the 32 (layer, channel) pairs of StyleSpace that alpha moves. time_scale: ticks per
-    second of presentation times, 0 when the rate is constant. live: no index and no END chunk follow. quantiser:
-    there exactly if the profile is compact.
+    rate: frames per second, the nominal rate if it is variable. width, height: pixels of the rendered picture.
+    pack_digest: SHA-256 of the model pack. indices: the 32 (layer, channel) pairs of StyleSpace that alpha is added to.
+    time_scale: ticks per second of presentation times, 0 when the rate is constant. live: no index and no END chunk
+    follow. quantiser: given if and only if the profile is compact. Raises CorruptChunk and LimitExceeded.
     """
 
     rate: Fraction
@@ -100,7 +104,7 @@ class StreamHeader:
 
     @property
     def variable_rate(self) -> bool:
-        """Whether every group carries presentation times."""
+        """Whether every group has presentation times."""
         return self.time_scale > 0
 
     def __bytes__(self) -> bytes:
@@ -129,6 +133,7 @@ class StreamHeader:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> StreamHeader:
+        """Parse a payload. Raises FormatError."""
         size = layout.HEADER_HEAD_BYTES
         if len(data) < size:
             raise Truncated(f"a stream header has at least {size} bytes, not {len(data)}", offset + len(data))

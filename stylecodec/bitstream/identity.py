@@ -1,4 +1,4 @@
-"""The identity latent, and the reference to one (SPEC 5.2 and 5.8)."""
+"""The identity latent, and the reference to an identity (SPEC 5.2 and 5.8)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .layout import IdentityForm
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """One identity latent in W+ (SPEC 5.2; paper section 3.3).
+    """The IDENTITY chunk: one latent in W+ (SPEC 5.2).
 
-    latent: float16 [18, 512], finite. slot: the number by which groups refer to it; a StreamWriter
-    chooses it, so a caller leaves it alone. step_code: None for the raw form; in the compact form the latent is
-    rounded to multiples of the step that it names (quantise.step_of), and then to fp16.
+    latent: float16 [18, 512], finite; read-only. slot: 0..255, the number by which groups refer to it; StreamWriter
+    chooses it. step_code: 0..255, None for the raw form; in the compact form the latent is rounded to multiples of the
+    step of that code (compact.quantiser.step_of) and then to fp16. Raises CorruptChunk and LimitExceeded.
     """
 
     latent: npt.NDArray[np.float16]
@@ -37,7 +37,7 @@ class Identity:
             if not 0 <= self.step_code <= 255:
                 raise LimitExceeded("the code of an identity's step is outside 0..255")
             latent = finite_fp16(_values(self._levels(latent), self.step_code), shape, "identity")
-        if latent.flags.writeable:  # the digest must stay true whatever the caller does to his array
+        if latent.flags.writeable:  # the digest must stay right if the caller changes the array
             latent = latent.copy()
             latent.flags.writeable = False
         object.__setattr__(self, "latent", latent)
@@ -71,11 +71,13 @@ class Identity:
         assert self.step_code is not None
         levels = np.rint(latent.astype(np.float64) / step_of(self.step_code))
         if (np.abs(levels) > layout.MAX_IDENTITY_LEVEL).any():
-            raise LimitExceeded(f"a level of an identity is outside -{layout.MAX_IDENTITY_LEVEL}..")
+            most = layout.MAX_IDENTITY_LEVEL
+            raise LimitExceeded(f"a level of an identity is outside -{most}..{most}")
         return levels.astype(np.int32)
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Identity:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         start = layout.IDENTITY_HEAD_BYTES
         if len(data) < start:
             raise Truncated(f"an identity has at least {start} bytes, not {len(data)}", offset + len(data))
@@ -107,9 +109,9 @@ def _values(levels: npt.NDArray[np.int32], step_code: int) -> npt.NDArray[np.flo
 
 @dataclass(frozen=True)
 class IdentityReference:
-    """An identity by its digest alone, for receivers that keep latents (SPEC 5.8).
+    """The IDENTITY_REFERENCE chunk: an identity by its digest, for receivers that know it (SPEC 5.8).
 
-    digest: SHA-256 of the latent's 18,432 bytes. slot: as in Identity.
+    digest: SHA-256 of the 18,432 bytes of the latent. slot: as in Identity. Raises CorruptChunk and LimitExceeded.
     """
 
     digest: bytes
@@ -126,6 +128,7 @@ class IdentityReference:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> IdentityReference:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         exact_length(data, layout.IDENTITY_HEAD_BYTES, "identity reference", offset)
         fields = layout.IDENTITY_HEAD.parse(data)
         if fields.form:

@@ -1,4 +1,4 @@
-"""The index and the END chunk: where everything is, and that nothing is missing (SPEC 5.6 and 5.7)."""
+"""The INDEX and END chunks: where every chunk is, and whether any is missing (SPEC 5.6 and 5.7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .checks import exact_length, located
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """Where one chunk is. count: its frames or audio packets, else 0; slot: of a group or identity, else 0."""
+    """The place of one chunk. slot: of a group or identity, else 0. count: its frames or audio packets, else 0."""
 
     offset: int
     type: int
@@ -28,7 +28,10 @@ class IndexEntry:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Every chunk before the index, in file order, as a structured array of layout.INDEX_ENTRY."""
+    """The INDEX chunk. entries: one of layout.INDEX_ENTRY for each chunk before it, in file order.
+
+    Raises CorruptChunk and LimitExceeded.
+    """
 
     entries: npt.NDArray[np.void]
 
@@ -43,7 +46,7 @@ class Index:
 
     @classmethod
     def of(cls, entries: list[IndexEntry]) -> Index:
-        """An index of these chunks."""
+        """The index of these chunks."""
         return cls(np.frombuffer(b"".join(map(bytes, entries)), layout.INDEX_ENTRY))
 
     def __len__(self) -> int:
@@ -60,6 +63,7 @@ class Index:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Index:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         whole = len(data) // layout.INDEX_ENTRY.itemsize * layout.INDEX_ENTRY.itemsize
         exact_length(data, whole, "index", offset)
         return located(offset, cls, np.frombuffer(data, layout.INDEX_ENTRY))
@@ -67,7 +71,7 @@ class Index:
 
 @dataclass(frozen=True)
 class End:
-    """The last chunk. index_offset: of the INDEX chunk, 0 without one; stream_length: bytes, END included."""
+    """The END chunk. index_offset: of the INDEX chunk, 0 without one. stream_length: in bytes, END included."""
 
     index_offset: int
     frame_count: int
@@ -78,6 +82,7 @@ class End:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> End:
+        """Parse a payload. offset: absolute, of its first byte, for error messages. Raises FormatError."""
         exact_length(data, layout.END_BYTES, "END chunk", offset)
         fields = layout.END.parse(data)
         return cls(fields.index_offset, fields.frame_count, fields.stream_length)

@@ -1,11 +1,12 @@
-"""Every number on the wire: magic, versions, ids, limits and the declared structures.
+"""The numbers of SPEC 2 to 8: magic, versions, chunk types, limits and the declared structures.
 
-SPEC.md (format_spec/) is normative; this module is its transcription and nothing else in the package
-repeats a number of it. All integers are little-endian. A stream is
+SPEC.md (format_spec/) is normative, and each number of it stands in one module: those of live transport (SPEC 11) in
+live/transport.py, of the compact coder (SPEC 12) in compact/, of personalised generators (SPEC 13) in delta.py, of
+backgrounds (SPEC 14) in background.py, all others here. Integers are little-endian. A stream is
 
     prologue │ HEADER │ chunk │ chunk │ … │ INDEX │ END
 
-and every chunk is `sync type flags length check │ payload │ crc`, 16 bytes around its payload.
+and every chunk is `sync type flags length check │ payload │ crc`: 16 bytes around its payload.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from construct import Bytes, Float64l, Int8ul, Int16ul, Int32ul, Int64sl, Int64u
 
 # --- identity of the format (SPEC 2) ------------------------------------------------------------------
 
-#: Non-ASCII first byte, CR LF, ^Z and LF inside: a text-mode transfer or a 7-bit channel breaks it visibly.
+#: A first byte outside ASCII, then CR LF, ^Z and LF: a text-mode transfer or a 7-bit channel changes it visibly.
 MAGIC = b"\x8dSTC\r\n\x1a\n"
 VERSION_MAJOR = 1
 VERSION_MINOR = 0
 
-#: Read as fp16, one of the two halves is a NaN at either byte alignment, so that the word cannot occur
-#: inside an array of finite fp16 numbers: neither in packets nor in an identity.
+#: Read as fp16 at either byte alignment, one of its halves is a NaN, so the word cannot occur inside an array of
+#: finite fp16 numbers: neither in packets nor in an identity.
 SYNC = b"\xfd\x7e\xfc\x7f"
 
 # --- the packet (SPEC 5.3; paper section 3, "35 parameters per frame") ---------------------------------
@@ -47,7 +48,7 @@ DEFAULT_TIME_SCALE = 90_000  # ticks per second of frame times, where a writer h
 
 
 class ChunkType(IntEnum):
-    """The chunk ids of version 1 (SPEC 4). Ids 0x80 to 0xFF are free for private use."""
+    """The chunk types of version 1 (SPEC 4). 0x80 to 0xFF are free for private use."""
 
     HEADER = 0x01
     IDENTITY = 0x02
@@ -56,20 +57,19 @@ class ChunkType(IntEnum):
     AUDIO = 0x05
     INDEX = 0x06
     END = 0x07
-    GENERATOR_DELTA = 0x10  # what the generator of an identity differs by from the pack's, or its name
-    IDENTITY_REFERENCE = 0x11  # an identity the receiver may already hold, by digest
+    GENERATOR_DELTA = 0x10  # how the generator of an identity differs from the pack's, or the digest of that delta
+    IDENTITY_REFERENCE = 0x11  # an identity by its digest, for receivers that know it
     BACKGROUND = 0x12  # what to put behind the head
 
 
-#: The types this version defines; any other is unknown to it.
-DEFINED_TYPES = frozenset({*range(ChunkType.HEADER, ChunkType.END + 1), ChunkType.IDENTITY_REFERENCE})
-#: Types that only a renderer needs: checked by readers, and copied whole by everything else, as unknown ones are. What
-#: a report calls them when they are lost.
-ATTACHED_NAMES: dict[int, str] = {
+#: The types that this version defines; any other is unknown to it.
+DEFINED_TYPES = frozenset(ChunkType)
+#: Types that only a renderer needs, and what a report calls them where they are lost.
+ATTACHMENT_NAMES: dict[int, str] = {
     ChunkType.GENERATOR_DELTA: "a personalised generator",
     ChunkType.BACKGROUND: "the background",
 }
-ATTACHED_TYPES = frozenset(ATTACHED_NAMES)
+ATTACHMENT_TYPES = frozenset(ATTACHMENT_NAMES)
 
 
 class ChunkFlag(IntFlag):
@@ -95,14 +95,14 @@ class AudioCodec(IntEnum):
     OPUS = 1
 
 
-# --- limits (SPEC 7), all checked before anything is allocated ------------------------------------------
+# --- limits (SPEC 7), checked before memory is allocated -------------------------------------------------
 
 MAX_GROUP_FRAMES = 1024
 MAX_FRAMES = 1 << 40
 MAX_IDENTITIES = 256  # slots 0..255
 MAX_LEVEL = 32_767  # of the compact profile, either side of 0
-MAX_IDENTITY_LEVEL = 1023  # of the compact form of an identity: fp16 tells so many apart
-MAX_VALUE = 65_504  # level times step: what fp16 holds
+MAX_IDENTITY_LEVEL = 1023  # of the compact form of an identity
+MAX_VALUE = 65_504  # level times step: the largest fp16
 MAX_TERMS = 140  # of the predictor
 MAX_RATE = 1000  # frames per second
 MAX_PICTURE_SIDE = 16_384
@@ -117,7 +117,7 @@ MAX_AUDIO_PACKET_BYTES = 61_440  # the longest Opus packet of RFC 6716: 48 frame
 MAX_AUDIO_PACKETS = 1024  # in one chunk
 MAX_AUDIO_CHUNK_BYTES = 1 << 20
 MAX_INDEX_ENTRIES = 1 << 20
-MAX_UNKNOWN_BYTES = 1 << 24  # payload of a chunk this version does not define
+MAX_OTHER_BYTES = 1 << 24  # payload of a chunk of any other type
 
 # --- structures (SPEC 2 to 6) -----------------------------------------------------------------------------
 
@@ -193,8 +193,8 @@ INDEX_ENTRY = np.dtype([("offset", "<u8"), ("type", "u1"), ("slot", "u1"), ("cou
 END = Struct("index_offset" / Int64ul, "frame_count" / Int64ul, "stream_length" / Int64ul)
 END_BYTES: int = END.sizeof()  # 24
 
-#: Longest payload of each defined type.
-MAX_PAYLOAD = {
+#: Longest payload, in bytes, of the types that have a limit of their own.
+MAX_PAYLOAD: dict[int, int] = {
     ChunkType.HEADER: HEADER_HEAD_BYTES + MAX_PACK_NAME_BYTES + CROP_BYTES + MAX_QUANTISER_BYTES,
     ChunkType.IDENTITY: IDENTITY_PAYLOAD_BYTES,
     ChunkType.GROUP: GROUP_HEAD_BYTES
@@ -211,13 +211,11 @@ MAX_PAYLOAD = {
 
 def max_payload(chunk_type: int) -> int:
     """Longest payload, in bytes, that a chunk of this type may announce (SPEC 7)."""
-    if chunk_type in DEFINED_TYPES:
-        return MAX_PAYLOAD[ChunkType(chunk_type)]
-    return MAX_UNKNOWN_BYTES
+    return MAX_PAYLOAD.get(chunk_type, MAX_OTHER_BYTES)
 
 
 def chunk_name(chunk_type: int) -> str:
-    """What an error message calls a chunk of this type."""
+    """The name of a chunk of this type in error messages."""
     try:
         return f"{ChunkType(chunk_type).name} chunk"
     except ValueError:
@@ -225,5 +223,5 @@ def chunk_name(chunk_type: int) -> str:
 
 
 def frame_range(first: int, last: int) -> str:
-    """What a message calls the frames first..last."""
+    """The frames first..last in the words of a message."""
     return f"frame {first}" if first == last else f"frames {first} to {last}"

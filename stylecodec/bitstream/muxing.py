@@ -1,4 +1,4 @@
-"""Frame groups and sound, laid into one stream in the order of their times."""
+"""Frame groups and audio, written into one stream in the order of their times (SPEC 4)."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio import AudioChunk
+from .events import Extra, UnknownChunk
 from .header import StreamHeader
 from .identity import Identity, IdentityReference
 from .layout import AUDIO_CLOCK
-from .reader import UnknownChunk
 from .writer import StreamWriter, group_frames
 
 
 @dataclass(frozen=True)
 class TimedGroup:
-    """The frames of one group-to-be, and the time in seconds of the first."""
+    """The frames of one group to be written. seconds: time of the first."""
 
     seconds: float
     packets: npt.NDArray[np.floating]  # [n, 35]
     pts: npt.NDArray[np.int64] | None = None  # [n] ticks, when the rate is variable
-    identity: Identity | IdentityReference | None = None  # that of the stream where it says nothing
+    identity: Identity | IdentityReference | None = None  # None: the one given to `mux`
 
 
 @dataclass(frozen=True)
-class Row:
-    """Some consecutive frames of one identity, on their way into groups. pts: as in FrameGroup."""
+class FrameRun:
+    """Consecutive frames of one identity, any number of them. pts: as in FrameGroup."""
 
     identity: Identity | IdentityReference
     packets: npt.NDArray[np.floating]  # [n, 35]
     pts: npt.NDArray[np.int64] | None = None  # [n]
 
 
-def regroup(rows: Iterable[Row], header: StreamHeader) -> Iterator[TimedGroup]:
-    """The frames of all rows, in groups of about a second that have one identity each."""
+def regroup(runs: Iterable[FrameRun], header: StreamHeader) -> Iterator[TimedGroup]:
+    """The frames of all runs, in groups of about a second that have one identity each."""
     step, frame, count = group_frames(header.rate), 0, 0
-    held: list[Row] = []
+    waiting: list[FrameRun] = []
 
     def group() -> TimedGroup:
-        times = [row.pts for row in held if row.pts is not None]
+        times = [run.pts for run in waiting if run.pts is not None]
         pts = np.concatenate(times) if times else None
         seconds = frame / float(header.rate) if pts is None else int(pts[0]) / header.time_scale
-        return TimedGroup(seconds, np.concatenate([row.packets for row in held]), pts, held[0].identity)
+        return TimedGroup(seconds, np.concatenate([run.packets for run in waiting]), pts, waiting[0].identity)
 
-    for row in rows:
+    for run in runs:
         at = 0
-        while at < len(row.packets):
-            if held and (count == step or row.identity.digest != held[0].identity.digest):
+        while at < len(run.packets):
+            if waiting and (count == step or run.identity.digest != waiting[0].identity.digest):
                 yield group()
-                held, frame, count = [], frame + count, 0
+                waiting, frame, count = [], frame + count, 0
             part = slice(at, at + step - count)
-            held.append(Row(row.identity, row.packets[part], None if row.pts is None else row.pts[part]))
-            count, at = count + len(held[-1].packets), part.stop
-    if held:
+            waiting.append(FrameRun(run.identity, run.packets[part], None if run.pts is None else run.pts[part]))
+            count, at = count + len(waiting[-1].packets), part.stop
+    if waiting:
         yield group()
 
 
@@ -63,14 +63,15 @@ def mux(
     writer: StreamWriter,
     identity: Identity | IdentityReference | None,
     groups: Iterable[TimedGroup],
-    sound: Iterable[AudioChunk] = (),
-    extras: Iterable[tuple[int, UnknownChunk]] = (),
+    audio: Iterable[AudioChunk] = (),
+    extras: Iterable[tuple[int, Extra]] = (),
 ) -> Iterator[bytes]:
-    """The bytes of a whole stream, portion by portion: start, identity, groups and sound interleaved, end.
+    """The bytes of a whole stream, portion by portion: start, identity, groups and audio interleaved, end.
 
-    identity: of the groups that name none; a reference is written as such. A chunk of sound goes before the first
-    group that begins at its time or later, so that a receiver of live bytes has the sound when it has the picture.
-    extras: chunks to copy as they are, each with the number of the frame that it precedes.
+    identity: of the groups that name none; a reference is written as such. A chunk of audio goes before the first
+    group that begins at its time or later, so that a receiver has the audio when it has the picture. extras:
+    personalised generators, backgrounds and unknown chunks, each with the number of the frame that it precedes, in
+    order of these numbers. Raises as StreamWriter does.
     """
     yield writer.start()
     used = b""
@@ -78,12 +79,12 @@ def mux(
     if identity is not None:
         yield _introduce(writer, identity, written)
         used = identity.digest
-    chunks, private = iter(sound), iter(extras)
-    chunk, extra = next(chunks, None), next(private, None)
+    chunks, others = iter(audio), iter(extras)
+    chunk, extra = next(chunks, None), next(others, None)
     for group in groups:
         while extra is not None and extra[0] <= writer.frame_count:
-            yield writer.copy(extra[1])
-            extra = next(private, None)
+            yield _extra(writer, extra[1])
+            extra = next(others, None)
         wanted = group.identity or identity
         if wanted is None:
             raise RuntimeError("a group needs an identity")
@@ -100,13 +101,17 @@ def mux(
         yield writer.audio(chunk)
         chunk = next(chunks, None)
     while extra is not None:
-        yield writer.copy(extra[1])
-        extra = next(private, None)
+        yield _extra(writer, extra[1])
+        extra = next(others, None)
     yield writer.finish()
 
 
+def _extra(writer: StreamWriter, extra: Extra) -> bytes:
+    return writer.copy(extra) if isinstance(extra, UnknownChunk) else writer.attach(extra)
+
+
 def _introduce(writer: StreamWriter, identity: Identity | IdentityReference, written: dict[bytes, bool]) -> bytes:
-    """The chunk that gives an identity, or refers to it where the latent is not at hand."""
+    """The chunk that gives an identity, or refers to it where the latent is not there."""
     written[identity.digest] = isinstance(identity, Identity)
     if isinstance(identity, Identity):
         return writer.identity(identity)

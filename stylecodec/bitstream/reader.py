@@ -1,4 +1,4 @@
-"""StreamReader: bytes in, in any portions; objects out. No I/O (SPEC 4 and 8)."""
+"""StreamReader: bytes in, in portions of any size; objects out. No I/O (SPEC 4 and 8)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from zlib import crc32
 
 from ..errors import CorruptChunk, FormatError, Truncated, UnsupportedVersion
 from . import layout
-from .attached import parse_attached
 from .audio import AudioChunk, AudioConfig
 from .chunks import Chunk, Damage, Deframer
+from .events import Attachment, Event, UnknownChunk, parse_attachment
 from .groups import FrameGroup
 from .header import StreamHeader
 from .identity import Identity, IdentityReference
@@ -20,26 +20,13 @@ from .layout import ChunkType
 
 
 @dataclass(frozen=True)
-class UnknownChunk:
-    """A chunk that is copied as it is: of a type this version does not define, or one that only a renderer needs
-    (attached.py), which has been checked. offset: absolute, of the chunk."""
-
-    type: int
-    payload: bytes
-    offset: int
-
-
-Event = StreamHeader | Identity | IdentityReference | AudioConfig | FrameGroup | AudioChunk | UnknownChunk | Index | End
-
-
-@dataclass(frozen=True)
 class StreamReport:
-    """What a reader found, once the stream is over.
+    """What a reader found in a stream, from its first byte to its last.
 
-    complete: the end was there (or the stream is live and stops between chunks) and nothing was lost.
-    truncated: the bytes stop before the end of the stream. frames: delivered; frames_lost: known to be
-    missing. missing: one plain sentence for each thing that is not there. damage: the first 100 stretches
-    skipped; damage_count: all of them.
+    complete: nothing is missing or damaged, and the end was there (or the stream is live and stops between chunks).
+    truncated: the bytes stop before the end of the stream. frames: delivered; frames_lost: known to be missing.
+    missing: one plain sentence for each thing that is not there. damage: the first 100 stretches skipped;
+    damage_count: the number of all of them.
     """
 
     complete: bool
@@ -51,18 +38,20 @@ class StreamReport:
     damage: tuple[Damage, ...]
     damage_count: int
     bytes_read: int
-    not_held: tuple[bytes, ...] = ()  # digests of identities that frames use and that were given by reference alone
-    lost_types: frozenset[int] = frozenset()  # of layout.ATTACHED_TYPES: chunks of these are damaged or gone
+    not_held: tuple[bytes, ...] = ()  # digests of identities that frames use and the stream only refers to
+    lost_types: frozenset[int] = frozenset()  # of layout.ATTACHMENT_TYPES: chunks of these are damaged or missing
 
 
 class StreamReader:
     """Reads one stream from portions of any size.
 
-    strict: raise a FormatError at the first damage, after all events before it were returned: an error in
-    the middle of a portion is raised by the next call. Otherwise go on at the next whole chunk and say in
-    the report what was lost. BadMagic and UnsupportedVersion are raised in either mode.
-    on_chunk: called with an IndexEntry and the size in bytes of each intact chunk. recall: asked for the identity of
-    a digest where the stream gives a reference; what it returns is delivered as if the stream had held it.
+    Every chunk is an event, but repetitions of header, identity and audio configuration are not delivered again.
+
+    strict: raise a FormatError at the first damage, after the events before it: an error in the middle of a portion is
+    raised by the next call. Otherwise go on at the next whole chunk and name in the report what was lost. BadMagic and
+    UnsupportedVersion are raised in either mode.
+    on_chunk: called with an IndexEntry and the size in bytes of each intact chunk. recall: called with the digest of a
+    reference; the identity it returns, if any, is delivered in place of the reference.
     """
 
     _REPORTED = 100
@@ -96,20 +85,20 @@ class StreamReader:
         self._missing_slots: set[int] = set()
         self._damage: list[Damage] = []
         self._damage_count = 0
-        self._attached: Counter[int] = Counter()  # whole chunks of layout.ATTACHED_TYPES
+        self._attachments: Counter[int] = Counter()  # whole chunks of layout.ATTACHMENT_TYPES
         self._lost_types: set[int] = set()
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
-        """Take the next bytes of the stream and return what became whole by them."""
+        """Take the next bytes of the stream and return the events of the chunks that they complete."""
         if self._failure is not None:
             raise self._failure
         self._deframer.feed(data)
         return self._drain()
 
     def flush(self) -> list[Event]:
-        """No more bytes will come: return what is whole inside an incomplete chunk at the end, if tolerant.
+        """After the last bytes, before `close`: the events of whole chunks inside an incomplete one at the end.
 
-        Only a file with bytes lost near its end has such events; call it before `close`.
+        There are some only where a tolerant reader reads a file that lost bytes near its end.
         """
         events: list[Event] = []
         while self._deframer.abandon_partial():
@@ -131,7 +120,7 @@ class StreamReader:
         return events
 
     def close(self) -> StreamReport:
-        """The stream is over: say what was read and what is missing. Strict: raise Truncated if it is cut."""
+        """Report what was read and what is missing. Raises Truncated if strict and the stream is cut off."""
         if self._failure is not None:
             raise self._failure
         lost = self._deframer.lost()
@@ -149,10 +138,10 @@ class StreamReader:
             missing.append("the stream header")
         lost_types = self._lost_types
         if self.header is not None and self.header.live:
-            lost_types = lost_types - self._attached.keys()  # a repetition stands in
-        missing += [layout.ATTACHED_NAMES[kind] for kind in sorted(lost_types)]
+            lost_types = lost_types - self._attachments.keys()  # a repetition came whole
+        missing += [layout.ATTACHMENT_NAMES[kind] for kind in sorted(lost_types)]
         if cut and head is not None:
-            lost_types = lost_types | layout.ATTACHED_TYPES & {head.type}
+            lost_types = lost_types | layout.ATTACHMENT_TYPES & {head.type}
         unfinished = self.end is None and not (self.header is not None and self.header.live)
         if unfinished:
             missing.append("the end of the stream")
@@ -179,7 +168,7 @@ class StreamReader:
         )
 
     def _describe_tail(self, chunk_type: int | None, rest: bytes) -> tuple[str, int]:
-        """Name the incomplete chunk at the end, and how many frames go with it."""
+        """The incomplete chunk at the end in words, and how many frames it contains."""
         if self._deframer.prologue is None:
             return "the rest of the first 16 bytes", 0
         if chunk_type is None:
@@ -187,7 +176,7 @@ class StreamReader:
         start = layout.CHUNK_HEAD_BYTES
         if chunk_type == ChunkType.GROUP and len(rest) >= start + layout.GROUP_HEAD_BYTES:
             fields = layout.GROUP_HEAD.parse(rest[start : start + layout.GROUP_HEAD_BYTES])
-            # The checksum is out of reach: believe the numbers only where they fit what came before.
+            # There is no checksum: trust the numbers only where they continue what came before.
             if fields.first_frame == self.next_frame and 1 <= fields.count <= layout.MAX_GROUP_FRAMES:
                 last = fields.first_frame + fields.count - 1
                 return f"{layout.frame_range(fields.first_frame, last)}, in a group cut short", fields.count
@@ -195,7 +184,7 @@ class StreamReader:
 
     def _note(self, damage: Damage) -> None:
         self._damage_count += 1
-        if damage.type in layout.ATTACHED_TYPES:
+        if damage.type in layout.ATTACHMENT_TYPES:
             self._lost_types.add(damage.type)
         if len(self._damage) < self._REPORTED:
             self._damage.append(damage)
@@ -205,7 +194,7 @@ class StreamReader:
             self._missing.append(what)
 
     def _accept(self, chunk: Chunk) -> Event | None:
-        """Interpret one whole chunk; in tolerant mode turn its faults into damage."""
+        """The event of one whole chunk; in tolerant mode its faults become damage."""
         try:
             event, slot, count = self._interpret(chunk)
         except UnsupportedVersion:
@@ -229,15 +218,10 @@ class StreamReader:
             raise CorruptChunk("bytes follow the END chunk", chunk.offset)
         if self._index_offset and chunk.type != ChunkType.END:
             raise CorruptChunk("only the END chunk may follow the index", chunk.offset)
-        if chunk.type in layout.ATTACHED_TYPES:
-            parse_attached(chunk.type, chunk.payload, chunk.payload_offset)
-            self._attached[chunk.type] += 1
-        elif chunk.type not in layout.DEFINED_TYPES and chunk.mandatory:
+        if chunk.type not in layout.DEFINED_TYPES and chunk.mandatory:
             raise UnsupportedVersion(
                 f"the stream needs a reader that knows chunk type 0x{chunk.type:02x}", chunk.offset
             )
-        if chunk.type not in layout.DEFINED_TYPES:
-            return UnknownChunk(chunk.type, chunk.payload, chunk.offset), 0, 0
         if self.header is None and chunk.type != ChunkType.HEADER and self._strict:
             raise CorruptChunk(f"the {layout.chunk_name(chunk.type)} precedes the stream header", chunk.offset)
         match chunk.type:
@@ -253,10 +237,14 @@ class StreamReader:
                 return self._audio_config(chunk), 0, 0
             case ChunkType.AUDIO:
                 return self._audio(chunk)
+            case ChunkType.GENERATOR_DELTA | ChunkType.BACKGROUND:
+                return self._attachment(chunk), 0, 0
             case ChunkType.INDEX:
                 return self._index(chunk), 0, 0
-            case _:
+            case ChunkType.END:
                 return self._end(chunk), 0, 0
+            case _:
+                return UnknownChunk(chunk.type, chunk.payload, chunk.offset), 0, 0
 
     def _header(self, chunk: Chunk) -> StreamHeader | None:
         header = StreamHeader.parse(chunk.payload, chunk.payload_offset)
@@ -340,7 +328,7 @@ class StreamReader:
         audio = AudioChunk.parse(chunk.payload, chunk.payload_offset)
         if self.audio_config is None:
             if self._strict:
-                raise CorruptChunk("sound precedes its configuration", chunk.offset)
+                raise CorruptChunk("audio precedes its configuration", chunk.offset)
             if self._last_audio_pts is None:
                 self._note_missing("the audio configuration")
         if self._last_audio_pts is not None and audio.first_packet_pts <= self._last_audio_pts:
@@ -348,9 +336,14 @@ class StreamReader:
         self._last_audio_pts = audio.first_packet_pts
         return audio, 0, len(audio.packets)
 
+    def _attachment(self, chunk: Chunk) -> Attachment:
+        attachment = parse_attachment(chunk.type, chunk.payload, chunk.payload_offset)
+        self._attachments[chunk.type] += 1
+        return attachment
+
     @property
     def _whole(self) -> bool:
-        """Nothing lost so far: what the index and the END chunk say can be checked."""
+        """Whether nothing is lost so far, so that index and END can be checked."""
         return not self._damage_count and not self._missing
 
     def _index(self, chunk: Chunk) -> Index:
@@ -360,7 +353,7 @@ class StreamReader:
         if self._whole and (len(index) != self._entries or crc32(chunk.payload) != self._entries_crc):
             raise CorruptChunk("the index does not fit the chunks before it", chunk.payload_offset)
         listed = Counter(index.entries["type"].tolist())
-        self._lost_types.update(kind for kind in layout.ATTACHED_TYPES if listed[kind] > self._attached[kind])
+        self._lost_types.update(kind for kind in layout.ATTACHMENT_TYPES if listed[kind] > self._attachments[kind])
         self._index_offset = chunk.offset
         return index
 

@@ -1,59 +1,58 @@
-"""Where the chunks of a file are: from its index, or by reading all of it (SPEC 5.6 and 8)."""
+"""Where the chunks of a file are, by its index (SPEC 5.6); scan.py finds them without one."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CorruptChunk, Truncated, UnsupportedVersion
 from . import layout
-from .chunks import Chunk, parse_chunk, parse_head
-from .groups import FrameGroup
-from .index import End, Index, IndexEntry
+from .chunks import Chunk, ChunkHead, parse_chunk, parse_head
+from .index import End, Index
 from .layout import ChunkType
-from .reader import StreamReader, StreamReport
-
-BLOCK_BYTES = 1 << 16
+from .reader import StreamReport
+from .source import ByteSource
 
 
 class ChunkFile:
-    """A seekable binary file, read chunk by chunk."""
+    """A stream file, read chunk by chunk."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.size = file.seek(0, os.SEEK_END)
+    def __init__(self, source: ByteSource) -> None:
+        self.source = source
 
-    def read(self, offset: int, count: int) -> bytes:
-        """That many bytes from there; Truncated if the file has fewer."""
-        self.file.seek(offset)
-        data = self.file.read(count)
-        if len(data) < count:
-            raise Truncated("the file ends early", offset + len(data))
-        return data
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.source.size
+
+    def head(self, offset: int) -> ChunkHead:
+        """The head of the chunk at `offset`, checked."""
+        return parse_head(self.source.read(offset, layout.CHUNK_HEAD_BYTES), offset)
 
     def chunk(self, offset: int, chunk_type: int) -> Chunk:
-        """One chunk, checked; its length is held against limit and file before it is read."""
-        head = parse_head(self.read(offset, layout.CHUNK_HEAD_BYTES), offset)
+        """The chunk at `offset`, checked. Its length is compared with limit and file before it is read.
+
+        Raises CorruptChunk where the chunk there has another type, and what `parse_chunk` raises.
+        """
+        head = self.head(offset)
         if head.type != chunk_type:
             raise CorruptChunk(f"the index points at the {layout.chunk_name(head.type)} by mistake", offset)
         if offset + head.size > self.size:
             raise Truncated(f"the file ends inside the {layout.chunk_name(head.type)}", self.size)
-        return parse_chunk(self.read(offset, head.size), offset)
+        return parse_chunk(self.source.read(offset, head.size), offset)
 
 
 @dataclass(frozen=True)
 class ChunkTable:
-    """Where the chunks are. first_frames: of each group, in the order of the GROUP entries."""
+    """Where the chunks of a file are. first_frames: of each group, in the order of the GROUP entries."""
 
     entries: npt.NDArray[np.void]  # layout.INDEX_ENTRY, of every intact chunk before the index
     sizes: npt.NDArray[np.int64]  # bytes of each
     first_frames: npt.NDArray[np.int64]
     index_bytes: int  # INDEX and END chunks
-    report: StreamReport | None  # of the scan, None when the index of the file served
+    report: StreamReport | None  # of the scan, None where the table comes from the index
 
     def of(self, chunk_type: int) -> npt.NDArray[np.void]:
         """The entries of one type."""
@@ -61,7 +60,7 @@ class ChunkTable:
         return rows
 
     def frames_before(self) -> npt.NDArray[np.int64]:
-        """Of each entry: the number of the frame it precedes."""
+        """The number of the frame that each chunk precedes, int64, in the order of `entries`."""
         after = np.zeros(len(self.entries) + 1, np.int64)
         groups = np.flatnonzero(self.entries["type"] == ChunkType.GROUP)
         after[groups + 1] = self.first_frames + self.entries["count"][groups]
@@ -70,7 +69,7 @@ class ChunkTable:
 
 
 def load_table(source: ChunkFile) -> ChunkTable:
-    """The table from END and INDEX; raises FormatError where they cannot be relied on."""
+    """The table from END and INDEX. Raises FormatError where they are missing, damaged or contradict the file."""
     end_at = source.size - layout.CHUNK_OVERHEAD - layout.END_BYTES
     if end_at < layout.PROLOGUE_BYTES:
         raise Truncated("the file is too short for an END chunk", source.size)
@@ -82,8 +81,8 @@ def load_table(source: ChunkFile) -> ChunkTable:
     if chunk.offset + chunk.size != end_at:
         raise CorruptChunk("the index does not reach to the END chunk", chunk.offset)
     entries = Index.parse(chunk.payload, chunk.payload_offset).entries
-    for entry in entries[~np.isin(entries["type"], list(layout.DEFINED_TYPES | layout.ATTACHED_TYPES))]:
-        head = parse_head(source.read(int(entry["offset"]), layout.CHUNK_HEAD_BYTES), int(entry["offset"]))
+    for entry in entries[~np.isin(entries["type"], list(layout.DEFINED_TYPES))]:
+        head = source.head(int(entry["offset"]))
         if head.mandatory:
             raise UnsupportedVersion("the stream needs a reader of a later version", head.offset)
     ends = np.append(entries["offset"][1:], np.uint64(chunk.offset))
@@ -95,25 +94,3 @@ def load_table(source: ChunkFile) -> ChunkTable:
     first_frames = np.cumsum(counts) - counts
     sizes = (ends - entries["offset"]).astype(np.int64)
     return ChunkTable(entries, sizes, first_frames, source.size - end.index_offset, None)
-
-
-def scan_table(source: ChunkFile) -> ChunkTable:
-    """The table from reading everything."""
-    found: list[tuple[IndexEntry, int]] = []
-    first_frames: list[int] = []
-    reader = StreamReader(strict=False, on_chunk=lambda entry, size: found.append((entry, size)))
-    source.file.seek(0)
-    while block := source.file.read(BLOCK_BYTES):
-        first_frames += (e.first_frame for e in reader.feed(block) if isinstance(e, FrameGroup))
-    first_frames += (e.first_frame for e in reader.flush() if isinstance(e, FrameGroup))
-    report = reader.close()
-    closing = (ChunkType.INDEX, ChunkType.END)
-    kept = [(entry, size) for entry, size in found if entry.type not in closing]
-    entries = np.frombuffer(b"".join(bytes(entry) for entry, _ in kept), layout.INDEX_ENTRY)
-    return ChunkTable(
-        entries,
-        np.array([size for _, size in kept], np.int64),
-        np.array(first_frames, np.int64),
-        sum(size for entry, size in found if entry.type in closing),
-        report,
-    )

@@ -1,4 +1,4 @@
-"""Numbers of one to three bytes (SPEC 1): LEB128, seven bits per byte, low bits first, in their shortest form."""
+"""Numbers of one to three bytes (SPEC 1): LEB128, seven bits per byte, low bits first, in the shortest form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_BYTES = 3
 
 
 def pack_varint(value: int) -> bytes:
-    """A number of 0..2^21 - 1."""
+    """The bytes of a number 0..2^21 - 1."""
     data = bytearray()
     while value > 0x7F:
         data.append(value & 0x7F | 0x80)
@@ -18,9 +18,10 @@ def pack_varint(value: int) -> bytes:
 
 
 def parse_varint(data: bytes, position: int, offset: int, what: str) -> tuple[int, int]:
-    """Value and size of the number at `position`; `offset` is the absolute place of the data, `what` it belongs to.
+    """Value and size in bytes of the number at `position`.
 
-    Raises Truncated where the data ends inside it, CorruptChunk for a form that is not the shortest.
+    offset: absolute, of the data; what: what the number belongs to; both for error messages.
+    Raises Truncated where the data ends inside the number, CorruptChunk where its form is not the shortest.
     """
     value = 0
     for size in range(1, MAX_BYTES + 1):
@@ -36,11 +37,11 @@ def parse_varint(data: bytes, position: int, offset: int, what: str) -> tuple[in
 
 
 def pack_signed(value: int) -> bytes:
-    """A number of -2^20..2^20 - 1: 0, -1, 1, -2, … are written as 0, 1, 2, 3, …"""
+    """The bytes of a number -2^20..2^20 - 1: 0, -1, 1, -2, … are written as 0, 1, 2, 3, …"""
     return pack_varint(2 * value if value >= 0 else -2 * value - 1)
 
 
 def parse_signed(data: bytes, position: int, offset: int, what: str) -> tuple[int, int]:
-    """Value and size of the signed number at `position`; see `parse_varint`."""
+    """Value and size in bytes of the signed number at `position`; see `parse_varint`."""
     folded, size = parse_varint(data, position, offset, what)
     return (folded >> 1) ^ -(folded & 1), size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,14 +10,15 @@ import numpy.typing as npt
 
 from ..errors import CorruptChunk, LimitExceeded
 from . import layout
+from .account import byte_account
 from .audio import AudioChunk, AudioConfig
 from .chunks import Prologue, pack_chunk
+from .events import Attachment, UnknownChunk
 from .groups import FrameGroup
 from .header import StreamHeader
 from .identity import Identity, IdentityReference
 from .index import End, Index, IndexEntry
 from .layout import ChunkType
-from .reader import UnknownChunk
 
 
 def group_frames(rate: Fraction) -> int:
@@ -25,13 +27,13 @@ def group_frames(rate: Fraction) -> int:
 
 
 class StreamWriter:
-    """Writes one stream; the caller joins the returned bytes in the order of the calls.
+    """Writes one stream; the caller stores or sends the returned bytes in the order of the calls.
 
     Usage:
         writer = StreamWriter(header)
         data = writer.start() + writer.identity(Identity(latent)) + writer.group(packets) + writer.finish()
 
-    Values outside the format raise a FormatError without an offset; calls out of order raise RuntimeError.
+    Raises a FormatError without an offset for values outside the format, RuntimeError for calls out of order.
     """
 
     def __init__(self, header: StreamHeader, audio: AudioConfig | None = None, *, live: bool = False) -> None:
@@ -39,6 +41,7 @@ class StreamWriter:
         self.audio_config = audio
         self.frame_count = 0
         self.bytes_written = 0
+        self._sizes: Counter[int] = Counter()  # bytes by chunk type
         self._slots: dict[bytes, int] = {}
         self._slot: int | None = None
         self._last_pts = -1
@@ -47,7 +50,7 @@ class StreamWriter:
         self._finished = False
 
     def start(self) -> bytes:
-        """Prologue, HEADER and, with sound, AUDIO_CONFIG."""
+        """Prologue, HEADER and, with audio, AUDIO_CONFIG."""
         if self.bytes_written:
             raise RuntimeError("the stream has started already")
         data = bytes(Prologue())
@@ -70,7 +73,7 @@ class StreamWriter:
     def reference(self, identity: Identity | IdentityReference, *, mandatory: bool = False) -> bytes:
         """An IDENTITY_REFERENCE chunk in place of an IDENTITY; the groups that follow use it.
 
-        mandatory: the latent itself will not be sent in this stream (SPEC 5.8).
+        mandatory: this stream will not contain the latent itself (SPEC 5.8).
         """
         self._require_open()
         slot = self._slots.get(identity.digest, len(self._slots))
@@ -80,7 +83,7 @@ class StreamWriter:
         return data
 
     def use_identity(self, identity: Identity | IdentityReference) -> None:
-        """Let the groups that follow use an identity written earlier. Costs no bytes."""
+        """Let the groups that follow use an identity written earlier. Writes no bytes."""
         if identity.digest not in self._slots:
             raise RuntimeError("this identity has not been written")
         self._slot = self._slots[identity.digest]
@@ -109,7 +112,7 @@ class StreamWriter:
     def audio(self, chunk: AudioChunk) -> bytes:
         """An AUDIO chunk."""
         if self.audio_config is None:
-            raise RuntimeError("the stream was begun without sound")
+            raise RuntimeError("the stream was begun without audio")
         if self._last_audio_pts is not None and chunk.first_packet_pts <= self._last_audio_pts:
             raise CorruptChunk("the times of the audio chunks do not increase")
         data = self._chunk(ChunkType.AUDIO, bytes(chunk), count=len(chunk.packets))
@@ -117,13 +120,17 @@ class StreamWriter:
         return data
 
     def extra(self, chunk_type: int, payload: bytes, *, mandatory: bool = False) -> bytes:
-        """A chunk of a private type, 0x80..0xFF; readers that do not know it skip it unless mandatory."""
+        """A chunk of a private type, 0x80..0xFF. Readers that do not know it skip it, or stop if it is mandatory."""
         if not 0x80 <= chunk_type <= 0xFF:
             raise LimitExceeded(f"chunk type 0x{chunk_type:02x} is not for private use")
         return self._chunk(chunk_type, payload, mandatory=mandatory)
 
+    def attach(self, attachment: Attachment) -> bytes:
+        """A GENERATOR_DELTA or BACKGROUND chunk; it comes before the first group that needs it."""
+        return self._chunk(attachment.chunk_type, bytes(attachment))
+
     def copy(self, chunk: UnknownChunk) -> bytes:
-        """A chunk of a type this version does not define and that readers may skip, as it was read."""
+        """A chunk of a type that this version does not define, as it was read but not mandatory."""
         if chunk.type in layout.DEFINED_TYPES:
             raise LimitExceeded(f"a {layout.chunk_name(chunk.type)} is not copied unread")
         return self._chunk(chunk.type, chunk.payload)
@@ -146,6 +153,10 @@ class StreamWriter:
         self._finished = True
         return data
 
+    def byte_account(self) -> dict[str, int]:
+        """Bytes by purpose that were written so far; all but "total" add up to it, see account.byte_account."""
+        return byte_account(self._sizes, self.bytes_written)
+
     def _require_open(self) -> None:
         if self._finished or not self.bytes_written:
             raise RuntimeError("the stream is finished" if self._finished else "the stream has not started")
@@ -159,4 +170,5 @@ class StreamWriter:
         if not self.header.live and len(self._entries) <= layout.MAX_INDEX_ENTRIES:
             self._entries.append(IndexEntry(self.bytes_written, chunk_type, slot, count))
         self.bytes_written += len(data)
+        self._sizes[int(chunk_type)] += len(data)
         return data

@@ -4,84 +4,90 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..packs.abilities import abilities
 from ..packs.card import SHIPPED_ROLES, STREAM_ROLES
-from ..packs.store import PACKS_VARIABLE, ModelPack, open_pack
-from ..packs.upstream.importer import (
-    DEFAULT_NAME,
-    IMPORTED,
-    ImportReport,
-    find_packs,
-    import_files,
-    import_folder,
-    remove_pack,
-    verify_pack,
-)
+from .arguments import CommandParser, add_command, add_json
+from .output import DONE, FAILED, print_json
 
-DONE, FAILED = 0, 1
+if TYPE_CHECKING:
+    from ..packs.store import ModelPack
+    from ..packs.upstream.importer import ImportReport
 
-EXAMPLES = f"""examples:
-  stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
-  stylecodec models import e4e_ffhq_encode.pt model_ir_se50.pth 79999_iter.pth --pack ffhq-1024
-  stylecodec models list
-  stylecodec models show ffhq-1024
-  stylecodec models verify ffhq-1024
-  stylecodec models remove ffhq-1024
+EXAMPLES = """
+stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
+stylecodec models import e4e_ffhq_encode.pt model_ir_se50.pth 79999_iter.pth --pack ffhq-1024
+stylecodec models list
+stylecodec models show ffhq-1024
+stylecodec models verify ffhq-1024
+stylecodec models remove ffhq-1024
 
 Files are recognised by their content and converted; nothing in them is executed and nothing is downloaded. Packs go
-into the first folder of {PACKS_VARIABLE}, else into the platform's folder for user data. Where to get each file, its
-size, licence and digest: stylecodec/packs/upstream/README.md.
+into the first folder of STYLECODEC_PACKS, else into the platform's folder for user data. Where to get each file, its
+size, licence and digest: stylecodec/packs/upstream/README.md."""
 
-exit codes: 0 done; 1 it failed, or verify found damage; 2 wrong usage."""
+VERIFY_EXITS = "exit codes: 0 every digest fits; 1 one does not; 2 wrong usage; 130 interrupted."
 
 
-def parser() -> argparse.ArgumentParser:
-    """The arguments of `stylecodec models`."""
-    top = argparse.ArgumentParser(
-        prog="stylecodec models",
-        description="Model packs: bring published networks, see what there is, check it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    take = commands.add_parser("import", help="convert published network files into a pack")
-    take.add_argument("files", nargs="+", metavar="FILE", help="a file as published (.pkl, .pt, .pth, .dat)")
-    take.add_argument(
+def _arguments(parser: CommandParser) -> None:
+    parser.end_with(EXAMPLES)
+    actions = parser.add_subparsers(required=True, metavar="ACTION", title="actions")
+    add_command(actions, "import", "convert published network files into a pack", _import_arguments)
+    add_command(actions, "list", "the packs that a name finds", _list_arguments)
+    add_command(actions, "show", "what a pack holds, where it came from, what it can do", _show_arguments)
+    add_command(actions, "verify", "read every byte of packs and compare digests", _verify_arguments)
+    add_command(actions, "remove", "delete a pack of yours", _remove_arguments)
+
+
+def _import_arguments(parser: CommandParser) -> None:
+    from ..packs.upstream.importer import DEFAULT_NAME
+
+    parser.end_with("""
+stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
+stylecodec models import e4e_ffhq_encode.pt --pack ffhq-1024 --json""")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a file as published (.pkl, .pt, .pth, .dat)")
+    parser.add_argument(
         "--pack", default=DEFAULT_NAME, metavar="NAME", help="pack to begin or to add to (default: %(default)s)"
     )
-    take.set_defaults(run=_import)
-    every = commands.add_parser("list", help="the packs that a name finds")
-    every.set_defaults(run=_list)
-    show = commands.add_parser("show", help="what a pack holds, where it came from, what it can do")
-    show.add_argument("pack", metavar="NAME|DIR")
-    show.set_defaults(run=_show)
-    verify = commands.add_parser("verify", help="read every byte of packs and compare digests")
-    verify.add_argument("packs", nargs="*", metavar="NAME|DIR", help="default: every pack")
-    verify.set_defaults(run=_verify)
-    remove = commands.add_parser("remove", help="delete a pack of yours")
-    remove.add_argument("pack", metavar="NAME")
-    remove.set_defaults(run=_remove)
-    for command in (take, every, show, verify, remove):
-        command.add_argument("--json", action="store_true", help="report as JSON on stdout")
-    return top
+    add_json(parser)
+    parser.set_defaults(run=_import)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `stylecodec models` with these arguments; returns the exit code."""
-    arguments = parser().parse_args(argv)
-    code: int = arguments.run(arguments)
-    return code
+def _list_arguments(parser: CommandParser) -> None:
+    parser.end_with("stylecodec models list --json")
+    add_json(parser)
+    parser.set_defaults(run=_list)
+
+
+def _show_arguments(parser: CommandParser) -> None:
+    parser.end_with("stylecodec models show ffhq-1024")
+    parser.add_argument("pack", metavar="NAME|DIR", help="name or folder of a pack")
+    add_json(parser)
+    parser.set_defaults(run=_show)
+
+
+def _verify_arguments(parser: CommandParser) -> None:
+    parser.end_with("stylecodec models verify\nstylecodec models verify ffhq-1024 --json", VERIFY_EXITS)
+    parser.add_argument("packs", nargs="*", metavar="NAME|DIR", help="default: every pack")
+    add_json(parser)
+    parser.set_defaults(run=_verify)
+
+
+def _remove_arguments(parser: CommandParser) -> None:
+    parser.end_with("stylecodec models remove ffhq-1024")
+    parser.add_argument("pack", metavar="NAME", help="name of a pack in the folder of imports")
+    add_json(parser)
+    parser.set_defaults(run=_remove)
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from ..packs.upstream.importer import import_files
+
     report = import_files(arguments.files, arguments.pack)
     if arguments.json:
         files = [dataclasses.asdict(file) for file in report.files]
-        return _print_json({**_facts(report.pack), "files": files})
+        return print_json({**_facts(report.pack), "files": files})
     _print_import(report)
     return DONE
 
@@ -103,11 +109,13 @@ def _print_abilities(pack: ModelPack) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from ..packs.upstream.importer import find_packs, import_folder
+
     found = find_packs()
     if arguments.json:
-        packs = [_facts(pack) for pack in found if isinstance(pack, ModelPack)]
+        packs = [_facts(pack) for pack in found if not isinstance(pack, str)]
         broken = [sentence for sentence in found if isinstance(sentence, str)]
-        return _print_json({"import_folder": str(import_folder()), "packs": packs, "unreadable": broken})
+        return print_json({"import_folder": str(import_folder()), "packs": packs, "unreadable": broken})
     for pack in found:
         if isinstance(pack, str):
             print(f"unreadable: {pack}")
@@ -117,9 +125,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from ..packs.store import open_pack
+    from ..packs.upstream.importer import IMPORTED
+
     pack = open_pack(arguments.pack)
     if arguments.json:
-        return _print_json(_facts(pack))
+        return print_json(_facts(pack))
     card = pack.card
     print(f"{pack.name} in {pack.folder}\n  licence: {card.licence}\n  source: {card.source}")
     record = card.training.get(IMPORTED, {})
@@ -141,6 +152,9 @@ def _borrowed(pack: ModelPack) -> dict[str, str]:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from ..packs.store import open_pack
+    from ..packs.upstream.importer import find_packs, verify_pack
+
     chosen: list[ModelPack | str] = [open_pack(name) for name in arguments.packs] or find_packs()
     rows = []
     for pack in chosen:
@@ -149,7 +163,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         rows.append({"pack": name, "folder": folder, "whole": not wrong, "wrong": wrong})
     whole = all(row["whole"] for row in rows)
     if arguments.json:
-        _print_json({"whole": whole, "packs": rows})
+        print_json({"whole": whole, "packs": rows})
         return DONE if whole else FAILED
     for row in rows:
         print(f"{row['pack']} in {row['folder']}: {'every digest fits' if row['whole'] else 'damaged'}")
@@ -159,15 +173,19 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
+    from ..packs.upstream.importer import remove_pack
+
     folder = remove_pack(arguments.pack)
     if arguments.json:
-        return _print_json({"removed": str(folder)})
+        return print_json({"removed": str(folder)})
     print(f"removed {folder}")
     return DONE
 
 
 def _facts(pack: ModelPack) -> dict[str, Any]:
     """A pack as JSON."""
+    from ..packs.upstream.importer import IMPORTED
+
     card = pack.card
     partial = any(role not in card.networks for role in STREAM_ROLES)
     return {
@@ -185,6 +203,4 @@ def _facts(pack: ModelPack) -> dict[str, Any]:
     }
 
 
-def _print_json(facts: dict[str, Any]) -> int:
-    print(json.dumps(facts, indent=2, ensure_ascii=False))
-    return DONE
+COMMANDS = {"models": _arguments}

@@ -22,7 +22,7 @@ from ..bitstream import IDENTITY_BYTES, IDENTITY_DIM, IDENTITY_ROWS, Identity, S
 from ..bitstream.attached import personalizations
 from ..bitstream.delta import MAX_DELTA_BYTES, GeneratorDelta, Personalization
 from ..errors import DeltaNotFound, FormatError, OptionError, OutputError
-from ..files import whole_file
+from ..files import atomic_write
 
 IDENTITIES_VARIABLE = "STYLECODEC_IDENTITIES"  # the folder of known people
 FOLDER_MODE, FILE_MODE = 0o700, 0o600  # nobody else on this machine may look
@@ -148,7 +148,7 @@ class KnownPeople:
             return
         try:
             self._make_folder()
-            with whole_file(self._path(kind, digest)) as file:
+            with atomic_write(self._path(kind, digest)) as file:
                 os.chmod(file.name, FILE_MODE)
                 file.write(data)
             self._forget_the_oldest(kind)

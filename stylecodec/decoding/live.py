@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ..bitstream import Event, FrameGroup, Identity, StreamHeader, StreamReader, StreamReport, UnknownChunk
-from ..bitstream.attached import admit, parse_attached
+from ..bitstream import Event, FrameGroup, Identity, StreamHeader, StreamReader, StreamReport
+from ..bitstream.attached import admit
 from ..bitstream.background import Background
 from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
-from ..bitstream.layout import ATTACHED_TYPES, MAX_IDENTITIES
+from ..bitstream.layout import MAX_IDENTITIES
 from ..packs.registry import pick_device
 from .options import DecodeOptions
 from .packets import NO_PICTURE, Frame, PacketRenderer, as_frames, chosen_background, matching_pack
@@ -72,8 +72,8 @@ class LiveDecoder:
             self._start(event)
         elif isinstance(event, Identity):
             self._identities[event.slot] = event
-        elif isinstance(event, UnknownChunk) and event.type in ATTACHED_TYPES:
-            self._attach(parse_attached(event.type, event.payload))
+        elif isinstance(event, Personalization | Background):
+            self._attach(event)
         elif isinstance(event, FrameGroup):
             return list(self._render(event))
         return []

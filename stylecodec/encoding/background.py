@@ -1,9 +1,9 @@
-"""A still of the scene without the head: the median over time of what is not covered by it."""
+"""What is put behind the head: a still without it, the median over time of what it does not cover, or a blur, a key."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -19,22 +19,34 @@ from ..face.warp import Frame, warp
 from ..geometry import CropTransform
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
-from .aligned_clip import AlignedClip
-from .motion.feedforward import CROP_SIZE, to_input
+from ..progress import Progress, ProgressCallback, silent
+from .frames import CROP_SIZE, AlignedClip, to_input
 from .options import EncodeOptions
 
+LOOKING_BEHIND = "taking the background"  # the stage's name in reports of progress
 PLATE_FRAMES = 15  # of the clip that are looked at
 PLATE_SIDE = 1280  # pixels of the longer side, at most
 PLATE_QUALITY = 55  # of the picture file
 GROWN = 9  # pixels of 256 by which the head is taken larger than it is
 
 
-def scene_behind(clip: AlignedClip, pack: ModelPack, options: EncodeOptions) -> Background | None:
+def background_of(
+    clip: AlignedClip, pack: ModelPack, options: EncodeOptions, progress: ProgressCallback = silent
+) -> Background | None:
     """What the options ask to be put behind the head; None for what the generator makes of it."""
     if options.background == "plate":
-        return make_plate(clip.spread(PLATE_FRAMES), clip.track.mean, pack, pick_device(options.device))
+        frames = _told(clip.sampled_frames(PLATE_FRAMES), len(clip.sampled(PLATE_FRAMES)), progress)
+        return make_plate(frames, clip.track.mean, pack, pick_device(options.device))
     plain = {"blur": Background(Mode.BLUR), "key": Background(Mode.KEY, KEY_GREEN)}
     return plain.get(options.background)
+
+
+def _told(
+    frames: Iterable[tuple[Frame, CropTransform]], total: int, progress: ProgressCallback
+) -> Iterator[tuple[Frame, CropTransform]]:
+    for done, one in enumerate(frames, 1):
+        yield one
+        progress(Progress(LOOKING_BEHIND, done, total))
 
 
 def make_plate(

@@ -1,9 +1,12 @@
-"""How far a rendering is from a picture: the loss of refinement and of personalisation.
+"""The losses that codes, latents and generators are optimised with.
 
-    weighted L1 of pixels + L1 of their gradients at several scales + squared error + 1 - SSIM
-        + features of the pack's face parser
+    ReconstructionLoss   weighted L1 of pixels + L1 of their gradients at several scales + squared error + 1 - SSIM
+                             + features of the pack's face parser
+    PartPlacementLoss    brows, eyes and lips are where the face parser sees them in the picture
+    MotionLoss           the face moves no less between two frames than with a given latent
 
-The weights are those of regions.py, brought to a mean of 1, so that a loss means the same whatever fills the picture.
+The pixel weights are those of decoding/regions.py, brought to a mean of 1, so that a loss means the same whatever fills
+the picture.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ class LossWeights:
     features: float = 0.1
 
 
-class Resemblance:
-    """The loss of a batch of renderings, and PSNR within weights."""
+class ReconstructionLoss:
+    """How far a batch of renderings is from pictures."""
 
     def __init__(self, pack: ModelPack, device: torch.device, weights: LossWeights) -> None:
         self.weights = weights
@@ -51,19 +54,19 @@ class Resemblance:
             unlike = (1 - ssim_map(output, target)) * windows(weight)
             total = total + self.weights.structure * unlike.mean()
         if self.features is not None:
-            total = total + self.weights.features * self._apart(output, target)
+            total = total + self.weights.features * self._feature_distance(output, target)
         return total
 
-    def _apart(self, output: Tensor, target: Tensor) -> Tensor:
+    def _feature_distance(self, output: Tensor, target: Tensor) -> Tensor:
         assert self.features is not None
         size = output.shape[-1]
         if size > PARSER_SIDE:
             output, target = (F.avg_pool2d(x, size // PARSER_SIDE) for x in (output, target))
-        apart: Tensor = self.features(output.clamp(-1, 1), target)
-        return apart.mean()
+        distance: Tensor = self.features(output.clamp(-1, 1), target)
+        return distance.mean()
 
 
-class PartsInPlace:
+class PartPlacementLoss:
     """How far brows, eyes, irises, lips and the inside of the mouth are from where pictures have them, by the parser.
 
     Colours do not matter to it, so it keeps lids and lips moving where averages over frames would please the pixels.
@@ -84,7 +87,7 @@ class PartsInPlace:
         return ((seen - self.parts[rows]).abs().mean(dim=(2, 3)) * weights).sum(dim=1).mean()
 
 
-class StillMoves:
+class MotionLoss:
     """How much less changes from one frame to another than in given renderings of the same frames.
 
     Only brows, eyes, lips and mouth count, where the renderings have them, and coarsely; what changes more, or where
@@ -109,11 +112,3 @@ class StillMoves:
         wanted = F.avg_pool2d((self.renderings[other_rows] - self.renderings[rows]) * weight, self.GRAIN)
         found = F.avg_pool2d((others - outputs) * weight, self.GRAIN)
         return F.relu(wanted.abs() - found * wanted.sign()).mean()
-
-
-@torch.no_grad()
-def weighted_psnr(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """PSNR in dB [N] of pictures in [-1, 1] (output clamped) where the weights [N, 1, S, S] are."""
-    error = ((output.clamp(-1, 1) - target) / 2).square().mean(dim=1, keepdim=True)
-    mean = (error * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp_min(1e-6)
-    return -10 * torch.log10(mean.clamp_min(1e-10))

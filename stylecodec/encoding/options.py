@@ -15,36 +15,36 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]  # as in decoding.
 PRESETS = ("fast", "balanced")
 BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
+DEINTERLACE = ("frame", "field", "off")  # as in media.fields
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
-FITTING = "fitting the identity"  # the names of these stages, in reports of progress
-FOLLOWING = "following the face"
-REGISTERING = "placing the face"
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How the identity latent is fitted (encoding.fit_identity); OptionError for a value outside its range."""
+    """How the identity latent is fitted (identity.fitting); OptionError for a value outside its range."""
 
-    steps: int = 160  # of the optimiser; 0: the latent is sent as the feed-forward encoder gives it
+    enabled: bool = True  # else the latent is sent as the feed-forward encoder gives it
+    steps: int = 160  # of the optimiser
     side: int = 128  # pixels per side of the renderings compared
     rows: int = 10  # of the latent that move, from the first: those that style up to 128²
     batch: int = 1  # frames per step
-    extremes: int = 12  # frames, beside those spread over the clip, whose codes differ most; see encoding.extremes
+    keyframes: bool = True  # fit to the frames whose codes differ most too, beside those spread over the clip
+    keyframe_count: int = 12  # of these
     mouth: float = 6.0  # how many times as much again the inside of the mouth counts: it is small, dark, seldom seen
-    rate: float = 0.1  # step size, in units of the latent's spread over people
+    rate: float = 0.1  # step size, in units of the latent's standard deviation over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
     parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
     response: float = 3.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
     response_share: float = 1.0  # of the steps, until it is gone
     parts_every: int = 2  # steps between two looks at parts, and two at the response, which take time
-    hold: float = 0.02  # weight of the squared distance from the first latent, in the same units
+    prior: float = 0.02  # weight of the squared distance from the first latent, in the same units
     precision: Precision = "bfloat16"  # of the feature maps
 
     def __post_init__(self) -> None:
-        if not 0 <= self.steps <= 10_000:
-            raise OptionError(f"the identity is fitted in 0 to 10000 steps, not {self.steps}")
+        if not 1 <= self.steps <= 10_000:
+            raise OptionError(f"the identity is fitted in 1 to 10000 steps, or not at all, not in {self.steps}")
         if self.side not in (32, 64, 128, 256):
             raise OptionError(f"the identity is fitted at 32, 64, 128 or 256 pixels, not {self.side}")
         if self.rows < 1:
@@ -55,9 +55,9 @@ class FitOptions:
             raise OptionError(f"the parts of the face are looked at every 1 step and more, not {self.parts_every}")
         if not 1 <= self.batch <= 256:
             raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
-        if not 0 <= self.extremes <= 256:
-            raise OptionError(f"the identity is fitted to 0 to 256 extreme frames, not {self.extremes}")
-        if not (self.rate > 0 and min(self.features, self.parts, self.response, self.mouth, self.hold) >= 0):
+        if not 1 <= self.keyframe_count <= 256:
+            raise OptionError(f"the identity is fitted to 1 to 256 keyframes, or to none, not to {self.keyframe_count}")
+        if not (self.rate > 0 and min(self.features, self.parts, self.response, self.mouth, self.prior) >= 0):
             raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
@@ -66,37 +66,41 @@ PORTRAIT = FitOptions(steps=80, parts=0.0, response=0.0, mouth=0.0)
 
 
 @dataclass(frozen=True)
-class FollowOptions:
-    """How pose and α follow what the face mesh sees (encoding.follow); OptionError for a value outside its range."""
+class LandmarkCorrectionOptions:
+    """How pose and α are corrected by what the face mesh sees (motion.landmark_correction, Gauss-Newton).
 
-    frames: int = 2  # at which the answer of the marks to the codes is measured; 0: codes stay as they are
+    OptionError for a value outside its range.
+    """
+
+    enabled: bool = True  # else codes stay as they are
+    frames: int = 2  # at which the Jacobian of the landmark features is measured
     side: int = 128  # pixels per side of the renderings
-    step: float = 0.3  # of the codes, in their units, while the answer is measured
+    step: float = 0.3  # of the codes, in their units, while the Jacobian is measured
     pose: float = 0.6  # share of what the nose asks for that the pose goes, at most
     calm: float = 4.0  # degrees, standard deviation of a head that goes half of that: noses of still heads deceive
-    hold: float = 0.3  # weight of the squared changes of α, where a mark that answers as usual counts 1
-    floor: float = 0.01  # eye distances per unit: marks that answer less count less
+    damping: float = 0.3  # weight of the squared changes of α, where a feature that answers as usual counts 1
+    floor: float = 0.01  # eye distances per unit: features that answer less count less
     precision: Precision = "bfloat16"  # of the feature maps
 
     def __post_init__(self) -> None:
-        if not 0 <= self.frames <= 256:
-            raise OptionError(f"the answer of the marks is measured at 0 to 256 frames, not {self.frames}")
+        if not 1 <= self.frames <= 256:
+            raise OptionError(f"the landmark correction is measured at 1 to 256 frames, not {self.frames}")
         if self.side not in (32, 64, 128, 256):
-            raise OptionError(f"the face is followed at 32, 64, 128 or 256 pixels, not {self.side}")
-        if not (min(self.step, self.hold, self.floor, self.calm) > 0 and 0 <= self.pose <= 1):
-            raise OptionError("step, hold, floor and calm of the following must be above 0, its pose 0 to 1")
+            raise OptionError(f"the landmark correction renders 32, 64, 128 or 256 pixels, not {self.side}")
+        if not (min(self.step, self.damping, self.floor, self.calm) > 0 and 0 <= self.pose <= 1):
+            raise OptionError("step, damping, floor and calm of the correction must be above 0, its pose 0 to 1")
 
 
 @dataclass(frozen=True)
 class RefineOptions:
-    """How pose and α are refined (encoding.refine); OptionError for a value outside its range."""
+    """How pose and α are refined (motion.refinement); OptionError for a value outside its range."""
 
     steps: int = 12  # per frame, of the optimiser
     side: int = 256  # pixels per side of the renderings compared; half of it in the coarse steps
     coarse: float = 0.75  # share of the steps, the first ones, at half the side
-    rate: float = 0.1  # step size, in even steps of the codes (see encoding.codes)
+    rate: float = 0.1  # step size, in even steps of the codes (differentiable.even_steps)
     features: float = 0.1  # weight of the face parser's features beside pixels
-    hold: float = 0.1  # weight of the squared distance from the feed-forward codes
+    prior: float = 0.1  # weight of the squared distance from the codes that it begins with
     smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
     target: str = "frame"  # what renderings are held against: the crop, or its "inversion" as in the paper
     precision: Precision = "bfloat16"  # of the feature maps, see decoding.render.Renderer
@@ -110,17 +114,17 @@ class RefineOptions:
             raise OptionError(f"refinement is held against {' or '.join(TARGETS)}, not {self.target!r}")
         if not 0 <= self.coarse <= 1:
             raise OptionError(f"the share of the refinement's coarse steps must be 0 to 1, not {self.coarse}")
-        if not (self.rate > 0 and min(self.features, self.hold, self.smoothness) >= 0):
+        if not (self.rate > 0 and min(self.features, self.prior, self.smoothness) >= 0):
             raise OptionError("the refinement's rate must be above 0 and its weights 0 or more")
 
 
 # A personalised generator can show what the codes are to say, so they may go further for it.
-ON_TUNED = RefineOptions(rate=0.2, hold=0.02)
+ON_TUNED = RefineOptions(rate=0.2, prior=0.02)
 
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How a generator is personalised (encoding.personalize); OptionError for a value outside its range."""
+    """How a generator is personalised (personalization.tuning); OptionError for a value outside its range."""
 
     minutes: float = 15.0  # budget, unless `steps` is given
     steps: int | None = None  # budget in steps of the optimiser
@@ -131,14 +135,14 @@ class TuneOptions:
     codes_share: float = 0.15  # share of the budget, the first, that moves codes and identity alone
     settle_share: float = 0.08  # share of the budget, the last, in which codes fit the quantised generator
     code_rate: float = 0.1  # step sizes: codes (in units) while they are alone, then a fifth of it
-    identity_rate: float = 0.02  # of the latent, in units of its spread
+    identity_rate: float = 0.02  # of the latent, in units of its deviation over people
     weight_rate: float = 3e-3  # of the generator, but for its convolutions
-    filter_rate: float = 0.015  # of its convolutions (see encoding.weights)
+    filter_rate: float = 0.015  # of its convolutions (see personalization.optimizers)
     decay: float = 0.7  # per step, of the difference from the untuned generator, times the step size
     features: float = 0.1  # weight of the face parser's features beside pixels
     structure: float = 0.5  # weight of 1 - SSIM
-    hold_codes: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
-    hold_identity: float = 0.02  # weight of the squared distance of the latent from its pivot, in its spread
+    codes_prior: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
+    identity_prior: float = 0.02  # weight of the squared distance of the latent from its pivot, in the same units
     locality: float = 6.0  # weight of what other people's renderings changed by
     locality_every: int = 5  # steps between two looks at other people
     upper: float = 0.5  # weight of what the layers above `side` are asked for
@@ -169,7 +173,7 @@ class TuneOptions:
             raise OptionError("the personalisation's step sizes must be above 0")
         if min(self.locality_every, self.upper_every, self.look_steps, self.plateau_looks) < 1:
             raise OptionError("the personalisation looks at others, upper layers and PSNR every 1 step and more")
-        weights = (self.features, self.structure, self.hold_codes, self.hold_identity, self.locality, self.upper)
+        weights = (self.features, self.structure, self.codes_prior, self.identity_prior, self.locality, self.upper)
         if not all(weight >= 0 for weight in (*weights, self.decay)):
             raise OptionError("the personalisation's weights and its decay must be 0 or more")
         if not 1 <= self.processes <= self.batch:
@@ -189,6 +193,9 @@ class EncodeOptions:
     duration: float | None = None  # seconds to encode; None: to the end
     audio: bool = True  # carry the sound
     audio_bitrate: int = 12_000  # bits per second of mono Opus
+    video_stream: str | None = None  # of a file with several: its number, "2", or "v:1"; None: by FFmpeg's rule
+    audio_stream: str | None = None  # likewise, "2" or "a:1"
+    deinterlace: str = "frame"  # of interlaced video: "frame" for each pair of fields, "field" for each, "off"
     landmarks: str = "auto"  # see LANDMARKS, or a .dat file; "auto": the pack's net, its predictor, or dlib5
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
@@ -201,16 +208,17 @@ class EncodeOptions:
     frontal_yaw: float = 15.0  # degrees either side that count as near-frontal
     frontal_pitch: float = 12.0
 
-    smoothing: float = 0.024  # seconds, sigma of a Gaussian in time over what the feed-forward encoder gives; 0: off
+    smooth: bool = True  # over time what the feed-forward encoder gives
+    smoothing: float = 0.024  # seconds, sigma of that Gaussian
 
     personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
     refit: bool = False  # with an identity whose generator is personalised: its latent is fitted anew, and sent
     delta: str = "auto"  # "carry" personalised generator and latent or "name" known ones; auto: carry what was made now
-    background: str = "render"  # "plate": a still of the scene behind the head; "blur", "key": for the decoder
+    background: str = "render"  # "plate": a still of what is behind the head; "blur", "key": for the decoder
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
     fit: FitOptions = FitOptions()
-    follow: FollowOptions = FollowOptions()
+    landmark_correction: LandmarkCorrectionOptions = LandmarkCorrectionOptions()
     refine: RefineOptions = RefineOptions()
     refine_tuned: RefineOptions = ON_TUNED  # the same on a personalised generator
     tune: TuneOptions = TuneOptions()
@@ -224,6 +232,8 @@ class EncodeOptions:
             raise OptionError(f"the duration must be more than 0 seconds, not {self.duration}")
         if not 6_000 <= self.audio_bitrate <= 256_000:
             raise OptionError(f"the audio bit rate must be 6000 to 256000 bits per second, not {self.audio_bitrate}")
+        if self.deinterlace not in DEINTERLACE:
+            raise OptionError(f"deinterlace must be {', '.join(DEINTERLACE)}, not {self.deinterlace!r}")
         if self.landmarks not in LANDMARKS and not self.landmarks.endswith(".dat"):
             raise OptionError(f"landmarks must be {', '.join(LANDMARKS)} or a .dat file, not {self.landmarks!r}")
         if self.batch is not None and self.batch < 1:
@@ -241,8 +251,8 @@ class EncodeOptions:
             )
         if not (self.frontal_yaw > 0 and self.frontal_pitch > 0):
             raise OptionError("the near-frontal angles must be more than 0 degrees")
-        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
-            raise OptionError(f"smoothing must be 0 seconds or more, not {self.smoothing}")
+        if not (math.isfinite(self.smoothing) and self.smoothing > 0):
+            raise OptionError(f"smoothing must be over more than 0 seconds, or turned off, not {self.smoothing}")
         if self.personalize and self.identity is not None:
             raise OptionError("personalize makes an identity, so give it none")
         if self.refit and self.identity is None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from stylecodec.errors import FaceNotFound, OptionError
-from stylecodec.face.detect import Detector, FaceDetector, Frame
+from stylecodec.face.detect import TOO_SMALL, Detector, FaceDetector, Frame
 from stylecodec.face.landmarks import Dlib5, Landmarker
 from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker, across_eyes, turned
 from stylecodec.face.warp import warp
@@ -125,7 +125,7 @@ class Aligner:
         seen = self._tracker(frames)
         count, found = len(seen.anchors), seen.found
         if not found.any():
-            raise FaceNotFound(f"no face was found in any of the {count} frames")
+            raise FaceNotFound(f"no face was found in any of the {count} frames; {TOO_SMALL}")
         pose = EyeFrames.of(seen.anchors[found])
         indices = np.flatnonzero(found)
         times = indices.astype(np.float64)
@@ -149,7 +149,7 @@ class Aligner:
         """The square of one picture; FaceNotFound when it shows no face."""
         seen = self._detector(image, None)
         if seen is None:
-            raise FaceNotFound("no face was found in the picture")
+            raise FaceNotFound(f"no face was found in the picture; {TOO_SMALL}")
         pose = EyeFrames.of(self._tracker.at(image, seen.box)[None])
         x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, 0.0, SIZE_SMOOTHING)[0])
         return CropTransform((x, y), side, roll)

@@ -23,6 +23,10 @@ POINTS_68 = "shape_predictor_68_face_landmarks.dat"  # trained on iBUG 300-W: no
 
 DETECT_SIZE = 640  # longest side of the frame that is searched; faces must span an eighth of it
 RETRY_SIZE = 1280  # once more at this size when nothing is found
+LARGEST_SIZE = 2560  # and at last at this size, but no more than twice the frame's own
+SMALL = 100  # pixels at RETRY_SIZE: a face as narrow as that is looked for enlarged where it was a moment ago
+AROUND = 4.0  # sides of the part of the frame that is then searched, in those of the face's box
+TOO_SMALL = "one narrower than 40 pixels, or than a 32nd of the picture's longer side, is not found"
 STRONG = 0.0  # score from which a new face is believed
 WEAK = -0.5  # score from which a face is believed where one was a moment ago
 SAME_FACE = 0.3  # overlap from which two boxes show one face
@@ -115,7 +119,8 @@ class FaceDetector:
     """dlib's frontal HOG detector on a frame whose longest side is at most DETECT_SIZE.
 
     Returns the largest face, or the one nearest to `near`, for which a weaker answer is enough. When nothing is
-    found it looks once more at RETRY_SIZE, for small faces.
+    found it looks once more at RETRY_SIZE, for small faces, and for smaller ones at LARGEST_SIZE: everywhere when no
+    face is known, around `near` when that is small. TOO_SMALL tells what is missed even then.
     """
 
     def __init__(self) -> None:
@@ -128,7 +133,30 @@ class FaceDetector:
             found = choose(self._search(frame, size / longest), near)
             if found is not None:
                 return found
-        return None
+        size = min(2 * longest, LARGEST_SIZE)
+        if size <= RETRY_SIZE or (near is not None and near.width * RETRY_SIZE > SMALL * longest):
+            return None
+        return choose(self._enlarged(frame, size / longest, near), near)
+
+    def _enlarged(self, frame: Frame, scale: float, near: Box | None) -> list[Detection]:
+        """Faces in a frame that is made larger, or in the part of it around `near`."""
+        if near is None:
+            return self._search(frame, scale)
+        part = near.grown(AROUND)
+        left, top = max(0, int(part.left)), max(0, int(part.top))
+        seen = frame[top : max(top + 1, int(part.bottom)), left : max(left + 1, int(part.right))]
+        if not seen.size:
+            return []
+        return [
+            Detection(Box(b.left + left, b.top + top, b.right + left, b.bottom + top), found.score)
+            for found in self._search(seen, scale)
+            for b in (found.box,)
+        ]
+
+    def all(self, frame: Frame) -> list[Detection]:
+        """Every face in a frame whose longest side is at most DETECT_SIZE, or that is averaged down to it."""
+        longest = max(frame.shape[:2])
+        return [face for face in self._search(frame, min(longest, DETECT_SIZE) / longest) if face.score >= STRONG]
 
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
         height, width = frame.shape[:2]

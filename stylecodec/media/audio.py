@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import dataclass, field
 
 import av
 import numpy as np
-from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
 from av.container import InputContainer
-from numpy.typing import NDArray
+from av.video.stream import VideoStream
 
-from stylecodec.errors import OptionError
-from stylecodec.media.opus import PACKET_SAMPLES, SAMPLE_RATE, OpusPacket, OpusTrack
-from stylecodec.media.video import PathLike, VideoReader, find_video, open_input, readable
-
-Samples = NDArray[np.float32]  # [n, channels], -1..1
+from stylecodec.errors import MediaError, OptionError
+from stylecodec.media.opus import SAMPLE_RATE, OpusTrack
+from stylecodec.media.opus_encoder import OpusEncoder, Samples
+from stylecodec.media.source import Damage, PathLike, holds_data, open_input, packets_of, readable
+from stylecodec.media.streams import asked_stream, has_video, ranked_audio, words
+from stylecodec.media.video import VideoReader
 
 SILENCE = 1e-4  # a track that never exceeds this (-80 dB) counts as no sound
 GAP_SECONDS = 0.02  # smaller jumps of the time stamps are rounding, not gaps
+SETTLING = 1.0  # seconds before a start to decode from: Opus and AAC need a few packets
+TOLD_SECONDS = 0.1  # of sound that is left out without a word before the first frame and after the last
+OPPOSED = -0.5  # correlation of two channels below which they cancel each other in a plain mean
 MIN_BITRATE, MAX_BITRATE = 6_000, 256_000
-SPEECH_BITRATE = 32_000  # up to here Opus is told that it codes speech
 
 
 def encode_opus(
@@ -30,56 +32,166 @@ def encode_opus(
     channels: int = 1,
     start: float = 0.0,
     duration: float | None = None,
+    *,
+    stream: str | None = None,
+    video: VideoReader | None = None,
+    notes: list[str] | None = None,
 ) -> OpusTrack | None:
-    """The sound of a video file as 20 ms Opus packets; None when it has none or is silent.
+    """The sound of a video file as 20 ms Opus packets; None when it has none or nothing is to be heard.
 
     bitrate: bits per second, 6,000..256,000. channels: 1 or 2. start, duration: seconds, as for
     `VideoReader.frames`: sample `pre_skip` of the decoded result sounds with the first frame given there.
-    Raises MediaError for an unreadable file, OptionError for a value out of range.
+    stream: which of several tracks, as `streams.asked_stream` takes it; None: the best by FFmpeg's rule, where tracks
+    that are silent or cannot be decoded are passed over. video: the reader of the pictures, where there is one
+    already. notes: takes sentences about what was passed over or left out.
+    Raises MediaError for an unreadable file, OptionError for a value out of range or a stream that is not there.
     """
     if not MIN_BITRATE <= bitrate <= MAX_BITRATE:
         raise OptionError(f"the audio bit rate must be {MIN_BITRATE}..{MAX_BITRATE} bit/s, not {bitrate}")
     if channels not in (1, 2):
         raise OptionError(f"sound has 1 or 2 channels, not {channels}")
+    told = [] if notes is None else notes
     with open_input(path) as container:
-        if not container.streams.audio:
-            return None
-        has_video = find_video(container) is not None
-    begin, origin = start, 0.0
-    if has_video:
-        reader = VideoReader(path)
-        begin = reader.first_time(start)
-        origin = _origin_seconds(reader)
-        end = reader.duration if duration is None else min(start + duration, reader.duration)
-        duration = end - begin
-    encoder = _OpusEncoder(bitrate, channels)
-    with readable(f"the sound of {path} cannot be decoded"), open_input(path) as container:
-        for block in _timeline(container, channels, origin + begin, duration):
-            encoder.feed(block)
+        if video is None and has_video(container):
+            video = VideoReader(path)
+        seen = None if video is None else container.streams[video.stream_index]
+        candidates = ranked_audio(container, seen if isinstance(seen, VideoStream) else None)
+        if stream is not None:
+            candidates = [asked_stream(list(container.streams.audio), stream, "audio", path)]
+        tracks = [(one.index, words(one), one.codec_context is not None) for one in candidates]
+    part = _Part.of(video, start, duration)
+    for index, name, decodable in tracks:
+        levels = _measured(path, index, part) if decodable else _Levels()
+        if not levels.samples:
+            told.append(f"sound stream {name} cannot be decoded and is left out")
+        elif levels.peak < SILENCE:
+            told.append(f"sound stream {name} is silent and is left out")
+        else:
+            if len(tracks) > 1:
+                told.append(f"of several sound streams {name} is taken")
+            told.extend(levels.notes(part, channels))
+            return _encoded(path, index, part, bitrate, channels, levels)
+    return None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of the sound that goes with the pictures: where it begins on the file's clock, and its seconds, None
+    for all that comes. whole: the pictures are not cut, neither at their start nor at their end."""
+
+    begin: float
+    duration: float | None
+    whole: bool
+
+    @classmethod
+    def of(cls, video: VideoReader | None, start: float, duration: float | None) -> _Part:
+        whole = start <= 0 and duration is None
+        if video is None:
+            return cls(start, duration, whole)
+        begin = video.first_time(start)
+        end = video.duration if duration is None else min(start + duration, video.duration)
+        return cls(video.sound_origin + begin, end - begin, whole)
+
+
+@dataclass
+class _Levels:
+    """What was heard of a track: samples at 48 kHz, the largest of them, energies and product of two channels."""
+
+    samples: int = 0
+    peak: float = 0.0
+    energies: np.ndarray[tuple[int], np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(2))
+    product: float = 0.0
+    mixed_peak: dict[int, float] = field(default_factory=lambda: {1: 0.0, -1: 0.0})
+    first: float | None = None  # seconds at which the track begins
+    last: float = 0.0  # seconds at which it ends
+    damage: Damage = field(default_factory=Damage)
+
+    def add(self, block: Samples) -> None:
+        """Take samples [n, 2] into account."""
+        left, right = block[:, 0], block[:, 1]
+        self.samples += len(block)
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        self.energies += np.square(block, dtype=np.float64).sum(axis=0)
+        self.product += float(np.dot(left.astype(np.float64), right))
+        for sign, peak in self.mixed_peak.items():
+            self.mixed_peak[sign] = max(peak, float(np.abs(left + sign * right).max()) / 2)
+
+    @property
+    def sign(self) -> int:
+        """What the right channel is multiplied by before both are mixed: -1 where they cancel each other."""
+        scale = float(np.sqrt(self.energies.prod()))
+        return -1 if scale > 0 and self.product / scale < OPPOSED else 1
+
+    @property
+    def gain(self) -> float:
+        """At most 1: what the mix is multiplied by so that it is never too loud to be coded."""
+        return 1 / max(1.0, self.mixed_peak[self.sign])
+
+    def notes(self, part: _Part, channels: int) -> list[str]:
+        """What was done to the sound, as sentences."""
+        said = []
+        if channels == 1 and self.sign < 0:
+            said.append("the two channels of the sound cancel each other in the mix: the right one is turned over")
+        if self.damage.packets:
+            said.append(f"{self.damage.packets:,} damaged packets of the sound were skipped")
+        if part.whole and self.first is not None and part.begin - self.first > TOLD_SECONDS:
+            said.append(f"{part.begin - self.first:.2f} s of sound before the first frame are left out")
+        if part.whole and part.duration is not None and self.last - part.begin - part.duration > TOLD_SECONDS:
+            over = self.last - part.begin - part.duration
+            said.append(f"{over:.2f} s of sound after the last frame are left out")
+        return said
+
+
+def _measured(path: PathLike, index: int, part: _Part) -> _Levels:
+    """The levels of the part of a track that goes with the pictures; no samples where none can be decoded."""
+    levels = _Levels()
+    with readable(f"the sound of {path} cannot be read"), open_input(path) as container:
+        stream = _sound(container, index)
+        for block in _timeline(container, stream, part, 2, levels):
+            levels.add(block)
+        if part.whole:
+            for packet in packets_of(container, stream):
+                if holds_data(packet) and packet.pts is not None and packet.time_base is not None:
+                    levels.last = max(levels.last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return levels
+
+
+def _encoded(
+    path: PathLike, index: int, part: _Part, bitrate: int, channels: int, levels: _Levels
+) -> OpusTrack:
+    """The track as packets, mixed to mono where one channel is wanted."""
+    encoder = OpusEncoder(bitrate, channels)
+    with readable(f"the sound of {path} cannot be read"), open_input(path) as container:
+        for block in _timeline(container, _sound(container, index), part, 2):
+            if channels == 1:
+                block = levels.gain / 2 * (block[:, :1] + levels.sign * block[:, 1:])
+            encoder.feed(block.astype(np.float32, copy=False))
     return encoder.finish()
 
 
-def _origin_seconds(reader: VideoReader) -> float:
-    """The first video frame's time on the clock that sound and video share."""
-    with open_input(reader.path) as container:
-        stream = find_video(container)
-        origin = reader.timing.origin
-        if stream is None or stream.time_base is None or origin is None:
-            return 0.0
-        return float(origin * stream.time_base)
+def _sound(container: InputContainer, index: int) -> AudioStream:
+    stream = container.streams[index]
+    if not isinstance(stream, AudioStream):
+        raise MediaError(f"stream {index} of {container.name} is no sound any more")
+    return stream
 
 
 def _timeline(
-    container: InputContainer, channels: int, begin: float, duration: float | None
+    container: InputContainer, stream: AudioStream, part: _Part, channels: int, heard: _Levels | None = None
 ) -> Iterator[Samples]:
-    """Blocks [n, channels] at 48 kHz that follow each other from `begin` on; gaps are filled with silence."""
-    stream = container.streams.audio[0]
-    if begin > 1.0 and stream.time_base:
-        # A second early: Opus and AAC need a few packets to settle.
-        container.seek(int((begin - 1.0) / stream.time_base), stream=stream, backward=True)
-    limit = None if duration is None else round(duration * SAMPLE_RATE)
+    """Blocks [n, channels] at 48 kHz that follow each other from the part's begin on; gaps are filled with silence.
+
+    heard: is told where the track begins and ends and what is damaged.
+    """
+    begin = part.begin
+    if begin > SETTLING and stream.time_base:
+        container.seek(int((begin - SETTLING) / stream.time_base), stream=stream, backward=True)
+    limit = None if part.duration is None else round(part.duration * SAMPLE_RATE)
     written = 0
-    for seconds, samples in _resampled(container, channels):
+    for seconds, samples in _resampled(container, stream, channels, None if heard is None else heard.damage):
+        if heard is not None:
+            heard.first = seconds if heard.first is None else heard.first
+            heard.last = seconds + len(samples) / SAMPLE_RATE
         at = round((seconds - begin) * SAMPLE_RATE)
         if at > written:
             gap = at - written if limit is None else min(at, limit) - written
@@ -95,20 +207,21 @@ def _timeline(
             return
 
 
-def _resampled(container: InputContainer, channels: int) -> Iterator[tuple[float, Samples]]:
+def _resampled(
+    container: InputContainer, stream: AudioStream, channels: int, damage: Damage | None
+) -> Iterator[tuple[float, Samples]]:
     """(seconds of the first sample, [n, channels] at 48 kHz); continuous but for gaps and new forms of the source."""
-    layout = "mono" if channels == 1 else "stereo"
-    resampler = av.AudioResampler(format="flt", layout=layout, rate=SAMPLE_RATE)
     clock = 0.0  # where the next resampled sample belongs
     expected = 0.0  # where the next source frame should begin
     form: tuple[str, str, int] | None = None  # what the resampler takes
-    for frame in _decode_audio(container):
+    resampler = _resampler(channels)
+    for frame in _decoded(container, stream, damage or Damage()):
         seconds = expected if frame.time is None else frame.time
         found = frame.format.name, frame.layout.name, frame.sample_rate
         if found != form or abs(seconds - expected) > GAP_SECONDS:
             if form is not None:
                 yield clock, _samples(resampler.resample(None), channels)
-                resampler = av.AudioResampler(format="flt", layout=layout, rate=SAMPLE_RATE)
+            resampler = _resampler(1 if frame.layout.nb_channels == 1 else channels)
             clock = expected = seconds
             form = found
         expected += frame.samples / frame.sample_rate
@@ -120,76 +233,27 @@ def _resampled(container: InputContainer, channels: int) -> Iterator[tuple[float
         yield clock, _samples(resampler.resample(None), channels)
 
 
-def _decode_audio(container: InputContainer) -> Iterator[av.AudioFrame]:
-    stream = container.streams.audio[0]
-    for packet in container.demux(stream):
+def _resampler(channels: int) -> av.AudioResampler:
+    return av.AudioResampler(format="flt", layout="mono" if channels == 1 else "stereo", rate=SAMPLE_RATE)
+
+
+def _decoded(container: InputContainer, stream: AudioStream, damage: Damage) -> Iterator[av.AudioFrame]:
+    """Frames of sound; packets that cannot be decoded are counted and skipped."""
+    for packet in packets_of(container, stream, damage):
         try:
-            yield from stream.decode(packet)
-        except av.error.InvalidDataError:
+            frames = stream.decode(packet)
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            damage.packets += bool(packet.size)
             continue
+        yield from frames
 
 
 def _samples(frames: list[av.AudioFrame], channels: int) -> Samples:
+    """[n, channels] of what a resampler gave; one channel stands for all."""
     if not frames:
         return np.zeros((0, channels), np.float32)
-    return np.concatenate([f.to_ndarray().reshape(-1, channels) for f in frames]).astype(np.float32)
-
-
-class _OpusEncoder:
-    """Takes samples in blocks of any length and cuts them into packets."""
-
-    def __init__(self, bitrate: int, channels: int) -> None:
-        context = av.CodecContext.create("libopus", "w")
-        assert isinstance(context, AudioCodecContext)
-        context.sample_rate = SAMPLE_RATE
-        context.layout = "mono" if channels == 1 else "stereo"
-        context.format = "flt"
-        context.bit_rate = bitrate
-        context.time_base = Fraction(1, SAMPLE_RATE)
-        speech = bitrate <= SPEECH_BITRATE * channels
-        context.options = {
-            "application": "voip" if speech else "audio",
-            "frame_duration": "20",
-            "vbr": "constrained",  # the rate is part of what the stream promises
-        }
-        context.open()
-        self._context = context
-        self._channels = channels
-        self.pre_skip: int = struct.unpack_from("<H", context.extradata or b"", 10)[0]
-        self._rest = np.zeros((0, channels), np.float32)
-        self._coded: list[bytes] = []
-        self._samples = 0
-        self._peak = 0.0
-
-    def feed(self, samples: Samples) -> None:
-        """Code as many whole packets of samples [n, channels] as there are."""
-        if not len(samples):
-            return
-        self._samples += len(samples)
-        self._peak = max(self._peak, float(np.abs(samples).max()))
-        data = np.concatenate([self._rest, samples])
-        whole = len(data) // PACKET_SAMPLES * PACKET_SAMPLES
-        for begin in range(0, whole, PACKET_SAMPLES):
-            self._packet(data[begin : begin + PACKET_SAMPLES])
-        self._rest = data[whole:]
-
-    def _packet(self, samples: Samples) -> None:
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples.reshape(1, -1)), format="flt", layout=self._context.layout.name
-        )
-        frame.sample_rate = SAMPLE_RATE
-        frame.pts = len(self._coded) * PACKET_SAMPLES
-        frame.time_base = Fraction(1, SAMPLE_RATE)
-        self._coded.extend(bytes(p) for p in self._context.encode(frame))
-
-    def finish(self) -> OpusTrack | None:
-        """All packets; the decoder's delay is filled up so that the last sample comes out."""
-        if self._peak < SILENCE:
-            return None
-        total = self._samples + self.pre_skip
-        missing = -(-total // PACKET_SAMPLES) * PACKET_SAMPLES - self._samples
-        self.feed(np.zeros((missing, self._channels), np.float32))
-        packets = tuple(
-            OpusPacket(n * PACKET_SAMPLES, PACKET_SAMPLES, data) for n, data in enumerate(self._coded)
-        )
-        return OpusTrack(SAMPLE_RATE, self._channels, self.pre_skip, packets)
+    own = frames[0].layout.nb_channels
+    data = np.concatenate([f.to_ndarray().reshape(-1, own) for f in frames]).astype(np.float32)
+    return data if own == channels else np.repeat(data, channels, axis=1)

@@ -1,150 +1,37 @@
-"""Video files in: frames as HWC uint8 RGB with their times; and still images."""
+"""Video files in: frames as [H, W, 3] uint8 RGB with their times."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
-from av.buffer import Buffer
 from av.container import InputContainer
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from stylecodec.errors import MediaError
-
-Frame = NDArray[np.uint8]  # [H, W, 3] RGB
-PathLike = str | os.PathLike[str]
+from stylecodec.errors import MediaError, OptionError
+from stylecodec.media.colour import Tags, on_ground, to_rgb
+from stylecodec.media.fields import DEINTERLACE, Deinterlace, progressive
+from stylecodec.media.shape import Frame, Orientation, on_canvas
+from stylecodec.media.source import Damage, PathLike, holds_data, open_input, packets_of, readable
+from stylecodec.media.streams import find_video, programmes, words
+from stylecodec.media.timing import PacketTime, Timing, timing_of
 
 # Two times that differ by less count as one: containers round to a millisecond.
 TIME_TOLERANCE = 0.002
 # Seconds ahead of a start to seek to, tried in turn until decoding resumes in time (MPEG-TS lands between key frames).
 # inf: no seek, the file from its beginning.
 SEEK_LEADS = (0.0, 2.0, 10.0, math.inf)
-# A frame's tag for BT.601, AVCOL_SPC_SMPTE170M; PyAV's Colorspace knows it only by swscale's number, 5.
-SMPTE170M = 6
-# Without these flags swscale's RGB <-> YUV is a level too dark on average.
-EXACT_COLOURS = (
-    Interpolation.BICUBIC
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.ACCURATE_RND
-)
-# Demuxers that turn text, lists of files or net addresses into "video".
-REFUSED_FORMATS = {"tty", "concat", "hls", "applehttp", "ffmetadata", "lavfi", "sdp", "rtsp", "bin", "xbin"}
-
-
-def read_image(path: PathLike) -> Frame:
-    """A still picture (.png, .jpg …) as [H, W, 3] uint8 RGB, turned as its EXIF data says."""
-    file = _existing(path)
-    try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.array(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaError(f"{file} is not a picture that can be read") from error
-
-
-@contextmanager
-def readable(message: str) -> Iterator[None]:
-    """Whatever goes wrong in PyAV becomes MediaError(message)."""
-    try:
-        yield
-    except (OSError, ValueError, av.error.FFmpegError) as error:
-        raise MediaError(message) from error
-
-
-def open_input(path: PathLike) -> InputContainer:
-    """Open a media file for reading; MediaError when it is missing or is no media file."""
-    file = _existing(path)
-    refusal = f"{file} is not a video that can be read"
-    with readable(refusal):
-        # The explicit protocol keeps a colon in the name from being taken for one.
-        container = av.open(f"file:{file}", "r")
-    if REFUSED_FORMATS & set(container.format.name.split(",")):
-        container.close()
-        raise MediaError(refusal)
-    return container
-
-
-def _existing(path: PathLike) -> Path:
-    file = Path(path)
-    if not file.exists():
-        raise MediaError(f"there is no file {file}")
-    if not file.is_file():
-        raise MediaError(f"{file} is not a file")
-    if not os.access(file, os.R_OK):
-        raise MediaError(f"{file} cannot be read: permission denied")
-    return file
-
-
-def find_video(container: InputContainer) -> VideoStream | None:
-    """The first video stream that is not the cover picture of a sound file."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    return None
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """How decoded pixels become what is shown: first scale (pixel aspect), then transpose, then mirror."""
-
-    width: int  # decoded width after widening
-    height: int  # decoded height; both are the first frame's, whatever size the stream changes to
-    transpose: bool = False
-    flip_x: bool = False
-    flip_y: bool = False
-
-    @classmethod
-    def of(cls, frame: av.VideoFrame, aspect: Fraction | None) -> Orientation:
-        """From the frame's display matrix (quarter turns and mirrors only) and the sample aspect ratio."""
-        width, height = frame.width, frame.height
-        if aspect is not None and aspect > 0 and aspect != 1:
-            width = max(1, round(frame.width * aspect))
-        # x' = a x + c y, y' = b x + d y, stored as int32 a b u c d v x y w.
-        try:
-            side = frame.side_data.get("DISPLAYMATRIX")
-        except ValueError:  # PyAV reads no side data at all where one kind is unknown to it; the turn it still tells
-            turn = math.radians(frame.rotation)
-            a, b, c, d = (round(v) for v in (math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)))
-        else:
-            if side is None:
-                return cls(width, height)
-            a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(cast(Buffer, side)), np.int32)[:5])
-        if abs(a) >= abs(b):
-            return cls(width, height, False, a < 0, d < 0)
-        return cls(width, height, True, c < 0, b < 0)
-
-    def apply(self, image: Frame) -> Frame:
-        """Turn one decoded picture [H, W, 3]."""
-        if self.transpose:
-            image = image.transpose(1, 0, 2)
-        if self.flip_x:
-            image = image[:, ::-1]
-        if self.flip_y:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """When the frames are shown: seconds from the first one, in order. variable: no constant rate fits them."""
-
-    seconds: NDArray[np.float64]
-    rate: Fraction
-    variable: bool
-    origin: int | None  # time stamp of the first frame in the stream's own units; None: the file has none
+# Decoders that see the transparency of WebM, which FFmpeg's own leave out.
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+USUAL_RATE = Fraction(25)  # where a file tells none
+COUNTED_FORMATS = {"avi"}  # that number their frames and have no times of presentation
 
 
 class VideoReader:
@@ -153,51 +40,89 @@ class VideoReader:
     >>> reader = VideoReader("talk.mp4")
     >>> for seconds, frame in reader.frames(start=1.0, duration=2.0): ...
 
-    width and height are those of the frames as shown (rotation and pixel aspect applied). Times are seconds
-    from the first frame that can be decoded. Raises MediaError when the file is missing, is no video, has only
-    sound or no frame at all, and from any method when it cannot be decoded further.
+    stream: which of several video streams, as `streams.asked_stream` takes it; None: the best by FFmpeg's rule.
+    deinterlace: what becomes of interlaced video, see `fields`. width and height are those of the frames as shown
+    (rotation and pixel aspect applied); a stream that changes its size is fitted into the first. Times are seconds
+    from the first frame that can be decoded. Raises OptionError for a stream that is not there; MediaError when the
+    file is missing, is no video, has only sound or no frame at all, and from any method when it cannot be decoded
+    further.
     """
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, stream: str | None = None, deinterlace: Deinterlace = "frame") -> None:
+        if deinterlace not in DEINTERLACE:
+            raise OptionError(f"deinterlace is one of {', '.join(DEINTERLACE)}, not {deinterlace!r}")
         self.path = Path(path)
         self._failure = f"the video of {self.path} cannot be decoded"
+        self._deinterlace = deinterlace
+        self._notes: dict[str, None] = {}
+        self._damage = Damage()
         with readable(self._failure), open_input(path) as container:
-            stream = find_video(container)
-            if stream is None:
-                what = "sound but no video" if container.streams.audio else "no video"
-                raise MediaError(f"{self.path} holds {what}")
-            first = next(_decode(container, stream), None)
-            if first is None:
-                raise MediaError(f"{self.path} holds no video frame that can be decoded")
+            candidates = [candidate.index for candidate in find_video(container, stream, path)]
             self.has_audio = bool(container.streams.audio)
+        for index in candidates:
+            if self._begins(index, stream is not None or len(candidates) == 1):
+                break
+        else:
+            raise MediaError(f"{self.path} holds no video frame that can be decoded")
+
+    def _begins(self, index: int, only: bool) -> bool:
+        """Take this stream if it has a frame; False when none can be decoded."""
+        self.stream_index = index
+        with readable(self._failure), open_input(self.path) as container:
+            stream = self._stream(container)
+            self._container_tags = Tags.of(stream)
+            self._aspect = stream.sample_aspect_ratio
+            self._by_number = container.format.name in COUNTED_FORMATS
+            first = next(_decoded(container, stream, Damage()), None)
+            if first is None:
+                self._note(f"video stream {words(stream)} holds nothing that can be decoded and is passed over")
+                return False
+            if not only:
+                self._note(f"of several video streams {words(stream)} is taken")
+            if container.format.name == "mpegts" and (count := programmes(self.path)) > 1:
+                self._note(f"the file carries {count} programmes; only that of video stream {index} is read")
             self._first_stamp = first.pts
-            self._orientation = Orientation.of(first, stream.sample_aspect_ratio)
-            shown = self._picture(first)
-        self.height: int = shown.shape[0]
-        self.width: int = shown.shape[1]
+            # Uncompressed video of 32 bits a pixel often leaves the fourth byte at zero.
+            self._flatten = stream.codec_context.name != "rawvideo"
+            self._fields = self._deinterlace == "field" and first.interlaced_frame
+            self._first_size = first.width, first.height
+            self.width, self.height = Orientation.of(first, self._aspect).shown
+            self._look(first)
+        return True
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how the file was read, as sentences; complete after `frames` has ended."""
+        said = list(self._notes)
+        if self._damage.packets:
+            said.append(f"{self._damage.packets:,} damaged packets of the video were skipped")
+        if self._damage.pictures:
+            said.append(f"{self._damage.pictures:,} frames are damaged and shown as far as they could be decoded")
+        return said
+
+    def _note(self, sentence: str) -> None:
+        self._notes[sentence] = None
+
+    def _stream(self, container: InputContainer) -> VideoStream:
+        stream = container.streams[self.stream_index]
+        assert isinstance(stream, VideoStream)
+        return stream
 
     @cached_property
     def timing(self) -> Timing:
         """Times of all frames, read from the packets without decoding them."""
         with readable(self._failure), open_input(self.path) as container:
-            stream = find_video(container)
-            assert stream is not None
-            stamps: list[int | None] = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
-            nominal = stream.average_rate or stream.guessed_rate or Fraction(25)
-            unit = stream.time_base
-        if unit is None or not stamps or any(s is None for s in stamps):
-            seconds = np.arange(max(1, len(stamps))) / float(nominal)
-            return Timing(seconds, nominal, False, None)
-        pts = np.unique(np.array(stamps, np.int64))
-        # A recording begun between key frames holds packets that show nothing.
-        if self._first_stamp is not None and self._first_stamp in pts:
-            pts = pts[pts >= self._first_stamp]
-        seconds = (pts - pts[0]) * float(unit)
-        return Timing(seconds, *_fit_rate(seconds, nominal, float(unit)), int(pts[0]))
+            stream = self._stream(container)
+            shown = filter(holds_data, packets_of(container, stream))
+            packets = [PacketTime(packet.pts, packet.dts, packet.duration or 0) for packet in shown]
+            told = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate] or [USUAL_RATE]
+            longest = None if container.duration is None else container.duration / av.time_base
+            timing = timing_of(packets, stream.time_base, told, self._first_stamp, self._by_number, longest)
+        return timing.fields() if self._fields else timing
 
     @property
     def rate(self) -> Fraction:
-        """Frames per second; the mean when the rate is variable."""
+        """Frames per second; that of most frames when the rate is variable."""
         return self.timing.rate
 
     @property
@@ -213,7 +138,14 @@ class VideoReader:
     @property
     def duration(self) -> float:
         """Seconds from the first frame to the end of the last."""
-        return float(self.timing.seconds[-1]) + float(1 / self.rate)
+        return self.timing.end
+
+    @cached_property
+    def sound_origin(self) -> float:
+        """The first frame's time in seconds on the clock that sound and video share."""
+        with open_input(self.path) as container:
+            unit = self._stream(container).time_base
+        return 0.0 if unit is None else float(self.timing.sound_origin * unit)
 
     def first_time(self, start: float = 0.0) -> float:
         """The time of the first frame that `frames(start)` gives; MediaError when the clip is over before."""
@@ -238,70 +170,102 @@ class VideoReader:
     def frames(self, start: float = 0.0, duration: float | None = None) -> Iterator[tuple[float, Frame]]:
         """(seconds, [H, W, 3] uint8) of every frame with start <= seconds < start + duration, in order."""
         begin, end = self._span(start, duration)
+        # A pause before the end is told by two frames.
+        last = float(self.timing.seconds[-1]) if self.timing.pause else math.inf
         for lead in SEEK_LEADS:
+            damage, picture = Damage(), None
             with readable(self._failure), open_input(self.path) as container:
                 unsure = begin > lead  # whether the seek may have landed too late
-                for seconds, frame in self._decode_from(container, begin - lead):
+                for seconds, frame in self._decode_from(container, begin - lead, damage):
                     if unsure and seconds > begin + TIME_TOLERANCE:
                         break
                     unsure = False
                     if seconds >= end:
-                        return
+                        break
                     if seconds >= begin - TIME_TOLERANCE:
-                        yield seconds, self._picture(frame)
-                if not unsure:
-                    return
-
-    def _decode_from(self, container: InputContainer, begin: float) -> Iterator[tuple[float, av.VideoFrame]]:
-        """(seconds, frame) in order, from where a seek to `begin` seconds lands; from the first if that is not > 0."""
-        stream = find_video(container)
-        assert stream is not None
-        stream.thread_type = "AUTO"
-        origin, unit, step = self.timing.origin, stream.time_base, float(1 / self.rate)
-        if origin is not None and unit is not None and begin > 0:
-            container.seek(origin + int(begin / unit), stream=stream, backward=True)
-        for number, frame in enumerate(_decode(container, stream)):
-            if origin is None or unit is None or frame.pts is None:
-                yield number * step, frame
-            else:
-                yield (frame.pts - origin) * float(unit), frame
-
-    def _picture(self, frame: av.VideoFrame) -> Frame:
-        # Files without a tag follow the usual rule: BT.709 for high definition, BT.601 below.
-        high = frame.height >= 720 and frame.colorspace != SMPTE170M
-        known = frame.colorspace in set(Colorspace)
-        rgb = frame.reformat(
-            width=self._orientation.width,
-            height=self._orientation.height,
-            format="rgb24",
-            src_colorspace=None if known else Colorspace.ITU709 if high else Colorspace.ITU601,
-            interpolation=EXACT_COLOURS,
-        )
-        return self._orientation.apply(cast(Frame, rgb.to_ndarray()))
-
-
-def _decode(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames in order of presentation; damaged packets are skipped."""
-    packets = iter(container.demux(stream))
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
+                        picture = self._look(frame, seconds)
+                        yield seconds, picture
+                else:
+                    if picture is not None and last < end:
+                        yield last, picture
+            if not unsure:
+                self._damage = max(self._damage, damage, key=lambda one: one.packets + one.pictures)
                 return
-            yield from stream.decode(packet)
-        except av.error.InvalidDataError:
-            continue
+
+    def samples(self, count: int) -> Iterator[Frame]:
+        """At most `count` frames [H, W, 3], spread evenly over the clip."""
+        times = self.timing.seconds
+        for number in np.unique(np.linspace(0, len(times) - 1, min(count, len(times))).round().astype(int)):
+            yield from (picture for _, picture in islice(self.frames(float(times[number])), 1))
+
+    def _decode_from(
+        self, container: InputContainer, begin: float, damage: Damage
+    ) -> Iterator[tuple[float, av.VideoFrame]]:
+        """(seconds, frame) in order, from where a seek to `begin` seconds lands; from the first if that is not > 0."""
+        stream = self._stream(container)
+        timing, unit = self.timing, stream.time_base
+        if timing.origin is not None and unit is not None and begin > 0:
+            container.seek(timing.origin + int(begin / unit), stream=stream, backward=True)
+        frames = _decoded(container, stream, damage)
+        if self._deinterlace != "off":
+            frames = progressive(frames, self._fields)
+        for number, frame in enumerate(frames):
+            if timing.origin is None or unit is None or frame.pts is None:
+                times = timing.seconds
+                extra = max(0, number - len(times) + 1)
+                yield float(times[number - extra]) + extra * timing.step, frame
+            else:
+                ticks = frame.pts * (frame.time_base or unit) / unit - timing.origin  # fields have finer units
+                yield float(ticks) * float(unit), frame
+
+    def _look(self, frame: av.VideoFrame, seconds: float = 0.0) -> Frame:
+        """The frame as it is to be seen, [height, width, 3]; what is done to it goes into the notes."""
+        tags = Tags.of(frame).or_else(self._container_tags)
+        for sentence in tags.notes():
+            self._note(sentence)
+        if frame.interlaced_frame and self._deinterlace == "off":
+            self._note("the picture is interlaced and its fields stay woven, as asked")
+        elif frame.interlaced_frame:
+            made = "each field" if self._fields else "each pair of fields"
+            self._note(f"the picture is interlaced: one frame is made of {made}")
+        place = Orientation.of(frame, self._aspect if self._first_size == (frame.width, frame.height) else None)
+        if place.shown != (self.width, self.height):
+            before, now = (f"{w}x{h}" for w, h in ((self.width, self.height), place.shown))
+            if not any("fitted into the first size" in sentence for sentence in self._notes):
+                self._note(f"the picture changes from {before} to {now} at {seconds:.2f} s: fitted into the first size")
+            place = place.within(self.width, self.height)
+        colours, opacity = to_rgb(frame, place.width, place.height, tags)
+        if opacity is not None and (self._flatten or opacity.max() > 0):
+            self._note("transparent parts of the picture are laid on grey")
+            colours = on_ground(colours, opacity)
+        return on_canvas(place.apply(colours), self.width, self.height)
+
+
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """What decodes a stream, with its transparency where it has any."""
+    context = stream.codec_context
+    assert isinstance(context, VideoCodecContext)
+    seeing = WITH_ALPHA.get(context.name)
+    told = {name.lower(): value for name, value in stream.metadata.items()}
+    if told.get("alpha_mode") == "1" and seeing in av.codecs_available:
+        made = av.CodecContext.create(seeing, "r")
+        assert isinstance(made, VideoCodecContext)
+        return made
+    context.thread_type = "AUTO"
+    return context
+
+
+def _decoded(container: InputContainer, stream: VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
+    """Frames in order of presentation; packets that cannot be decoded are counted and skipped."""
+    decoder = _decoder(stream)
+    for packet in packets_of(container, stream, damage):
+        try:
+            frames = decoder.decode(packet)
         except av.error.EOFError:
             return
-
-
-def _fit_rate(seconds: NDArray[np.float64], nominal: Fraction, unit: float) -> tuple[Fraction, bool]:
-    """The constant rate that these times follow, and whether none does (off by more than half a frame)."""
-    if len(seconds) < 2:
-        return nominal, False
-    mean = (len(seconds) - 1) / float(seconds[-1])
-    numbers = np.arange(len(seconds))
-    for rate in (nominal, Fraction(mean).limit_denominator(1001)):
-        if np.abs(seconds - numbers / float(rate)).max() <= 0.5 / float(rate) + unit:
-            return rate, False
-    return Fraction(mean).limit_denominator(1001), True
+        except av.error.FFmpegError:
+            damage.packets += bool(packet.size)
+            continue
+        for frame in frames:
+            damage.pictures += frame.is_corrupt
+            yield frame

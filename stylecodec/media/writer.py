@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -20,9 +19,11 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from stylecodec.errors import OptionError, OutputError
-from stylecodec.files import place_of
+from stylecodec.files import part_of, place_of
+from stylecodec.media.colour import EXACT_COLOURS
 from stylecodec.media.opus import OpusTrack, ogg_opus_stub
-from stylecodec.media.video import EXACT_COLOURS, Frame, PathLike
+from stylecodec.media.shape import Frame
+from stylecodec.media.source import PathLike
 
 # Time unit of a video of variable rate: divides every common frame and field rate.
 PTS_UNIT = Fraction(1, 90_000)
@@ -39,29 +40,37 @@ class VideoWriter:
     ...     for frame in frames: writer.write(frame)
 
     The bytes go to a hidden file beside `path`, which takes its name only when it is whole; it is removed on
-    any failure. rate: frames per second; None when every `write` gets its time in seconds (variable rate).
+    any failure. rate: frames per second. variable: every `write` gets its time in seconds, and the rate only tells
+    how long the last frame stays.
     Sizes must be even (4:2:0 colour). Raises OptionError for a wrong suffix or size, OutputError when the
     folder is missing or not writable or the disk is full.
     """
 
     def __init__(
-        self, path: PathLike, width: int, height: int, rate: Fraction | None, audio: OpusTrack | None = None
+        self,
+        path: PathLike,
+        width: int,
+        height: int,
+        rate: Fraction,
+        audio: OpusTrack | None = None,
+        variable: bool = False,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in FORMATS:
             raise OptionError(f"{self.path}: a video is written as one of {', '.join(FORMATS)}")
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise OptionError(f"a video needs an even width and height, not {width}x{height}")
-        if rate is not None and rate <= 0:
+        if rate <= 0:
             raise OptionError(f"a video needs a positive frame rate, not {rate}")
         self.frames_written = 0
         self._size = (height, width)
-        self._rate = rate
+        self._rate, self._variable = rate, variable
+        self._unit = PTS_UNIT if variable else 1 / rate
         self._sound = iter(audio.packets if audio else ())
         self._next_sound = next(self._sound, None)
         self._pre_skip = audio.pre_skip if audio else 0
         self._place = place_of(self.path)
-        self._part = self._place.with_name(f".{self._place.name}.{secrets.token_hex(4)}.part")
+        self._part = part_of(self._place)
         self._container: OutputContainer | None = None
         self._file: IO[bytes] | None = None
         with self._guard():
@@ -77,12 +86,15 @@ class VideoWriter:
 
     def _add_video(self, codec: str, options: dict[str, str]) -> VideoStream:
         assert self._container is not None
-        stream = self._container.add_stream(codec, rate=self._rate or Fraction(30), options=options)
+        if self._variable and codec == H264[0]:
+            # With frames out of order x264 counts decoding times by the rate, and MP4 takes durations from them.
+            options = options | {"bf": "0"}
+        stream = self._container.add_stream(codec, rate=self._rate, options=options)
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.height, context.width = self._size
         context.pix_fmt = "yuv420p"
-        context.time_base = 1 / self._rate if self._rate else PTS_UNIT
+        context.time_base = self._unit
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         return stream
@@ -100,8 +112,8 @@ class VideoWriter:
             raise OutputError(f"{self.path} is closed already")
         if frame.dtype != np.uint8 or frame.shape != (*self._size, 3):
             raise OptionError(f"a frame of {self.path} must be uint8 {(*self._size, 3)}, not {frame.shape}")
-        if (seconds is None) != (self._rate is not None):
-            raise OptionError("a frame carries its own time exactly when the writer has no rate")
+        if (seconds is not None) != self._variable:
+            raise OptionError("a frame carries its own time exactly when the rate is variable")
         with self._guard():
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
                 format="yuv420p",
@@ -109,11 +121,10 @@ class VideoWriter:
                 dst_color_range=ColorRange.MPEG,
                 interpolation=EXACT_COLOURS,
             )
-            unit = 1 / self._rate if self._rate else PTS_UNIT
-            picture.pts = self.frames_written if seconds is None else round(seconds / unit)
-            picture.time_base = unit
+            picture.pts = self.frames_written if seconds is None else round(seconds / self._unit)
+            picture.time_base = self._unit
             self._container.mux(self._video.encode(picture))
-            self._mux_sound(float(picture.pts * unit))
+            self._mux_sound(float(picture.pts * self._unit))
             self.frames_written += 1
 
     def _mux_sound(self, until: float) -> None:

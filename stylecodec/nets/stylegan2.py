@@ -145,8 +145,19 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, clamp: float | None) -> Tensor:
         """x [N, I, H, W], style [N, I] -> float32 [N, 3, H, W]."""
-        y = modulated_conv(x, self.weight, style).float() + self.bias[:, None, None]
+        if torch.is_grad_enabled() and x.is_contiguous(memory_format=torch.channels_last):
+            y = self._per_pixel(x, style).float() + self.bias[:, None, None]
+        else:
+            y = modulated_conv(x, self.weight, style).float() + self.bias[:, None, None]
         return y if clamp is None else y.clamp(-clamp, clamp)
+
+    def _per_pixel(self, x: Tensor, style: Tensor) -> Tensor:
+        """modulated_conv as a matrix product per picture: gradients come in the layout of `x`, in half the time."""
+        n, inputs, height, width = x.shape
+        weight = self.weight[:, :, 0, 0] * style[:, None] / math.sqrt(inputs)  # [N, 3, I]
+        pixels = x.permute(0, 2, 3, 1).reshape(n, height * width, inputs)
+        y = torch.bmm(pixels, weight.transpose(1, 2).to(x.dtype))
+        return y.view(n, height, width, -1).permute(0, 3, 1, 2)
 
     def add_to(self, image: Tensor, x: Tensor, style: Tensor, clamp: float | None) -> None:
         """Add the result of `forward` to `image` [N, 3, H, W] in place, without gradients."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -90,6 +92,32 @@ def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
         if abs(top + h / 2 - side / 2) + abs(left + w / 2 - side / 2) > side * 0.35:  # beside the face, not on it
             x[k, :, top : top + h, left : left + w] = float(rng.uniform(-1, 1))
     return x.clamp(-1, 1)
+
+
+def compressed(x: Tensor, rng: np.random.Generator, share: float = 0.3) -> Tensor:
+    """`share` of the pictures x [n, 3, s, s] in [-1, 1] as JPEG of quality 15 to 80 leaves them."""
+    out = x.clone()
+    for k in np.flatnonzero(rng.random(len(x)) < share):
+        pixels = x[k].clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=int(rng.integers(15, 81)))
+        levels = np.asarray(Image.open(file), np.float32) / 127.5 - 1
+        out[k] = torch.from_numpy(levels).permute(2, 0, 1).to(x)
+    return out
+
+
+def covered(x: Tensor, rng: np.random.Generator, share: float = 0.15) -> Tensor:
+    """A soft-edged ellipse of one colour somewhere on `share` of the pictures x [n, 3, s, s]: hands, cups, hair."""
+    side = x.shape[-1]
+    line = (torch.arange(side, device=x.device) + 0.5) / side
+    out = x.clone()
+    for k in np.flatnonzero(rng.random(len(x)) < share):
+        cx, cy, rx, ry = rng.uniform((0.1, 0.3, 0.06, 0.06), (0.9, 1.0, 0.2, 0.2))
+        inside = 1 - ((line[None, :] - cx) / rx) ** 2 - ((line[:, None] - cy) / ry) ** 2
+        there = (inside * 8).clamp(0, 1)[None]
+        colour = torch.from_numpy(rng.uniform(-1, 1, 3)).to(x)[:, None, None]
+        out[k] = out[k] * (1 - there) + colour * there
+    return out
 
 
 def random_similarity(count: int, shift: float, scale: float, degrees: float, device: torch.device) -> Tensor:

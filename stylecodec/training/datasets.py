@@ -126,9 +126,9 @@ class HeadsDataset:
         starts = np.flatnonzero(np.r_[True, np.diff(ids[order]) != 0])
         groups = np.split(order, starts[1:])
         self._siblings = {int(ids[group[0]]): group for group in groups}
-        self.twos = self._twos()
+        self.pairs = self._pairs()
 
-    def _twos(self) -> NDArray[np.int64]:
+    def _pairs(self) -> NDArray[np.int64]:
         """Rows [n, 2] of two training renders of one person in one pose."""
         who = np.c_[self.identity_id, np.concatenate(self._parts["pose"])][self.train_rows]
         order = np.lexsort(who.T)
@@ -170,9 +170,9 @@ class HeadsDataset:
         """For each row another render of the same person (itself when it is alone)."""
         return np.array([rng.choice(self._siblings[int(self.identity_id[r])]) for r in rows], np.int64)
 
-    def draw_twos(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """`count` random twos of training renders: rows [2 * count], first all firsts, then all seconds."""
-        return rng.permuted(rng.choice(self.twos, count), axis=1).T.ravel()
+    def draw_pairs(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """`count` random pairs of training renders: rows [2 * count], first all firsts, then all seconds."""
+        return rng.permuted(rng.choice(self.pairs, count), axis=1).T.ravel()
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """`count` random training rows."""

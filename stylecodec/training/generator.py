@@ -46,15 +46,15 @@ def stage_at(fraction: float) -> tuple[int, int]:
 
 
 def draw(data: HeadsDataset, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
-    """Training rows for a batch, and how many twos it begins with (see HeadsDataset.draw_twos), half of it at most."""
-    twos = count // 4 if len(data.twos) else 0
-    singles = data.draw(count - 2 * twos, rng)
-    return (np.concatenate([data.draw_twos(twos, rng), singles]) if twos else singles), twos
+    """Training rows for a batch, and how many pairs it begins with (HeadsDataset.draw_pairs), half of it at most."""
+    pairs = count // 4 if len(data.pairs) else 0
+    singles = data.draw(count - 2 * pairs, rng)
+    return (np.concatenate([data.draw_pairs(pairs, rng), singles]) if pairs else singles), pairs
 
 
-def apart(output: Tensor, target: Tensor, weight: Tensor, twos: int) -> Tensor:
-    """The pixel loss of differences within the twos that a batch begins with."""
-    first, second = slice(0, twos), slice(twos, 2 * twos)
+def apart(output: Tensor, target: Tensor, weight: Tensor, pairs: int) -> Tensor:
+    """The pixel loss of differences within the pairs that a batch begins with."""
+    first, second = slice(0, pairs), slice(pairs, 2 * pairs)
     heavier = torch.maximum(weight[first], weight[second])
     return pixel_loss(output[first] - output[second], target[first] - target[second], heavier)
 
@@ -129,14 +129,14 @@ def train(options: TrainOptions) -> dict[str, float]:
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
             data.refresh()
         side, count = stage_at(run.fraction if options.start is None else GOES_ON + (1 - GOES_ON) * run.fraction)
-        rows, twos = draw(data, options.batch(count), rng)
+        rows, pairs = draw(data, options.batch(count), rng)
         batch = data.batch(rows).to(options.device)
         target = batch.pictures(side)
         output = forward(model, batch, side, options.dtype)
         weight = weight_map(batch.labels, weights, side)
         loss = pixel_loss(output, target, weight)
-        if twos:
-            moved = apart(output, target, weight, twos)
+        if pairs:
+            moved = apart(output, target, weight, pairs)
             loss = loss + APART * moved
             run.log(0, apart=float(moved.detach()))
         run.log(len(rows), side=side, loss=float(loss.detach()), psnr=float(psnr(output.detach(), target).mean()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from ..errors import OptionError, StylecodecError
 from ..packs.store import ModelPack, open_pack
 
 State = dict[str, Tensor]
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -236,3 +238,13 @@ def load_average(module: nn.Module, checkpoint: Path, key: str) -> None:
         raise StylecodecError(f"{checkpoint} is missing: train that network first")
     module.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["averages"][key])
     module.eval()
+
+
+def keep_memory() -> None:
+    """Let malloc keep what large tensors give back: handing it to the system and fetching it again takes half the time
+    of a training step on a CPU. Of glibc alone; elsewhere nothing happens."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TOP_PAD, 256 << 20)

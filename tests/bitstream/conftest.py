@@ -39,19 +39,19 @@ def make_packets(count: int, seed: int = 1) -> npt.NDArray[np.float16]:
 def make_stream(
     groups: tuple[int, ...] = (3, 2, 4),
     *,
-    sound: bool = True,
+    audio: bool = True,
     live: bool = False,
     identity: Identity | None = None,
 ) -> bytes:
     """A stream of groups of these sizes with `make_packets` of their sum."""
-    config = AudioConfig(channels=1, pre_skip=312) if sound else None
+    config = AudioConfig(channels=1, pre_skip=312) if audio else None
     writer = StreamWriter(make_header(), config, live=live)
     packets = make_packets(sum(groups))
     data = writer.start() + writer.identity(identity or make_identity())
     first = 0
     for count in groups:
         data += writer.group(packets[first : first + count])
-        if sound:
+        if audio:
             opus = tuple(bytes([0x08, (first + i) % 256]) * (i + 1) for i in range(2))
             data += writer.audio(AudioChunk(first * 1920 - 312, opus))
         first += count
@@ -60,5 +60,5 @@ def make_stream(
 
 @pytest.fixture(scope="session")
 def small_stream() -> bytes:
-    """Nine frames in groups of 3, 2 and 4, with sound and index."""
+    """Nine frames in groups of 3, 2 and 4, with audio and index."""
     return make_stream()

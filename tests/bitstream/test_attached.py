@@ -11,11 +11,23 @@ from pathlib import Path
 import pytest
 
 from stylecodec import errors
-from stylecodec.bitstream import StreamFile, StreamReader, StreamWriter, UnknownChunk, check, layout
-from stylecodec.bitstream.attached import admit, background, parse_attached, personalizations
+from stylecodec.bitstream import (
+    FrameGroup,
+    Identity,
+    StreamFile,
+    StreamHeader,
+    StreamReader,
+    StreamWriter,
+    UnknownChunk,
+    check,
+    edit,
+    layout,
+)
+from stylecodec.bitstream.attached import admit, background, personalizations
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
+from stylecodec.bitstream.chunks import pack_chunk
 from stylecodec.bitstream.delta import Personalization
-from stylecodec.bitstream.edit import operations as edit
+from stylecodec.bitstream.events import parse_attachment
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded
 from tests.bitstream.conftest import make_header, make_identity, make_packets
 
@@ -63,6 +75,36 @@ def test_valid_vectors() -> None:
         assert background(stream) == Background(Mode.KEY, (0, 177, 64))
 
 
+def test_they_are_events_like_any_other() -> None:
+    for name, count in (("delta_carried", 2), ("delta_named", 1)):
+        assert kinds(name) == [StreamHeader, Identity, *[Personalization] * count, FrameGroup, FrameGroup]
+    for mode in ("plate", "key", "blur"):
+        assert kinds(f"background_{mode}") == [StreamHeader, Identity, Background, FrameGroup, FrameGroup]
+
+
+def kinds(name: str) -> list[type]:
+    """The types of the events of a valid vector, without index and end."""
+    return [type(event) for event in StreamReader().feed((VECTORS / "valid" / f"{name}.stc").read_bytes())[:-2]]
+
+
+def test_types_that_are_defined_are_not_copied_as_unknown() -> None:
+    writer = StreamWriter(make_header())
+    writer.start()
+    for kind in layout.ChunkType:
+        with pytest.raises(LimitExceeded, match="not copied unread"):
+            writer.copy(UnknownChunk(kind, bytes(Background(Mode.BLUR)), 0))
+
+
+@pytest.mark.parametrize("chunk", [pack_chunk(0x12, bytes(Background(Mode.BLUR))), pack_chunk(0x90, b"private")])
+def test_nothing_precedes_the_header(chunk: bytes) -> None:
+    data = StreamWriter(make_header()).start()
+    early = data[:16] + chunk + data[16:]
+    with pytest.raises(CorruptChunk, match="precedes the stream header") as caught:
+        StreamReader().feed(early)
+    assert caught.value.offset == 16
+    assert len(StreamReader(strict=False).feed(early)) == 2
+
+
 def damaged(name: str, *places: bytes) -> bytes:
     """A valid vector with one bit flipped wherever these bytes begin."""
     data = (VECTORS / "valid" / name).read_bytes()
@@ -100,7 +142,7 @@ def test_a_damaged_attachment_costs_nothing_else(
         assert stream.report is not None
         assert lost in stream.report.missing
     with pytest.raises(FormatError, match="missing: .*" + lost):
-        edit.whole(StreamFile.open(io.BytesIO(data), partial=True))
+        edit.require_complete(StreamFile.open(io.BytesIO(data), partial=True))
 
 
 def test_an_attachment_whose_head_is_damaged_is_missed_in_the_index() -> None:
@@ -123,7 +165,7 @@ def test_a_repetition_stands_in_where_a_live_stream_is_damaged() -> None:
     one = Personalization(make_identity().digest, bytes(32))
     writer = StreamWriter(make_header(), live=True)
     data = writer.start() + writer.identity(make_identity())
-    chunk = writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0))
+    chunk = writer.attach(one)
     broken = chunk[:-1] + bytes([chunk[-1] ^ 1])
     group = writer.group(make_packets(2))
     with StreamFile.open(io.BytesIO(data + broken + group + chunk)) as stream:
@@ -139,7 +181,7 @@ def test_only_generators_of_the_streams_identities_are_kept() -> None:
     writer = StreamWriter(make_header())
     data = writer.start()
     for one in (*strangers, own, known):
-        data += writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0))
+        data += writer.attach(one)
     data += writer.reference(make_identity(2)) + writer.identity(make_identity()) + writer.group(make_packets(2))
     with StreamFile.open(io.BytesIO(data + writer.finish())) as stream:
         assert personalizations(stream) == {own.identity: own, known.identity: known}
@@ -168,9 +210,9 @@ def test_edits_go_round_what_they_leave_out() -> None:
 
 
 def test_bytes_and_back() -> None:
-    for scene in (PLATE, Background(Mode.BLUR), Background(Mode.KEY, (1, 2, 3))):
-        assert Background.parse(bytes(scene)) == scene
-        assert parse_attached(0x12, bytes(scene)) == scene
+    for one in (PLATE, Background(Mode.BLUR), Background(Mode.KEY, (1, 2, 3))):
+        assert Background.parse(bytes(one)) == one
+        assert parse_attachment(0x12, bytes(one)) == one
 
 
 @pytest.mark.parametrize(

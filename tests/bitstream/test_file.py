@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stylecodec.bitstream import AudioChunk, AudioConfig, StreamFile, StreamReader, StreamWriter, check, layout
-from stylecodec.errors import BadMagic, CorruptChunk, FormatError, Truncated
+from stylecodec.errors import BadMagic, CorruptChunk, FormatError, OptionError, Truncated
 from tests.bitstream.conftest import make_header, make_identity, make_packets, make_stream
 
 
@@ -89,8 +89,7 @@ def test_time_of_every_frame() -> None:
             times = stream.pts(0, 300)
             assert [stream.frame_at(t) for t in times] == list(range(300))
             assert [stream.frame_at(t - 1e-4) for t in times[1:]] == list(range(299))
-            assert stream.frame_at(-5) == 0
-            assert stream.frame_at(1e9) == 299
+            assert stream.frame_at(1e9) == stream.frame_at(1e308) == 299
 
 
 def test_variable_rate_by_time() -> None:
@@ -106,8 +105,21 @@ def test_variable_rate_by_time() -> None:
         assert [stream.frame_at(t / 90_000) for t in times] == list(range(64))
         assert [stream.frame_at((t - 0.5) / 90_000) for t in times[1:]] == list(range(63))
         assert stream.frame_at(0) == 0
-        assert stream.frame_at(1e6) == 63
+        assert stream.frame_at(1e6) == stream.frame_at(1e308) == 63
         assert stream.duration_seconds == pytest.approx(times[-1] / 90_000 + 1 / 25)
+
+
+@pytest.mark.parametrize("time_scale", [0, 90_000])
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), -1e-9, np.float32("nan")])
+def test_times_that_are_none(time_scale: int, seconds: float) -> None:
+    writer = StreamWriter(make_header(time_scale=time_scale))
+    data = writer.start() + writer.identity(make_identity())
+    data += writer.group(make_packets(2), [0, 3600] if time_scale else None) + writer.finish()
+    with (
+        StreamFile.open(io.BytesIO(data)) as stream,
+        pytest.raises(OptionError, match="a time is 0 seconds or more and finite, not"),
+    ):
+        stream.frame_at(seconds)
 
 
 def test_byte_account_of_a_minute() -> None:
@@ -228,7 +240,7 @@ def test_every_single_byte_corruption_behind_the_identity(small_stream: bytes) -
 
 def test_an_index_that_lies_is_found() -> None:
     """The counts of the index must fit the groups it points at."""
-    data = make_stream((2, 3), sound=False)
+    data = make_stream((2, 3), audio=False)
     groups = [i for i in range(len(data)) if data.startswith(layout.SYNC + b"\x03", i)]
     swapped = StreamWriter(make_header())
     made = swapped.start() + swapped.identity(make_identity())

@@ -58,12 +58,12 @@ def test_the_container_needs_no_heavy_module() -> None:
 @settings(max_examples=25, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4),
-    sound=st.booleans(),
+    audio=st.booleans(),
     live=st.booleans(),
     cuts=st.lists(st.integers(0, 20_000), max_size=6),
 )
-def test_round_trip(sizes: list[int], sound: bool, live: bool, cuts: list[int]) -> None:
-    data = make_stream(tuple(sizes), sound=sound, live=live)
+def test_round_trip(sizes: list[int], audio: bool, live: bool, cuts: list[int]) -> None:
+    data = make_stream(tuple(sizes), audio=audio, live=live)
     reader = StreamReader()
     edges = [0, *sorted(cuts), len(data)]
     events = [e for a, b in pairwise(edges) for e in reader.feed(data[a:b])]
@@ -73,7 +73,7 @@ def test_round_trip(sizes: list[int], sound: bool, live: bool, cuts: list[int]) 
     assert report.bytes_read == len(data)
     packets = np.concatenate([e.packets for e in events if isinstance(e, FrameGroup)])
     assert packets.tobytes() == make_packets(sum(sizes)).tobytes()
-    assert sum(isinstance(e, AudioChunk) for e in events) == sound * len(sizes)
+    assert sum(isinstance(e, AudioChunk) for e in events) == audio * len(sizes)
 
 
 def test_overhead_of_a_group_is_28_bytes() -> None:
@@ -303,7 +303,7 @@ def test_calls_out_of_order() -> None:
         writer.group(make_packets(1))
     with pytest.raises(RuntimeError):
         writer.use_identity(make_identity())
-    with pytest.raises(RuntimeError, match="without sound"):
+    with pytest.raises(RuntimeError, match="without audio"):
         writer.audio(AudioChunk(0, (b"x",)))
     assert writer.finish()
     assert writer.finish() == b""

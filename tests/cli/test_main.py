@@ -14,10 +14,10 @@ import pytest
 import stylecodec
 from stylecodec import api
 from stylecodec.cli import main as cli
-from stylecodec.encoding.options import EncodeOptions, FollowOptions
+from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
-from stylecodec.progress import ProgressDisplay
+from stylecodec.progress import Progress, ProgressDisplay
 from tests.decoding import streams
 from tests.tiny import FixedFace
 
@@ -95,9 +95,17 @@ def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> N
     assert report["identity"]["averaged"] == 1
 
 
-@pytest.mark.parametrize(("flags", "frames"), [([], FollowOptions().frames), (["--no-follow"], 0)])
-def test_following_can_be_left_out(
-    flags: list[str], frames: int, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Run
+@pytest.mark.parametrize(
+    ("flags", "off"),
+    [
+        ([], ()),
+        (["--no-landmark-correction"], ("correction",)),
+        (["--no-follow"], ("correction",)),
+        (["--no-identity-fit", "--no-smoothing"], ("fit", "smoothing")),
+    ],
+)
+def test_stages_can_be_left_out(
+    flags: list[str], off: tuple[str, ...], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Run
 ) -> None:
     given: list[EncodeOptions] = []
 
@@ -108,7 +116,10 @@ def test_following_can_be_left_out(
     monkeypatch.setattr(api, "encode", encode)
     assert cli.main(["encode", str(clip), str(tmp_path / "talk.stc"), *ENCODE, *flags]) != 0
     assert "seen enough" in capsys.readouterr().err
-    assert [options.follow.frames for options in given] == [frames]
+    (options,) = given
+    correction, fit = options.landmark_correction.enabled, options.fit.enabled
+    switches = {"correction": correction, "fit": fit, "smoothing": options.smooth}
+    assert {name for name, on in switches.items() if not on} == set(off)
 
 
 def test_verify_tells_of_damage_by_its_exit_code(stc: Path, tmp_path: Path, capsys: Run) -> None:
@@ -238,12 +249,12 @@ def test_progress_is_quiet_at_first_and_then_has_a_rate(capsys: Run, monkeypatch
     with ProgressDisplay(shown=True) as progress:
         for done in range(1, 41):
             now[0] += 0.25
-            progress("rendering", done, 40)
+            progress(Progress("rendering", done, 40))
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["rendering: 8 of 40 frames, 4.0 per second", "rendering: 28 of 40 frames, 4.0 per second"]
     with ProgressDisplay() as progress:  # no terminal, not asked for
         now[0] += 50
-        progress("rendering", 1, None)
+        progress(Progress("rendering", 1, None))
     assert capsys.readouterr().err == ""
 
 
@@ -255,10 +266,10 @@ def test_a_bar_on_a_terminal(capsys: Run, monkeypatch: pytest.MonkeyPatch) -> No
     with ProgressDisplay() as progress:
         for done in range(1, 6):
             now[0] += 1.0
-            progress("encoding", done, 5)
+            progress(Progress("encoding", done, 5))
         for done in range(1, 6):
             now[0] += 1.0
-            progress("fitting the identity", done, 9, unit="steps")
+            progress(Progress("fitting the identity", done, 9, "steps"))
     seen = capsys.readouterr().err
     assert "frames/s" in seen[: seen.index("fitting")]
     assert "steps/s" in seen

@@ -189,7 +189,7 @@ def test_help_has_examples(capsys: Run) -> None:
 WITHOUT = """
 import io, sys
 for name in ("torch", "av", "dlib", "scipy", "PIL", "rich"): sys.modules[name] = None
-from stylecodec import cli
+from stylecodec.cli import main as cli
 for line in sys.stdin.read().splitlines():
     assert cli.main(line.split()) == 0, line
 """

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image, features
 
-from stylecodec.bitstream import ChunkType, StreamWriter, UnknownChunk
+from stylecodec.bitstream import StreamWriter
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.decoding.background import Compositor, decode_plate, soft_mask, surroundings
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.aligned_clip import AlignedClip
-from stylecodec.encoding.background import make_plate, scene_behind
+from stylecodec.encoding.background import background_of, make_plate
+from stylecodec.encoding.frames import AlignedClip
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import CorruptChunk, MediaError, MissingDependency, OptionError
 from stylecodec.face.align import AlignedTrack, AlignReport
@@ -90,7 +90,7 @@ def test_pictures_that_are_not_what_is_said(data: bytes) -> None:
 def stream(pack: ModelPack, scene: Background) -> bytes:
     writer = StreamWriter(streams.header(pack))
     data = writer.start() + writer.identity(streams.identity(1))
-    data += writer.copy(UnknownChunk(ChunkType.BACKGROUND, bytes(scene), 0))
+    data += writer.attach(scene)
     return data + writer.group(streams.packets(3)) + writer.finish()
 
 
@@ -192,5 +192,5 @@ def test_the_plate_is_what_the_head_does_not_cover(tiny_pack: ModelPack) -> None
 def test_modes_without_a_picture(tiny_pack: ModelPack) -> None:
     report = AlignReport(0, 0, 0, 1, 0, 0)
     clip = AlignedClip(lambda: (), AlignedTrack(np.zeros((0, 4)), np.zeros(0, bool), report))
-    made = {name: scene_behind(clip, tiny_pack, EncodeOptions(background=name)) for name in ("render", "blur", "key")}
+    made = {name: background_of(clip, tiny_pack, EncodeOptions(background=name)) for name in ("render", "blur", "key")}
     assert made == {"render": None, "blur": Background(Mode.BLUR), "key": Background(Mode.KEY, (0, 177, 64))}

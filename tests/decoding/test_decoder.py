@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from stylecodec.bitstream import StreamFile
-from stylecodec.bitstream.live.streams import LiveReceiver, bursts
+from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.live.transport import Packetizer
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.options import DecodeOptions

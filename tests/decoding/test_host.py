@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec.bitstream import ChunkType, StreamWriter, UnknownChunk
+from stylecodec.bitstream import StreamWriter
 from stylecodec.bitstream.delta import Personalization
 from stylecodec.decoding import packets
 from stylecodec.decoding.decoder import Decoder
@@ -35,7 +35,7 @@ def path(tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path
     one = Personalization.carried(streams.identity(1).digest, delta_of(tiny_pack))
     writer, values = StreamWriter(streams.header(tiny_pack)), streams.packets(12)
     data = writer.start() + writer.identity(streams.identity(1))
-    data += writer.copy(UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(one), 0)) + writer.group(values[:6])
+    data += writer.attach(one) + writer.group(values[:6])
     data += writer.identity(streams.identity(2)) + writer.group(values[6:]) + writer.finish()
     file.write_bytes(data)
     return file

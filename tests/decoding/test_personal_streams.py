@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from stylecodec import api
-from stylecodec.bitstream import ChunkType, StreamFile, StreamWriter, UnknownChunk
+from stylecodec.bitstream import StreamFile, StreamWriter
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.bitstream.delta import Personalization
-from stylecodec.bitstream.live.streams import LiveReceiver, bursts
+from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.live.transport import Packetizer
 from stylecodec.cli.main import main
 from stylecodec.decoding.decoder import Decoder
@@ -40,9 +40,9 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def stream(pack: ModelPack, carried: bool = True, live: bool = False) -> bytes:
     """Six frames of a personalised identity, then four of another one without."""
     one = Personalization.carried(streams.identity(1).digest, delta_of(pack))
-    chunk = UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(one if carried else one.named), 0)
     writer, values = StreamWriter(streams.header(pack), live=live), streams.packets(10)
-    data = writer.start() + writer.identity(streams.identity(1)) + writer.copy(chunk) + writer.group(values[:6])
+    data = writer.start() + writer.identity(streams.identity(1)) + writer.attach(one if carried else one.named)
+    data += writer.group(values[:6])
     return data + writer.identity(streams.identity(2)) + writer.group(values[6:]) + writer.finish()
 
 
@@ -83,7 +83,7 @@ def test_live(tiny_pack: ModelPack) -> None:
 
 
 def given(writer: StreamWriter, *several: Personalization) -> bytes:
-    return b"".join(writer.copy(UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(one), 0)) for one in several)
+    return b"".join(writer.attach(one) for one in several)
 
 
 def six(writer: StreamWriter) -> bytes:

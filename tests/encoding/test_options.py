@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stylecodec.encoding.options import EncodeOptions, FitOptions, FollowOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions, RefineOptions, TuneOptions
 from stylecodec.errors import OptionError
 
 
@@ -33,7 +33,7 @@ def test_the_defaults_are_valid() -> None:
         ("identity_average", 17, "identity_average"),
         ("identity_candidates", 1000, "256"),
         ("frontal_yaw", 0.0, "near-frontal"),
-        ("smoothing", -0.1, "smoothing"),
+        ("smoothing", 0.0, "turned off"),
         ("background", "beach", "background must be render, plate, blur, key"),
         ("delta", "send", "delta must be"),
         ("profile", "tiny", "profile must be compact or raw"),
@@ -49,19 +49,20 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        (FollowOptions, "frames", -1),
-        (FollowOptions, "side", 100),
-        (FollowOptions, "step", 0.0),
-        (FollowOptions, "hold", 0.0),
-        (FollowOptions, "pose", 1.5),
-        (FollowOptions, "calm", 0.0),
-        (FollowOptions, "floor", -1.0),
-        (FitOptions, "steps", -1),
+        (LandmarkCorrectionOptions, "frames", 0),
+        (LandmarkCorrectionOptions, "side", 100),
+        (LandmarkCorrectionOptions, "step", 0.0),
+        (LandmarkCorrectionOptions, "damping", 0.0),
+        (LandmarkCorrectionOptions, "pose", 1.5),
+        (LandmarkCorrectionOptions, "calm", 0.0),
+        (LandmarkCorrectionOptions, "floor", -1.0),
+        (FitOptions, "steps", 0),
+        (FitOptions, "keyframe_count", 0),
         (FitOptions, "side", 100),
         (FitOptions, "rows", 0),
         (FitOptions, "batch", 0),
         (FitOptions, "rate", 0.0),
-        (FitOptions, "hold", -1.0),
+        (FitOptions, "prior", -1.0),
         (FitOptions, "response", -1.0),
         (FitOptions, "response_share", 0.0),
         (FitOptions, "response_share", 1.5),
@@ -71,7 +72,7 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (RefineOptions, "coarse", 1.5),
         (RefineOptions, "target", "mirror"),
         (RefineOptions, "rate", 0.0),
-        (RefineOptions, "hold", -1.0),
+        (RefineOptions, "prior", -1.0),
         (TuneOptions, "minutes", 0.0),
         (TuneOptions, "steps", 0),
         (TuneOptions, "frames", 3),
@@ -86,8 +87,8 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (TuneOptions, "upper_every", 0),
         (TuneOptions, "features", -1.0),
         (TuneOptions, "structure", -1.0),
-        (TuneOptions, "hold_codes", -1.0),
-        (TuneOptions, "hold_identity", float("nan")),
+        (TuneOptions, "codes_prior", -1.0),
+        (TuneOptions, "identity_prior", float("nan")),
         (TuneOptions, "locality", -1.0),
         (TuneOptions, "upper", -1.0),
         (TuneOptions, "decay", -1.0),

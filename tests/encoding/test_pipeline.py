@@ -12,17 +12,26 @@ import pytest
 import torch
 
 from stylecodec.bitstream import AudioChunk, AudioConfig, CropGeometry, Profile, StreamFile, check
-from stylecodec.encoding.motion.feedforward import analyse, smooth
-from stylecodec.encoding.options import FOLLOWING, EncodeOptions, FitOptions, FollowOptions
-from stylecodec.encoding.pipeline import AlignedFrame, EncodedClip, encode_frames, group_frames, hold, stream_bytes
+from stylecodec.encoding.analysis import ANALYSING
+from stylecodec.encoding.frames import AlignedFrame
+from stylecodec.encoding.motion.feedforward import analyse
+from stylecodec.encoding.motion.landmark_correction import CORRECTING
+from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
+from stylecodec.encoding.pipeline import compacted, encode_frames
+from stylecodec.encoding.rate.compaction import ROUNDING
+from stylecodec.encoding.rate.trellis import QUANTISING
+from stylecodec.encoding.write import ClipWriter, EncodedClip, group_frames, stream_bytes
 from stylecodec.errors import FaceNotFound, MediaError
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
+from stylecodec.progress import Progress
 
 RATE = Fraction(25)
 FIT = FitOptions(steps=2, side=32)
-NOT_FOLLOWED = FollowOptions(frames=0)
-OPTIONS = EncodeOptions(device="cpu", identity_candidates=4, identity_average=2, fit=FIT, follow=NOT_FOLLOWED)
+UNCORRECTED = LandmarkCorrectionOptions(enabled=False)
+OPTIONS = EncodeOptions(
+    device="cpu", identity_candidates=4, identity_average=2, fit=FIT, landmark_correction=UNCORRECTED
+)
 
 
 def crop(seed: int) -> np.ndarray:
@@ -34,6 +43,10 @@ def frames(count: int, lost: tuple[int, ...] = ()) -> Iterator[AlignedFrame]:
     for k in range(count):
         transform = CropTransform((300.0 + k, 200.0), 250.0, roll_deg=k / 4)
         yield AlignedFrame(k / 25, None if k in lost else crop(k), None if k in lost else transform)
+
+
+def stream(clip: EncodedClip, options: EncodeOptions) -> bytes:
+    return b"".join(stream_bytes(compacted(clip, options) if options.profile == "compact" else clip, options))
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +63,17 @@ def test_packets_are_the_networks_codes(clip: EncodedClip, tiny_pack: ModelPack)
     np.testing.assert_allclose(clip.packets[5, 3:], codes.alpha[0], atol=2e-3, rtol=2e-3)
 
 
-def test_following_moves_pose_and_expression(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    told: list[str] = []
-    options = replace(OPTIONS, follow=FollowOptions(frames=1, side=32))
-    followed = encode_frames(
-        frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, (640, 480), tell=lambda name, *_: told.append(name)
+def test_landmarks_correct_pose_and_expression(clip: EncodedClip, tiny_pack: ModelPack) -> None:
+    told: list[Progress] = []
+    options = replace(OPTIONS, landmark_correction=LandmarkCorrectionOptions(frames=1, side=32))
+    corrected = encode_frames(
+        frames(20, lost=(0, 7, 8)), tiny_pack, options, RATE, (640, 480), progress=told.append
     )
-    assert FOLLOWING in told
-    assert np.array_equal(followed.packets[:, 2], clip.packets[:, 2])  # the roll is the alignment's
-    assert not np.allclose(followed.packets[:, 3:], clip.packets[:, 3:], atol=0.02)
-    assert np.array_equal(followed.packets[0], followed.packets[1])
-    assert followed.held == 3
+    assert told[-1] == Progress(CORRECTING, 20, 20)
+    assert np.array_equal(corrected.packets[:, 2], clip.packets[:, 2])  # the roll is the alignment's
+    assert not np.allclose(corrected.packets[:, 3:], clip.packets[:, 3:], atol=0.02)
+    assert np.array_equal(corrected.packets[0], corrected.packets[1])
+    assert corrected.held == 3
 
 
 def test_frames_without_a_face_repeat_their_neighbour(clip: EncodedClip) -> None:
@@ -79,32 +92,30 @@ def test_the_batch_does_not_matter(clip: EncodedClip, tiny_pack: ModelPack) -> N
 
 
 def test_the_stream_holds_the_clip(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    data = b"".join(stream_bytes(clip, tiny_pack, replace(OPTIONS, profile="raw"), RATE))
+    data = stream(clip, replace(OPTIONS, profile="raw"))
     assert check(io.BytesIO(data)).complete
-    with StreamFile.open(io.BytesIO(data)) as stream:
-        assert stream.frame_count == 20
-        assert not stream.header.variable_rate
-        assert stream.header.pack_digest == tiny_pack.digest
-        assert stream.header.indices == tiny_pack.indices
-        assert stream.header.crop == CropGeometry(640, 480, 300 + 175 / 17, 200.0, 250.0)
-        assert np.array_equal(stream.packets(0, 20), clip.packets)
-        assert np.array_equal(stream.identity_for(3).latent, clip.choice.latent)
+    with StreamFile.open(io.BytesIO(data)) as file:
+        assert file.frame_count == 20
+        assert not file.header.variable_rate
+        assert file.header.pack_digest == tiny_pack.digest
+        assert file.header.indices == tiny_pack.indices
+        assert file.header.crop == CropGeometry(640, 480, 300 + 175 / 17, 200.0, 250.0)
+        assert np.array_equal(file.packets(0, 20), clip.packets)
+        assert np.array_equal(file.identity_for(3).latent, clip.choice.latent)
 
 
 def test_the_compact_stream_is_smaller_and_nearly_the_same(clip: EncodedClip, tiny_pack: ModelPack) -> None:
-    raw = b"".join(stream_bytes(clip, tiny_pack, replace(OPTIONS, profile="raw"), RATE))
-    fine, coarse = (
-        b"".join(stream_bytes(clip, tiny_pack, replace(OPTIONS, quality=quality), RATE)) for quality in (60, 40)
-    )
+    raw = stream(clip, replace(OPTIONS, profile="raw"))
+    fine, coarse = (stream(clip, replace(OPTIONS, quality=quality)) for quality in (60, 40))
     assert len(coarse) < len(fine) < len(raw) / 2
     errors = []
     for data in (fine, coarse):
         assert check(io.BytesIO(data)).complete
-        with StreamFile.open(io.BytesIO(data)) as stream:
-            assert stream.header.profile == Profile.COMPACT
-            errors.append(np.abs(stream.packets(0, 20) - clip.packets)[:, :3].mean())
-            assert stream.identities[0].step_code is not None
-            np.testing.assert_allclose(stream.identities[0].latent, clip.choice.latent, atol=0.5)
+        with StreamFile.open(io.BytesIO(data)) as file:
+            assert file.header.profile == Profile.COMPACT
+            errors.append(np.abs(file.packets(0, 20) - clip.packets)[:, :3].mean())
+            assert file.identities[0].step_code is not None
+            np.testing.assert_allclose(file.identities[0].latent, clip.choice.latent, atol=0.5)
     assert errors[0] < errors[1]
 
 
@@ -120,24 +131,27 @@ def test_groups_and_sound(tiny_pack: ModelPack) -> None:
     clip = encode_frames(frames(25), tiny_pack, options, RATE)
     assert clip.crop is None
     chunks = [AudioChunk(k * 960 - 312, (b"\xf8\xff\xfe",)) for k in range(5)]
-    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE, AudioConfig(), iter(chunks)))
-    with StreamFile.open(io.BytesIO(data)) as stream:
-        assert [len(group) for group in stream.groups()] == [10, 10, 5]
-        assert list(stream.audio_chunks()) == chunks
+    data = b"".join(stream_bytes(compacted(clip, options), options, AudioConfig(), iter(chunks)))
+    with StreamFile.open(io.BytesIO(data)) as file:
+        assert [len(group) for group in file.groups()] == [10, 10, 5]
+        assert list(file.audio_chunks()) == chunks
 
 
 def test_irregular_times_are_written(tiny_pack: ModelPack) -> None:
     times = [0.0, 0.04, 0.2, 0.2, 0.24]  # a gap, and two frames at one time
     clip = encode_frames([AlignedFrame(5 + t, crop(1)) for t in times], tiny_pack, OPTIONS, RATE)
-    with StreamFile.open(io.BytesIO(b"".join(stream_bytes(clip, tiny_pack, OPTIONS, RATE)))) as stream:
-        np.testing.assert_allclose(stream.pts(0, 5), times, atol=2e-5)
+    made = compacted(clip, OPTIONS)
+    writer = ClipWriter(made, OPTIONS)
+    with StreamFile.open(io.BytesIO(b"".join(writer.portions()))) as file:
+        np.testing.assert_allclose(file.pts(0, 5), times, atol=2e-5)
+        assert writer.written.duration_seconds == file.duration_seconds
 
 
 def test_jitter_below_a_frame_is_no_variable_rate(tiny_pack: ModelPack) -> None:
     times = [0.0, 0.045, 0.078, 0.12]
     clip = encode_frames([AlignedFrame(t, crop(1)) for t in times], tiny_pack, OPTIONS, RATE)
-    with StreamFile.open(io.BytesIO(b"".join(stream_bytes(clip, tiny_pack, OPTIONS, RATE)))) as stream:
-        assert not stream.header.variable_rate
+    with StreamFile.open(io.BytesIO(stream(clip, OPTIONS))) as file:
+        assert not file.header.variable_rate
 
 
 def test_no_face_and_no_frame(tiny_pack: ModelPack) -> None:
@@ -148,9 +162,40 @@ def test_no_face_and_no_frame(tiny_pack: ModelPack) -> None:
 
 
 def test_progress(tiny_pack: ModelPack) -> None:
-    seen: list[int] = []
-    encode_frames(frames(10), tiny_pack, OPTIONS, RATE, progress=seen.append)
-    assert seen == [8, 10]
+    seen: list[Progress] = []
+    encode_frames(frames(10), tiny_pack, OPTIONS, RATE, total=10, progress=seen.append)
+    assert seen[:2] == [Progress(ANALYSING, 8, 10), Progress(ANALYSING, 10, 10)]
+    assert {event.unit for event in seen[2:]} == {"steps"}
+
+
+def test_compaction_tells_how_far_it_is(clip: EncodedClip) -> None:
+    seen: list[Progress] = []
+    made = compacted(clip, OPTIONS, seen.append)
+    assert made.quantiser is not None
+    steps = [event for event in seen if event.stage == QUANTISING]
+    assert [event.done for event in steps] == list(range(1, 4 * 35 + 1))
+    assert steps[-1].total == 4 * 35
+    assert seen[-1].stage == ROUNDING
+
+
+def test_the_writer_knows_what_it_wrote(clip: EncodedClip) -> None:
+    for options in (OPTIONS, replace(OPTIONS, profile="raw")):
+        made = compacted(clip, options) if options.profile == "compact" else clip
+        chunks = [AudioChunk(k * 960 - 312, (b"\xf8\xff\xfe",)) for k in range(5)]
+        writer = ClipWriter(made, options, AudioConfig(), iter(chunks))
+        data = b"".join(writer.portions())
+        with StreamFile.open(io.BytesIO(data)) as file:
+            assert writer.written.bytes == file.byte_account()
+            assert writer.written.bytes["total"] == len(data)
+            assert writer.written.duration_seconds == file.duration_seconds == 0.8
+            assert writer.written.header == file.header
+
+
+def test_a_clip_is_compacted_for_the_compact_profile_alone(clip: EncodedClip) -> None:
+    with pytest.raises(ValueError, match="compacted"):
+        ClipWriter(clip, OPTIONS)
+    with pytest.raises(ValueError, match="compacted"):
+        ClipWriter(compacted(clip, OPTIONS), replace(OPTIONS, profile="raw"))
 
 
 def test_poses_stay_within_the_packs_range(tiny_pack: ModelPack) -> None:
@@ -158,28 +203,12 @@ def test_poses_stay_within_the_packs_range(tiny_pack: ModelPack) -> None:
     assert (np.abs(codes.pose) <= (40, 22)).all()
 
 
-def test_hold_counts() -> None:
-    rows = np.arange(5, dtype=np.float16)[:, None].repeat(35, axis=1)
-    rows[[0, 3]] = np.nan
-    held, count = hold(rows)
-    assert count == 2
-    assert held[:, 0].tolist() == [1, 1, 2, 2, 4]
-
-
 def test_smoothing_over_time(tiny_pack: ModelPack) -> None:
-    alpha = np.zeros((21, 32), np.float32)
-    alpha[10] = 1.0
-    assert smooth(alpha, 0.0) is alpha
-    soft = smooth(alpha, 2.0)
-    assert soft[:, 0].sum() == pytest.approx(1.0, rel=1e-3)
-    assert soft[10, 0] == pytest.approx(1 / (2 * np.sqrt(2 * np.pi)), rel=0.05)
-    assert np.allclose(smooth(np.ones((5, 32), np.float32), 3.0), 1.0)
-
-    def encoded(smoothing: float) -> EncodedClip:
-        options = replace(OPTIONS, identity_candidates=16, identity_average=1, smoothing=smoothing)
+    def encoded(smooth: bool) -> EncodedClip:
+        options = replace(OPTIONS, identity_candidates=16, identity_average=1, smooth=smooth, smoothing=0.1)
         return encode_frames(frames(20, lost=(6,)), tiny_pack, options, RATE)
 
-    rough, fine = encoded(0.0), encoded(0.1)
+    rough, fine = encoded(False), encoded(True)
     jumps = [np.abs(np.diff(clip.packets.astype(np.float32), axis=0)).mean(axis=0) for clip in (rough, fine)]
     assert (np.delete(jumps[1], 2) < 0.7 * np.delete(jumps[0], 2)).all()
     assert np.array_equal(fine.packets[:, 2], rough.packets[:, 2])  # the roll is the alignment's

@@ -20,9 +20,9 @@ from stylecodec.bitstream import (
     StreamHeader,
     StreamWriter,
     TimedGroup,
+    edit,
     mux,
 )
-from stylecodec.bitstream.edit import operations as edit
 from stylecodec.media.audio import encode_opus
 
 CLIP = Path(__file__).parents[2] / "examples/talk.mp4"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from stylecodec.cli import train as cli
+from stylecodec.cli.main import main
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
@@ -66,27 +67,27 @@ def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_twos_are_one_person_in_one_pose(heads: Path, tmp_path: Path) -> None:
-    assert len(HeadsDataset(heads).twos) == 0
-    shutil.copytree(heads, tmp_path / "twos")
-    for path in (tmp_path / "twos").glob("shard_*.npz"):
+    assert len(HeadsDataset(heads).pairs) == 0
+    shutil.copytree(heads, tmp_path / "pairs")
+    for path in (tmp_path / "pairs").glob("shard_*.npz"):
         with np.load(path) as shard:
             arrays = dict(shard)
         arrays["pose"][1::2] = arrays["pose"][::2]
         np.savez(path, **arrays)
-    data, rng = HeadsDataset(tmp_path / "twos"), np.random.default_rng(0)
-    assert len(data.twos) == 25  # the 26th person is held out
-    rows, twos = generator.draw(data, 9, rng)
-    assert (len(rows), twos) == (9, 2)
-    first, second = rows[:twos], rows[twos : 2 * twos]
+    data, rng = HeadsDataset(tmp_path / "pairs"), np.random.default_rng(0)
+    assert len(data.pairs) == 25  # the 26th person is held out
+    rows, pairs = generator.draw(data, 9, rng)
+    assert (len(rows), pairs) == (9, 2)
+    first, second = rows[:pairs], rows[pairs : 2 * pairs]
     assert (first != second).all()
     assert (data.identity_id[first] == data.identity_id[second]).all()
     batch = data.batch(rows)
-    assert torch.equal(batch.pose[:twos], batch.pose[twos : 2 * twos])
+    assert torch.equal(batch.pose[:pairs], batch.pose[pairs : 2 * pairs])
     target, weight = batch.pictures(32), torch.ones(9, 1, 32, 32)
     wrong_person = target + torch.rand(9, 3, 1, 1)
-    wrong_person[twos : 2 * twos] = target[twos : 2 * twos] + (wrong_person - target)[:twos]
-    assert float(generator.apart(wrong_person, target, weight, twos)) == pytest.approx(0.0, abs=1e-6)
-    assert float(generator.apart(target.flip(0), target, weight, twos)) > 0.1
+    wrong_person[pairs : 2 * pairs] = target[pairs : 2 * pairs] + (wrong_person - target)[:pairs]
+    assert float(generator.apart(wrong_person, target, weight, pairs)) == pytest.approx(0.0, abs=1e-6)
+    assert float(generator.apart(target.flip(0), target, weight, pairs)) > 0.1
 
 
 def test_a_mirror_swaps_sides(heads: Path) -> None:
@@ -139,7 +140,7 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(avatar, "CHANNELS", {4 * 2**k: 8 if k < 6 else 4 for k in range(9)})
     arguments = ["all", "--data", str(heads), "--large", str(heads), "--work", str(tmp_path / "work")]
     scale = ["--scale", "0.00002", "--batch-scale", "0.25", "--device", "cpu"]
-    assert cli.main([*arguments, *scale, "--sharpen", "--pack", str(tmp_path / "pack")]) == 0
+    assert main(["train", *arguments, *scale, "--sharpen", "--pack", str(tmp_path / "pack")]) == 0
     sheets = {path.stem for path in (tmp_path / "work").glob("*.png")}
     assert sheets >= {"parser", "generator", "encoder", "sharpen", "landmarks", "inversion", "upper"}
     pack = open_pack(tmp_path / "pack")
@@ -168,7 +169,7 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     """Go on from `folder/pack` with its codes kept: only the synthesis moves."""
     work, start = folder / "pictures", folder / "pack"
     more = ["--data", str(heads), "--work", str(work), "--device", "cpu", "--batch-scale", "0.2", "--start", str(start)]
-    assert cli.main(["generator", *more, "--minutes", "0.00001", "--keep-codes"]) == 0
+    assert main(["train", "generator", *more, "--minutes", "0.00001", "--keep-codes"]) == 0
     kept = torch.load(work / "generator.checkpoint.pt", weights_only=True)["modules"]["avatar"]
     pack = open_pack(start)
     moved = {n for n, v in pack.generator("cpu").state_dict().items() if not torch.equal(kept[f"generator.{n}"], v)}
@@ -177,9 +178,9 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     for role in ("flow", "expression"):
         for name, value in pack.network(role, "cpu").state_dict().items():
             assert torch.equal(kept[f"{role}.{name}"], value)
-    assert cli.main(["export", "--work", str(work), "--pack", str(folder / "alone")]) == 0
+    assert main(["train", "export", "--work", str(work), "--pack", str(folder / "alone")]) == 0
     assert not open_pack(folder / "alone").has("feedforward")
-    assert cli.main(["export", "--work", str(work), "--pack", str(folder / "new"), "--base", str(start)]) == 0
+    assert main(["train", "export", "--work", str(work), "--pack", str(folder / "new"), "--base", str(start)]) == 0
     new = open_pack(folder / "new")
     assert set(new.card.networks) == {*ROLES, *SHIPPED_ROLES}
     for name, value in pack.feedforward("cpu").state_dict().items():
@@ -207,14 +208,14 @@ def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
     (folder / "more" / "encoder.checkpoint.pt").unlink()
     more = ["--data", str(heads), "--work", str(folder / "more"), "--device", "cpu", "--batch-scale", "0.2"]
     arguments = ["encoder", *more, "--minutes", "0.00001", "--start", str(folder / "pack"), "--keep-renderer"]
-    assert cli.main(arguments) == 0
+    assert main(["train", *arguments]) == 0
     kept = torch.load(folder / "more" / "encoder.checkpoint.pt", weights_only=True)["averages"]
     before = open_pack(folder / "pack").feedforward("cpu").state_dict()
     generator = open_pack(folder / "pack").generator("cpu").state_dict()
     assert all(torch.equal(kept["avatar"][f"generator.{k}"], v) for k, v in generator.items())
     assert not torch.equal(kept["hybrid"]["alpha_head.bias"], before["alpha_head.bias"])
     out = ["--work", str(folder / "more"), "--pack", str(folder / "mean"), "--blend", str(folder / "pack")]
-    assert cli.main(["export", *out]) == 0
+    assert main(["train", "export", *out]) == 0
     mean = open_pack(folder / "mean").feedforward("cpu").state_dict()
     halfway = (kept["hybrid"]["alpha_head.bias"] + before["alpha_head.bias"]) / 2
     torch.testing.assert_close(mean["alpha_head.bias"], halfway, rtol=2e-3, atol=1e-6)  # stored in half precision

@@ -1,7 +1,7 @@
-"""How the levels of a frame group become bytes in the compact profile (SPEC 12). All of it is integer arithmetic.
+"""The entropy coder of the compact profile: levels of frame groups and identities to bytes and back (SPEC 12).
 
-Coder and decoder run the same code: given the range coder it writes the numbers it is told, given the range decoder
-it returns those it reads.
+All of it is integer arithmetic. Encoder and decoder are the same functions: with a RangeEncoder they write the numbers
+that they are given, with a RangeDecoder they return the numbers that they read.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .tables import ACTIVITY_CLASSES, ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_C
 
 Coder = RangeEncoder | RangeDecoder
 
-# The layout of the states (SPEC 12.4): whether a residual is zero, how large it is, its sign.
+# Where the states of each kind begin (SPEC 12.4): whether a residual is zero, its size, its sign.
 _ZERO, _SIZE, _SIGN = 0, 8 * ACTIVITY_CLASSES, 20 * ACTIVITY_CLASSES
 
 _UNIT = 12  # activity is a mean magnitude in units of 1/4096
-_SETTLE = 5  # and moves by 1/32 of the way
-_HIGHEST = 6 << _UNIT  # activity from which low bits are split off
-_UNARY = 14  # sizes from which on are coded in Exponential Golomb
+_SETTLE = 5  # and moves by 1/32 of the way to each magnitude
+_HIGHEST = 6 << _UNIT  # from this activity on, low bits are coded apart
+_UNARY = 14  # from this size on, the code is Exponential Golomb
 _SIZES = 6  # decisions of the unary code with states of their own
 _MOST_BITS = 17  # of an Exponential Golomb number of a residual
 _MOST_TIME_BITS = 34
-_SKEW = 5  # 1/32 by which a prediction must lie beside the level to matter
+_SKEW = 5  # in 1/32: a prediction that is so far from its level selects other states
 _LATENT_REST = (0,) * layout.IDENTITY_DIM
 _LATENT_SPREAD = (8,) * layout.IDENTITY_DIM
 _INITIAL_STATES = tuple(chance << 8 for chance in INITIAL_CHANCES)
@@ -38,7 +38,7 @@ _CLASS = tuple(sum(activity >= bound for bound in CLASS_BOUNDS) for activity in 
 
 
 def encode_levels(levels: Levels, quantiser: Quantiser, steps: npt.NDArray[np.int64] | None = None) -> bytes:
-    """Levels [n, 35] and, with presentation times, the n - 1 ticks between them, as bytes without zeros at the end."""
+    """Levels int32 [n, 35] and, with presentation times, the n - 1 ticks between frames, as bytes."""
     coder = RangeEncoder()
     code_rows(coder, Predictor(quantiser.rest, quantiser.terms), quantiser.spread, len(levels), levels.tolist(), 0)
     if steps is not None:
@@ -49,9 +49,9 @@ def encode_levels(levels: Levels, quantiser: Quantiser, steps: npt.NDArray[np.in
 def decode_levels(
     data: bytes, count: int, quantiser: Quantiser, timed: bool, offset: int = 0
 ) -> tuple[Levels, npt.NDArray[np.int64] | None]:
-    """What `encode_levels` took: `count` rows of levels and, if `timed`, the ticks between them.
+    """The reverse of `encode_levels`: `count` rows of levels and, if `timed`, the ticks between frames.
 
-    offset: absolute, of the data. Raises CorruptChunk for numbers out of range and for bytes left over.
+    offset: absolute, of the data, for error messages. Raises CorruptChunk for numbers out of range and unused bytes.
     """
     coder = _decoder(data, offset)
     predictor = Predictor(quantiser.rest, quantiser.terms)
@@ -62,14 +62,14 @@ def decode_levels(
 
 
 def encode_latent(levels: npt.NDArray[np.int32]) -> bytes:
-    """Levels [18, 512] of an identity as bytes without zeros at the end: rows predicted from the row before."""
+    """Levels int32 [18, 512] of an identity as bytes; each row is predicted from the row before."""
     coder = RangeEncoder()
     code_rows(coder, Predictor(_LATENT_REST, ()), _LATENT_SPREAD, len(levels), levels.tolist(), 0)
     return coder.finish()
 
 
 def decode_latent(data: bytes, offset: int = 0) -> npt.NDArray[np.int32]:
-    """What `encode_latent` took. Raises CorruptChunk as `decode_levels` does."""
+    """The reverse of `encode_latent`. Raises CorruptChunk as `decode_levels` does."""
     coder = _decoder(data, offset)
     rows = code_rows(coder, Predictor(_LATENT_REST, ()), _LATENT_SPREAD, layout.IDENTITY_ROWS, None, offset)
     levels = np.array(rows, np.int32)
@@ -91,7 +91,7 @@ def _check_spent(coder: RangeDecoder, data: bytes, offset: int) -> None:
 
 
 def magnitude_bits(spread: int) -> npt.NDArray[np.float64]:
-    """About what residuals of magnitude 0, 1, 2, … cost in bits, float64 [40], in an activity class: for encoders."""
+    """The approximate cost in bits of residuals of magnitude 0..39 in an activity class, float64 [40], for encoders."""
     chances = np.array(INITIAL_CHANCES) / 256
     zero = chances[_ZERO + spread * 8 + 2]  # neither surprise nor skew
     larger = 1 - chances[_SIZE + spread * _SIZES :][:_SIZES]
@@ -112,7 +112,10 @@ def code_rows(
     rows: list[list[int]] | None,
     offset: int,
 ) -> list[list[int]]:
-    """Code `rows`, or decode `count` of them. spread: the activity class that each place of a row begins with."""
+    """Code `rows`, or decode `count` rows if it is None. spread: the first activity class of each place of a row.
+
+    offset: absolute, of the data, for error messages. Raises CorruptChunk for a level out of range.
+    """
     states = list(_INITIAL_STATES)
     predict, learn = predictor.predict, predictor.learn
     activity = [ACTIVITY_OF_CLASS[kind] for kind in spread]
@@ -120,7 +123,7 @@ def code_rows(
     result = []
     for number in range(count):
         row = rows[number] if rows is not None else None
-        seen = expected = 0  # magnitudes in this row so far, and those the activities let expect
+        seen = expected = 0  # magnitudes in this row so far, and those that the activities predict
         for k, mean in enumerate(activity):
             level, above = predict(k)
             known = row[k] - level if row is not None else 0
@@ -155,7 +158,7 @@ def code_rows(
 
 
 def _size(coder: Coder, states: list[int], at: int, size: int, offset: int) -> int:
-    """A number from 1 on: unary up to 13 with the states from `at` on, the rest in Exponential Golomb."""
+    """A number above 0: unary up to 13 with the states from `at` on, the rest in Exponential Golomb code."""
     count = 1
     while count < _UNARY and coder.bit(states, at + min(count, _SIZES) - 1, size > count):
         count += 1
@@ -163,7 +166,7 @@ def _size(coder: Coder, states: list[int], at: int, size: int, offset: int) -> i
 
 
 def _golomb(coder: Coder, value: int, most: int, offset: int) -> int:
-    """A number from 0 on in Exponential Golomb code of order 0, of at most so many bits, all even chances."""
+    """A number of 0 or more in Exponential Golomb code of order 0, of at most `most` bits."""
     length = max(value + 1, 1).bit_length()
     bits = 1
     while coder.bits(length > bits, 1):
@@ -174,7 +177,7 @@ def _golomb(coder: Coder, value: int, most: int, offset: int) -> int:
 
 
 def _ticks(coder: Coder, count: int, steps: list[int] | None, offset: int) -> list[int]:
-    """Code the ticks between frames, or decode as many: each as its difference from the one before."""
+    """Code the ticks between frames, or decode `count` of them: each as its difference from the one before."""
     states, last, result = [EVEN] * 2, 0, []
     for number in range(count):
         known = steps[number] - last if steps is not None else 0

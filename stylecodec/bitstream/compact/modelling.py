@@ -1,7 +1,7 @@
-"""Fitting the quantiser of a stream to its packets: statistics alone, no networks. Only writers need it.
+"""The quantiser of a stream, fitted to its packets by statistics, without networks. Only writers need it.
 
-Steps come from whoever knows how much each parameter shows in the picture (encoding.rate); `plain_steps` is for those
-who do not. Rest levels, activity classes and prediction terms are fitted to the levels that result.
+An encoder that renders (encoding.rate) chooses steps by the effect of each parameter on the picture; `plain_steps` is
+for all others. Rest levels, activity classes and prediction terms are fitted to the resulting levels.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .quantiser import Levels, Quantiser
 from .tables import ACTIVITY_OF_CLASS
 
 DEFAULT_QUALITY = 62.0  # dB
-PLAIN_QUALITY = 60.0  # at which plain steps are these:
+PLAIN_QUALITY = 60.0  # dB, of the following plain steps:
 PLAIN_ANGLE_STEP = 0.05  # degrees
 PLAIN_ALPHA_STEP = 0.2  # of the RMS deviation of all alpha
 QUALITY_PER_HALF = 6.0  # by which the quality rises when steps are halved
 
 _TERMS_PER_TARGET = 4
-_TERM_BITS = 26  # what a term must save: its 3 bytes, and a little for the doubt
+_TERM_BITS = 26  # that a term must save: its 3 bytes and a margin
 
 Floats = npt.NDArray[np.float64]
 
 
 def plain_steps(packets: npt.ArrayLike, quality: float = DEFAULT_QUALITY) -> Floats:
-    """Steps, float64 [35], for packets [n, 35] without knowledge of the pictures: finer than most need.
+    """Steps, float64 [35], for packets [n, 35], chosen without pictures and so finer than most clips need.
 
-    One step serves all angles and one all offsets, the latter in proportion to how much the offsets move at all.
+    quality: in dB. All angles have one step and all alpha another, in proportion to their RMS deviation.
     """
     alpha = np.asarray(packets, np.float64)[:, layout.PARAMS_PER_FRAME - layout.ALPHA_COUNT :]
     moved = float(np.sqrt(np.mean((alpha - alpha.mean(0)) ** 2)))
@@ -43,7 +43,7 @@ def plain_steps(packets: npt.ArrayLike, quality: float = DEFAULT_QUALITY) -> Flo
 
 
 def plain_quantiser(packets: npt.ArrayLike, group_frames: int, quality: float = DEFAULT_QUALITY) -> Quantiser:
-    """A quantiser for packets [n, 35] in groups of so many frames, fitted without knowledge of the pictures."""
+    """A quantiser for packets [n, 35] in groups of `group_frames` frames, fitted without pictures."""
     quantiser = Quantiser.for_steps(plain_steps(packets, quality))
     return fitted(quantiser, quantiser.levels(packets), group_frames)
 
@@ -72,9 +72,9 @@ def fitted(quantiser: Quantiser, levels: Levels, group_frames: int) -> Quantiser
 def _sources(
     levels: Levels, rest: npt.NDArray[np.int64], group_frames: int
 ) -> tuple[npt.NDArray[np.int64], dict[int, npt.NDArray[np.int64]]]:
-    """Changes [m, 35] of all frames but the first of each group, and what may predict them.
+    """Changes int64 [m, 35] of all frames but the first of each group, and the sources that may predict them.
 
-    Each source is [m, 35], by target; those of one parameter are the same for all targets.
+    Each source is [m, 35], by target; that of another parameter is the same for all targets.
     """
     number = np.arange(len(levels))
     inside = number[number % group_frames > 0]
@@ -89,7 +89,7 @@ def _sources(
 
 
 def _choose(change: npt.NDArray[np.int64], sources: dict[int, npt.NDArray[np.int64]], target: int) -> list[Term]:
-    """The terms that pay for themselves, found one by one by least squares."""
+    """The terms that save more bits than they take, found one by one by least squares."""
     if not change.any():
         return []
     candidates = [*range(target), OWN_CHANGE, OWN_REST]
@@ -117,12 +117,12 @@ def _choose(change: npt.NDArray[np.int64], sources: dict[int, npt.NDArray[np.int
 
 
 def _bits(residual: Floats) -> float:
-    """About what residuals cost: a Gaussian of their power, rounded to integers."""
+    """The approximate cost of residuals in bits: the entropy of a Gaussian of their power, rounded to integers."""
     return float(len(residual) * 0.5 * np.log2(np.mean(residual**2) + 1 / 12))
 
 
 def _activity_class(residual: npt.NDArray[np.int64]) -> int:
-    """The class whose activity is nearest in ratio to the mean magnitude."""
+    """The class whose activity has the ratio nearest to 1 to the mean magnitude."""
     mean = 4096 * float(np.abs(residual).mean()) if len(residual) else 0.0
-    small = 60  # below a 70th of a level ratios mean nothing
+    small = 60  # so that magnitudes below a 70th of a level do not matter
     return int(np.abs(np.log((np.array(ACTIVITY_OF_CLASS) + small) / (mean + small))).argmin())

@@ -1,4 +1,4 @@
-"""Prediction of the levels of a group (SPEC 12.2): a sparse linear predictor in integers, sent in the stream header."""
+"""Prediction of levels (SPEC 12.2): a sparse linear predictor in integers; its terms are in the stream header."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import pairwise
 from ...errors import CorruptChunk, LimitExceeded
 from .. import layout
 
-#: Sources of a term beyond 0..34, which are the changes of other parameters in the same frame.
+#: Sources of a term; 0..34 are the changes of other parameters in the same frame.
 OWN_CHANGE = 64  # how the parameter itself changed one frame before
 OWN_REST = 65  # how far its rest level is from its last level
-UNIT = 32  # the weight of a whole source
+UNIT = 32  # the weight 1
 
 
 @dataclass(frozen=True, order=True)
 class Term:
-    """weight/32 of a source is added to the prediction of parameter `target`."""
+    """weight/32 of a source is added to the prediction of parameter `target`. Raises CorruptChunk."""
 
     target: int  # 0..34
     source: int  # a parameter below the target, OWN_CHANGE or OWN_REST
@@ -33,7 +33,7 @@ class Term:
 
 
 def check_terms(terms: Sequence[Term]) -> None:
-    """Raise unless the terms are few enough and in order, each target and source once."""
+    """Raise LimitExceeded for too many terms, CorruptChunk unless they are in order and all different."""
     if len(terms) > layout.MAX_TERMS:
         raise LimitExceeded(f"{len(terms)} prediction terms; the limit is {layout.MAX_TERMS}")
     places = [(term.target, term.source) for term in terms]
@@ -42,10 +42,10 @@ def check_terms(terms: Sequence[Term]) -> None:
 
 
 class Predictor:
-    """Predicts one row of levels after the other: frames of parameters, or rows of an identity.
+    """Predicts the levels of one row after the other: frames of parameters, or rows of an identity.
 
-    The caller asks `predict(k)` for each place of a row in turn and tells the level by `learn(k, level)`; `next_row`
-    ends a row. Used alike by the coder and the decoder. rest: the levels before the first row.
+    For each place k of a row in turn, call `predict(k)` and then `learn(k, level)`; call `next_row` at the end of the
+    row. Encoder and decoder use it in the same way. rest: the levels before the first row.
     """
 
     def __init__(self, rest: Sequence[int], terms: Sequence[Term]) -> None:
@@ -59,7 +59,7 @@ class Predictor:
             self._terms[term.target].append((term.source, term.weight))
 
     def predict(self, k: int) -> tuple[int, int]:
-        """The level predicted, and by how many 1/32 the prediction lies above it (-16..15)."""
+        """The predicted level, and how far the exact prediction is above it in 1/32 (-16..15)."""
         last = self._last[k]
         terms = self._terms[k]
         if not terms or self._first:
@@ -76,12 +76,12 @@ class Predictor:
         return level, (total & UNIT - 1) - UNIT // 2
 
     def learn(self, k: int, level: int) -> None:
-        """The level at place k turned out to be this."""
+        """Take the level at place k."""
         self._change[k] = level - self._last[k]
         self._last[k] = level
 
     def next_row(self) -> list[int]:
-        """End the row; its levels."""
+        """End the row and return its levels."""
         self._before, self._change = self._change, self._before
         if self._first:
             self._before = [0] * len(self._rest)

@@ -1,7 +1,7 @@
 """The quantiser of the compact profile: 35 numbers to 35 integers and back (SPEC 5.1.1).
 
-value = level · step, where a step is named by one byte, so that its significand has four bits. A level has
-fifteen: the product is exact in binary32, and going there and back changes nothing.
+value = level · step. A step is named by one byte and has a significand of four bits, a level has fifteen: the product
+is exact in binary32, and its nearest level is the level itself.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Values = npt.NDArray[np.float32]  # [n, 35]
 
 
 def step_of(code: int) -> float:
-    """The step a byte names: (8 + low 3 bits) · 2^(high 5 bits - 19), from 2^-16 to 61,440."""
+    """The step of a code 0..255: (8 + low 3 bits) · 2^(high 5 bits - 19), from 2^-16 to 61,440."""
     return (8 + (code & 7)) * 2.0 ** ((code >> 3) - 19)
 
 
 def nearest_code(step: float) -> int:
-    """The byte of the step nearest in ratio to a positive number; the ends serve what lies beyond them."""
+    """The code, 0..255, of the step nearest in ratio to a number above 0; LimitExceeded for any other number."""
     if not step > 0:
         raise LimitExceeded(f"a quantiser step is above 0, not {step}")
     return int(np.abs(_LOG_STEPS - np.log2(step)).argmin())
 
 
-#: The activity class of a parameter of which nothing is known.
+#: The activity class where no packets are known.
 USUAL_SPREAD = 6
 
 _LOG_STEPS = np.log2([step_of(code) for code in range(256)])
@@ -43,11 +43,11 @@ _LOG_STEPS = np.log2([step_of(code) for code in range(256)])
 
 @dataclass(frozen=True)
 class Quantiser:
-    """Steps of the 35 parameters and what is known of their levels beforehand, one for the whole stream.
+    """Steps of the 35 parameters and expectations about their levels, one for the whole stream.
 
-    codes: the bytes that name the steps. rest: the level around which each parameter moves, from which the first
-    frame of a group is predicted. spread: the class of how much it changes from frame to frame. terms: how it is
-    predicted beyond "as in the frame before". Any rest, spread and terms serve; good ones save bytes.
+    codes: of the steps, 0..255. rest: the level around which each parameter moves; it predicts the first frame of a
+    group. spread: the activity class, 0..11: how much the level changes from frame to frame. terms: the prediction
+    beyond "as in the frame before". Wrong expectations cost bytes, not precision. Raises CorruptChunk, LimitExceeded.
     """
 
     codes: tuple[int, ...]
@@ -67,7 +67,7 @@ class Quantiser:
 
     @classmethod
     def for_steps(cls, steps: npt.ArrayLike) -> Quantiser:
-        """The nearest nameable steps to `steps` [35], above 0."""
+        """A quantiser with the steps nearest to `steps` [35], all above 0."""
         return cls(tuple(nearest_code(float(step)) for step in np.asarray(steps)))
 
     @cached_property
@@ -76,7 +76,7 @@ class Quantiser:
         return np.array([step_of(code) for code in self.codes])
 
     def levels(self, packets: npt.ArrayLike) -> Levels:
-        """The nearest levels to packets [n, 35]; LimitExceeded or CorruptChunk for what they cannot reach."""
+        """The nearest levels to packets [n, 35]; LimitExceeded or CorruptChunk where there is none."""
         packets = np.asarray(packets)
         if packets.ndim != 2 or packets.shape[1] != layout.PARAMS_PER_FRAME:
             raise CorruptChunk(f"frame packets: the shape is {list(packets.shape)}, not [n, 35]")
@@ -87,7 +87,7 @@ class Quantiser:
         return levels.astype(np.int32)
 
     def values(self, levels: Levels) -> Values:
-        """What the levels [n, 35] stand for, float32 [n, 35]: exact products."""
+        """The values of levels [n, 35], float32 [n, 35]: exact products."""
         return (levels * self.steps).astype(np.float32)
 
     def __bytes__(self) -> bytes:
@@ -100,6 +100,7 @@ class Quantiser:
 
     @classmethod
     def parse(cls, data: bytes, offset: int = 0) -> Quantiser:
+        """Parse the quantiser of a stream header. offset: absolute, of `data`. Raises FormatError."""
         count = layout.PARAMS_PER_FRAME
         position = count + layout.SPREAD_BYTES
         if len(data) < position:

@@ -1,14 +1,16 @@
-"""A binary range coder with adaptive probabilities, in integers alone (SPEC 12.1).
+"""A binary range coder with adaptive probabilities (SPEC 12.1).
 
-Every decision is coded with a probability state: the chance of a 0 in units of 1/65536, which encoder and decoder
-adapt alike. The encoder resolves carries in the bytes already written and leaves zeros at the end out; the decoder
+It is own code because it is part of the format: these integers must be the same on every machine and in every version.
+
+Every decision is coded with a probability state: the chance of a 0 in units of 1/65536, adapted in the same way by
+encoder and decoder. The encoder adds carries to the bytes already written and leaves out zeros at the end; the decoder
 reads zeros beyond the end.
 """
 
 from __future__ import annotations
 
-EVEN = 1 << 15  # the state of an even chance
-ADAPT = 6  # a state moves by 1/64 of the way
+EVEN = 1 << 15  # the state in which 0 and 1 are equally probable
+ADAPT = 6  # a state moves by 1/64 of the way to the decision
 _TOP = 1 << 24  # the range is kept at or above this
 _MASK = (1 << 32) - 1
 
@@ -21,7 +23,7 @@ class RangeEncoder:
         self._out = bytearray()
 
     def bit(self, states: list[int], at: int, bit: bool | int) -> bool | int:
-        """Code one decision by the state `states[at]`, which adapts, and return it."""
+        """Code one decision with the state `states[at]`, adapt the state, and return the decision."""
         state = states[at]
         bound = (self._range >> 12) * (state >> 4)
         if bit:
@@ -36,7 +38,7 @@ class RangeEncoder:
         return bit
 
     def bits(self, value: int, count: int) -> int:
-        """Code the low `count` bits of a number, the highest first, as even chances; return the number."""
+        """Code the low `count` bits of a number, the highest first, 0 and 1 equally probable; return the number."""
         for place in range(count - 1, -1, -1):
             self._range >>= 1
             if value >> place & 1:
@@ -46,7 +48,7 @@ class RangeEncoder:
         return value
 
     def finish(self) -> bytes:
-        """The shortest bytes that decode to what was coded."""
+        """The shortest bytes that decode to the decisions."""
         top = self._low + self._range - 1
         for zeros in range(32, -1, -1):
             value = top >> zeros << zeros
@@ -63,7 +65,7 @@ class RangeEncoder:
         self._range <<= 8
 
     def _carry(self) -> None:
-        """Add what went beyond 32 bits to the bytes already written."""
+        """Add a bit above the 32 of `low` to the bytes already written."""
         if self._low <= _MASK:
             return
         self._low &= _MASK
@@ -77,7 +79,7 @@ class RangeEncoder:
 class RangeDecoder:
     """Bytes in, decisions out.
 
-    position: bytes taken so far, those implied beyond the end included.
+    position: bytes read so far, those beyond the end included.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -88,7 +90,7 @@ class RangeDecoder:
         self.position = 4
 
     def bit(self, states: list[int], at: int, bit: bool | int = 0) -> bool | int:
-        """The next decision, by the state `states[at]`, which adapts. The argument `bit` is the encoder's."""
+        """The next decision, with the state `states[at]`, which is adapted. The argument `bit` is not used."""
         state = states[at]
         bound = (self._range >> 12) * (state >> 4)
         if self._code < bound:
@@ -105,7 +107,7 @@ class RangeDecoder:
         return 1
 
     def bits(self, value: int, count: int) -> int:
-        """The next `count` even chances as a number, the highest first. The argument `value` is the encoder's."""
+        """The number of the next `count` bits, the highest first. The argument `value` is not used."""
         value = 0
         for _ in range(count):
             self._range >>= 1

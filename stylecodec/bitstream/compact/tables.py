@@ -1,7 +1,6 @@
-"""The fixed tables of the compact profile (SPEC 12.4).
+"""The fixed tables of the compact profile (SPEC 12.4): relative frequencies in five clips, from coarse to fine steps.
 
-They were counted on five clips of talking people, quantised from coarse to fine. Any others would do in their place,
-at the price of some bytes; these never change, as streams depend on them.
+They never change, as streams depend on them.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 ACTIVITY_CLASSES = 12
 #: The activity, in units of 1/4096, from which each class but the first begins.
 CLASS_BOUNDS = (192, 400, 720, 1200, 1760, 2560, 3680, 5280, 7680, 11200, 17600)
-#: The activity that a parameter of each class begins a group with.
+#: The activity of a parameter of each class at the start of a group.
 ACTIVITY_OF_CLASS = (100, 290, 550, 950, 1470, 2130, 3100, 4450, 6400, 9300, 14000, 22000)
 
 # fmt: off
-#: Chance of a 0 in units of 1/256, for each probability state at the start of a group.
+#: Probability of a 0 in units of 1/256, for each state at the start of a group.
 INITIAL_CHANCES = (
     # whether a residual is 0: a row for each activity class; surprise 0..2 and first frame, each without and with skew
     255, 232, 254, 224, 251, 211, 245, 251,

@@ -8,10 +8,10 @@
     {"chunk": "INDEX"}
     {"chunk": "END"}
 
-fp16 numbers are decimal fractions that round to the same bits; compact groups hold "levels", integers; bytes are hex.
-"flags" is there where the chunk's flags are not the usual ones, and "payload" in place of the fields where the
-payload is of an unknown type or not coded in the usual way. Digest, index and END are made anew on the way back, so
-that an edited text is a valid stream; the text of a valid stream that was not edited gives its very bytes.
+fp16 numbers are decimal fractions that round to the same bits; compact groups have integer "levels"; bytes are hex.
+"flags" appears where the flags of a chunk are not the usual ones. "payload" replaces the fields of chunks that only a
+renderer needs, of unknown types, and of payloads that are not coded in the usual way. Digests, index and END are
+computed on the way back, so that an edited text gives a valid stream; a text that was not edited gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ..index import End, Index, IndexEntry
 from ..layout import ChunkType
 from ..reader import StreamReader
 
-_LEAST: dict[int, int] = {  # bytes of a payload that say what the index must know
+_LEAST: dict[int, int] = {  # bytes of a payload that the index entry is made from
     ChunkType.IDENTITY: 1,
     ChunkType.IDENTITY_REFERENCE: 1,
     ChunkType.GROUP: layout.GROUP_HEAD_BYTES,
@@ -52,7 +52,7 @@ Payload = StreamHeader | Identity | IdentityReference | FrameGroup | AudioConfig
 
 
 class Dumper:
-    """Bytes of a valid stream in, lines of text out. Raises FormatError as a strict StreamReader does."""
+    """Bytes of a valid stream in, lines of text out. Raises FormatError as a strict StreamReader."""
 
     def __init__(self) -> None:
         self._deframer = Deframer()
@@ -65,11 +65,11 @@ class Dumper:
             yield json.dumps(self.fields(chunk), separators=(", ", ": "))
 
     def close(self) -> None:
-        """The stream is over; raises Truncated if it is not whole."""
+        """After the last bytes: raise Truncated if the stream is not whole."""
         self._reader.close()
 
     def chunks(self, data: bytes) -> Iterator[Chunk | Prologue]:
-        """What `feed` writes as lines."""
+        """The chunks that `feed` writes as lines."""
         self._reader.feed(data)
         self._deframer.feed(data)
         while (chunk := self._deframer.next_chunk()) is not None:
@@ -97,7 +97,7 @@ class Dumper:
 
 
 def parse_payload(chunk: Chunk, header: StreamHeader | None) -> Payload | None:
-    """The content of a chunk; None for types without one of their own here."""
+    """The content of a chunk; None for types that have no fields in the text. Raises FormatError."""
     data, offset = chunk.payload, chunk.payload_offset
     match chunk.type:
         case ChunkType.HEADER:
@@ -138,7 +138,7 @@ def undump(lines: Iterable[str]) -> Iterator[bytes]:
 
 @dataclass
 class _Builder:
-    """The stream that grows line by line, and what its end must tell."""
+    """The stream that grows line by line, and the numbers for its index and END."""
 
     length: int = 0
     frames: int = 0
@@ -182,7 +182,7 @@ class _Builder:
 
 
 def _slot_and_count(kind: int, payload: bytes) -> tuple[int, int]:
-    """What the index says of a chunk beside its place."""
+    """Slot and count of a chunk's index entry."""
     if len(payload) < _LEAST.get(kind, 0):
         raise Truncated(f"the {layout.chunk_name(kind)} is too short")
     if kind in (ChunkType.IDENTITY, ChunkType.IDENTITY_REFERENCE):

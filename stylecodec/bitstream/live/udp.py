@@ -1,4 +1,4 @@
-"""Live streams over UDP: the sockets and the clock around transport.py and live.py. Standard library only."""
+"""Live streams over UDP: the sockets and the clock around sender.py and receiver.py. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ...errors import MediaError, OptionError
-from .streams import Burst, LiveReceiver
+from .receiver import LiveReceiver
+from .sender import Burst
 from .transport import MTU, UDP_IPV4_BYTES, Packetizer, goodbye
 
-GOODBYES = 3  # that one of them arrives
-PACED_DATAGRAMS, PACE_SECONDS = 32, 0.005  # of one moment, sent at once, and the rest after: a delta has hundreds
-_RECEIVE_BUFFER = 1 << 20  # of the socket: an identity comes as a burst of 16 datagrams
+GOODBYES = 3  # sent, so that one of them arrives
+PACED_DATAGRAMS, PACE_SECONDS = 32, 0.005  # datagrams of a burst sent at once, and the pause before the next ones
+_RECEIVE_BUFFER = 1 << 20  # bytes of the socket: an identity is a burst of 16 datagrams
 _LONGEST_DATAGRAM = 65_535
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """HOST:PORT, [IPV6]:PORT or :PORT as (host, port); OptionError for anything else."""
+    """HOST:PORT, [IPV6]:PORT or :PORT as (host, port). Raises OptionError for anything else."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise OptionError(f"an address is HOST:PORT, not {text!r}")
@@ -27,7 +28,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound UDP socket; an empty host is every interface, port 0 any free one."""
+    """A bound UDP socket; an empty host means every interface, port 0 any free one. Raises MediaError."""
     try:
         family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_DGRAM)[0][0]
         server = socket.socket(family, socket.SOCK_DGRAM)
@@ -44,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @dataclass
 class Sent:
-    """What `send` sent."""
+    """The amounts that `send` sent."""
 
     datagrams: int = 0
     wire_bytes: int = 0  # headers of RTP, UDP and IPv4 included
@@ -62,10 +63,10 @@ def send(
     sleep: Callable[[float], object] = time.sleep,
     through: Callable[[bytes], Iterable[bytes]] | None = None,
 ) -> Sent:
-    """Send bursts when their time has come, and say goodbye. Raises MediaError when it cannot.
+    """Send bursts at their times, then a goodbye. Raises MediaError where the network does not take them.
 
-    speed: 2.0 sends twice as fast as the stream plays. through: what becomes of each datagram, a stand-in for a bad
-    network.
+    speed: 2.0 sends twice as fast as the stream plays; OptionError unless above 0. through: the datagrams to send in
+    place of each one, to imitate a bad network.
     """
     if not speed > 0:
         raise OptionError(f"the speed is above 0, not {speed}")
@@ -104,11 +105,14 @@ def receive(
     duration: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[bytes]:
-    """Bytes of the stream as they become ready, until the sender says goodbye.
+    """The bytes of a stream as they become ready, until the sender's goodbye.
 
     It also ends after `wait` seconds without a first datagram, `idle` seconds without another one, or `duration`
-    seconds. Empty portions are given while nothing is ready, at least ten times a second, for those who keep a clock.
+    seconds. At least ten portions come per second, empty ones while nothing is ready. Raises MediaError, and
+    OptionError for negative times.
     """
+    if not all(seconds is None or seconds >= 0 for seconds in (wait, idle, duration)):
+        raise OptionError(f"times to wait are 0 seconds or more, not {wait}, {idle} and {duration}")
     begun = clock()
     end = None if wait is None else begun + wait
     while True:
@@ -124,8 +128,8 @@ def receive(
             continue
         except OSError as error:
             raise MediaError(f"receiving failed: {error.strerror or error}") from error
-        now, parted = clock(), receiver.ended
+        now, ended = clock(), receiver.ended
         yield receiver.datagram(data, now)
-        if not parted:  # what was overtaken by a goodbye may still come
+        if not ended:  # datagrams that the goodbye has overtaken may still come
             end = now + (receiver.jitter.delay if receiver.ended else idle)
     yield receiver.flush()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ...bitstream import ChunkType, Identity, Profile, StreamFile, StreamWriter, UnknownChunk
+from ...bitstream import Identity, Profile, StreamFile, StreamWriter, edit
 from ...bitstream.attached import personalizations
-from ...bitstream.delta import Personalization
-from ...bitstream.edit import operations as edit
+from ...bitstream.delta import GeneratorDelta, Personalization
 from ...decoding.known_people import KnownPeople, resolve
 from ...errors import OptionError, PackMismatch
 from ...files import reading
 from ...packs.store import ModelPack
-from ..pipeline import IdentityCard
+
+
+@dataclass(frozen=True)
+class IdentityCard:
+    """Somebody known: the latent, and the delta of the generator that was personalised to it, if one was."""
+
+    identity: Identity
+    delta: GeneratorDelta | None = None
+    fresh: bool = False  # the latent was fitted anew, so no receiver knows it
 
 
 def personal_of(stream: StreamFile, identity: Identity) -> Personalization | None:
@@ -52,6 +59,5 @@ def card_bytes(stream: StreamFile, known: KnownPeople | None = None) -> Iterator
     yield writer.identity(identity)
     found = personal_of(stream, identity)
     if found is not None:
-        carried = Personalization.carried(identity.digest, resolve(found, known))
-        yield writer.copy(UnknownChunk(ChunkType.GENERATOR_DELTA, bytes(carried), 0))
+        yield writer.attach(Personalization.carried(identity.digest, resolve(found, known)))
     yield writer.finish()

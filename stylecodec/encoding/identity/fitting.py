@@ -11,7 +11,8 @@ never opens its mouth is as near as one that does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,11 +22,22 @@ from torch import Tensor
 from ...decoding.regions import MOUTH_INSIDE, PASS, Regions
 from ...decoding.render import pick_dtype
 from ...packs.store import ModelPack
-from ..code_units import BETAS, shuffled
-from ..losses import LossWeights, PartsInPlace, Resemblance, StillMoves
-from ..motion.feedforward import Crop, FrameCodes, to_input
-from ..motion.refinement import Scene, at_side, falling
+from ...progress import Progress, ProgressCallback, silent
+from ..differentiable import BETAS, DifferentiableRenderer, at_side, cosine_decay, shuffled
+from ..frames import Crop, FrameCodes, to_input
+from ..losses import LossWeights, MotionLoss, PartPlacementLoss, ReconstructionLoss
 from ..options import FitOptions
+from .selection import Candidate
+
+FITTING = "fitting the identity"  # the stage's name in reports of progress
+
+
+@dataclass(frozen=True)
+class FittedIdentity:
+    """The latent that the search ended with."""
+
+    latent: NDArray[np.float16]  # [18, 512]
+    steps: int
 
 
 def fit_identity(
@@ -35,56 +47,98 @@ def fit_identity(
     pack: ModelPack,
     device: torch.device,
     options: FitOptions,
-    progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float16]:
+    progress: ProgressCallback = silent,
+) -> FittedIdentity:
     """The latent [18, 512] with which the pack renders the codes of `crops` (1 and more) most like them.
 
-    `progress` is told the number of steps done. With `options.steps` 0 the latent is returned as it is.
+    With `options.enabled` off the latent is returned as it is, after 0 steps.
     """
-    if options.steps == 0:
-        return latent
-    scene = Scene(pack, device, pick_dtype(options.precision, device))
-    side = min(options.side, pack.card.resolution)
-    batch = min(options.batch, len(crops))
-    batches = iter(shuffled(len(crops), batch, torch.Generator().manual_seed(0)))
-    pictures = to_input(crops, device)
-    regions = Regions(pack, device)
-    whole, parts = fit_weights(regions, pictures, options)
-    weight, target = at_side(whole, side), at_side(pictures, side)
-    placed = scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-    pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
-    in_place: PartsInPlace | None = None
-    still_moves: StillMoves | None = None
-    if parts is not None:
-        in_place = PartsInPlace(regions, at_side(parts, side), scene.dtype) if options.parts else None
-        still_moves = StillMoves(regions, _rendered(scene, pivot, placed, side)) if options.response else None
-    resemblance = Resemblance(pack, device, LossWeights(features=options.features))
-    spread = pack.feedforward(device).latent_std
-    moved = torch.zeros_like(pivot[: options.rows], requires_grad=True)  # from the pivot, in units of the spread
-    optimizer = torch.optim.Adam([moved], betas=BETAS)
-    chance, every = torch.Generator().manual_seed(1), options.parts_every
+    if not options.enabled:
+        return FittedIdentity(latent, 0)
+    search = _LatentSearch(latent, crops, codes, pack, device, options)
     with torch.enable_grad():
         for step in range(options.steps):
-            few, others = next(batches).to(device), torch.zeros(0, dtype=torch.int64, device=device)
-            fraction = step / options.steps
-            response = options.response * (1 - fraction / options.response_share)
-            if still_moves is not None and response > 0 and step % every == every // 2:
-                others = torch.randint(len(crops), (len(few),), generator=chance).to(device)
-            optimizer.param_groups[0]["lr"] = options.rate * falling(fraction)
-            anchor = scene.anchor(torch.cat([pivot[: options.rows] + moved * spread, pivot[options.rows :]]))
-            rendered = scene.render(anchor, placed[torch.cat([few, others])], side)
-            output, beside = rendered[: len(few)], rendered[len(few) :]
-            loss = resemblance(output, target[few], weight[few]) + options.hold * moved.square().mean()
-            if in_place is not None and step % every == 0:
-                loss = loss + every * options.parts * in_place(output, few)
-            if still_moves is not None and len(others):
-                loss = loss + every * response * still_moves(output, few, beside, others)
-            (moved.grad,) = torch.autograd.grad(loss, moved)
-            optimizer.step()
-            if progress is not None:
-                progress(step + 1)
-    pivot[: options.rows] += moved.detach() * spread
-    return np.asarray(pivot.cpu().numpy(), np.float16)
+            search.step(step)
+            progress(Progress(FITTING, step + 1, options.steps, "steps"))
+    return FittedIdentity(search.found(), options.steps)
+
+
+def fit_to_candidates(
+    latent: NDArray[np.float16],
+    shown: Sequence[Candidate],
+    pack: ModelPack,
+    device: torch.device,
+    options: FitOptions,
+    progress: ProgressCallback = silent,
+) -> FittedIdentity:
+    """`fit_identity` to the frames that the analysis of a clip kept."""
+    pose, alpha = np.stack([c.pose for c in shown]), np.stack([c.alpha for c in shown])
+    codes = FrameCodes(np.stack([c.w_id for c in shown]), pose, alpha)
+    return fit_identity(latent, [c.crop for c in shown], codes, pack, device, options, progress)
+
+
+class _LatentSearch:
+    """Adam on the first rows of W+, in units of the latent's standard deviation over people."""
+
+    def __init__(
+        self,
+        latent: NDArray[np.float16],
+        crops: Sequence[Crop],
+        codes: FrameCodes,
+        pack: ModelPack,
+        device: torch.device,
+        options: FitOptions,
+    ) -> None:
+        self.options, self.device, self.count = options, device, len(crops)
+        self.renderer = DifferentiableRenderer(pack, device, pick_dtype(options.precision, device))
+        self.side = min(options.side, pack.card.resolution)
+        self.batches = iter(shuffled(self.count, min(options.batch, self.count), torch.Generator().manual_seed(0)))
+        pictures = to_input(crops, device)
+        regions = Regions(pack, device)
+        whole, parts = fit_weights(regions, pictures, options)
+        self.weight, self.target = at_side(whole, self.side), at_side(pictures, self.side)
+        self.codes = self.renderer.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        self.pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
+        self.placement: PartPlacementLoss | None = None
+        self.motion: MotionLoss | None = None
+        if parts is not None and options.parts:
+            self.placement = PartPlacementLoss(regions, at_side(parts, self.side), self.renderer.dtype)
+        if parts is not None and options.response:
+            self.motion = MotionLoss(regions, _rendered(self.renderer, self.pivot, self.codes, self.side))
+        self.loss = ReconstructionLoss(pack, device, LossWeights(features=options.features))
+        self.deviation = pack.feedforward(device).latent_std
+        self.moved = torch.zeros_like(self.pivot[: options.rows], requires_grad=True)  # from the pivot
+        self.optimizer = torch.optim.Adam([self.moved], betas=BETAS)
+        self.random = torch.Generator().manual_seed(1)
+
+    def step(self, step: int) -> None:
+        """One step of the latent against one batch of frames."""
+        options, every = self.options, self.options.parts_every
+        few = next(self.batches).to(self.device)
+        others = torch.zeros(0, dtype=torch.int64, device=self.device)
+        fraction = step / options.steps
+        response = options.response * (1 - fraction / options.response_share)
+        if self.motion is not None and response > 0 and step % every == every // 2:
+            others = torch.randint(self.count, (len(few),), generator=self.random).to(self.device)
+        self.optimizer.param_groups[0]["lr"] = options.rate * cosine_decay(fraction)
+        anchor = self.renderer.anchor(
+            torch.cat([self.pivot[: options.rows] + self.moved * self.deviation, self.pivot[options.rows :]])
+        )
+        rendered = self.renderer.render(anchor, self.codes[torch.cat([few, others])], self.side)
+        output, beside = rendered[: len(few)], rendered[len(few) :]
+        loss = self.loss(output, self.target[few], self.weight[few]) + options.prior * self.moved.square().mean()
+        if self.placement is not None and step % every == 0:
+            loss = loss + every * options.parts * self.placement(output, few)
+        if self.motion is not None and len(others):
+            loss = loss + every * response * self.motion(output, few, beside, others)
+        (self.moved.grad,) = torch.autograd.grad(loss, self.moved)
+        self.optimizer.step()
+
+    def found(self) -> NDArray[np.float16]:
+        """The latent [18, 512] as it is now."""
+        latent = self.pivot.clone()
+        latent[: self.options.rows] += self.moved.detach() * self.deviation
+        return np.asarray(latent.cpu().numpy(), np.float16)
 
 
 @torch.no_grad()
@@ -100,7 +154,7 @@ def fit_weights(regions: Regions, pictures: Tensor, options: FitOptions) -> tupl
 
 
 @torch.no_grad()
-def _rendered(scene: Scene, latent: Tensor, codes: Tensor, side: int) -> Tensor:
+def _rendered(renderer: DifferentiableRenderer, latent: Tensor, codes: Tensor, side: int) -> Tensor:
     """Codes [N, 34] in units of one latent -> [N, 3, side, side]; few at a time, for the memory's sake."""
-    anchor = scene.anchor(latent)
-    return torch.cat([scene.render(anchor, few, side) for few in torch.split(codes, PASS)])
+    anchor = renderer.anchor(latent)
+    return torch.cat([renderer.render(anchor, few, side) for few in torch.split(codes, PASS)])

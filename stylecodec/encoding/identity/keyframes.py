@@ -1,4 +1,4 @@
-"""The frames of a clip that differ most from one another: a mouth that opens once is nowhere else to be seen.
+"""Keyframes by farthest-point sampling: the frames of a clip whose codes differ most from one another.
 
 Frames spread over time show a person as they are most of the time. What the identity latent must also get right, the
 dark inside of a mouth or a shut lid, may last a few frames of a minute.
@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from ..code_units import SIZE, CodeUnits
-from ..motion.feedforward import Crop, FrameCodes
+from ..differentiable import SIZE, CodeUnits
+from ..frames import Crop, FrameCodes
 from .selection import Candidate
 
 
-class Extremes:
+class Keyframes:
     """Keeps `count` frames whose codes lie far apart, of a clip of unknown length, in bounded memory.
 
     A frame comes in when two of those kept are nearer to each other than it is to any: of the two nearest, the one
-    goes that is nearer to the others.
+    goes that is nearer to the others. count: 1 and more.
     """
 
     def __init__(self, units: CodeUnits, count: int) -> None:
@@ -32,8 +32,6 @@ class Extremes:
 
     def offer(self, frames: Sequence[int], crops: Sequence[Crop], codes: FrameCodes) -> None:
         """Take the crops and codes of the frames of these numbers."""
-        if not self.count:
-            return
         places = self.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha)).cpu().numpy()
         for k, (frame, crop) in enumerate(zip(frames, crops, strict=True)):
             self._take(Candidate(frame, crop, codes.w_id[k], codes.pose[k], codes.alpha[k]), places[k])

@@ -20,7 +20,7 @@ from torch import Tensor
 from ...decoding.latents import LatentDecoder
 from ...decoding.render import Renderer
 from ...packs.store import ModelPack
-from ..motion.feedforward import CROP_SIZE, Crop, FrameCodes, to_input
+from ..frames import CROP_SIZE, Crop, FrameCodes, to_input
 from ..options import EncodeOptions
 
 BATCH = 8

@@ -1,21 +1,20 @@
-"""Codes corrected so that the avatar does what the person does, as the face mesh sees both.
+"""Landmark correction: codes moved so that the avatar does what the person does, as the face mesh sees both.
 
-    marks of the person ────────────────────────────┐
-    codes ─► renderings ─► marks ─► what is missing, less its median over the clip
-                                     ├─► of the nose: pose
-                                     └─► of brows, lids, lips, with the pose corrected: α (gaze is left as it is)
+    features of the person ─────────────────────────────┐
+    codes ─► renderings ─► features ─► what is missing, less its median over the clip
+                                        ├─► of the nose: pose
+                                        └─► of brows, lids, lips, with the pose corrected: α (gaze is left as it is)
 
 The feed-forward encoder was trained on drawn heads, and what the identity latent makes of its codes differs from person
 to person. The face mesh was trained on people and sees where lids, brows and lips of either are. The two differ by a
 constant, since an avatar has a face of its own; the rest, as far as it is more than the mesh's own error, is a linear
-problem, solved for all frames at once. It is the landmark loss of Eq. 3 of 2203.14512 in one step of Gauss and Newton
-instead of many of a gradient. Pose and α are solved one after the other: together, turns of the head and sideways
-mouths were taken for each other.
+problem, solved for all frames at once. It is the landmark loss of Eq. 3 of 2203.14512 in one Gauss-Newton step instead
+of many of a gradient. Pose is solved before α: a turn of the head also moves the mouth sideways.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -27,60 +26,61 @@ from ...bitstream import ALPHA_COUNT
 from ...decoding.latents import Anchor
 from ...decoding.render import pick_dtype
 from ...packs.store import ModelPack
-from ..code_units import POSE_UNITS
-from ..options import FollowOptions
-from ..personalization.clip_passes import Packets, codes_of, write
-from .feedforward import FrameCodes, smooth
-from .landmark_features import NAMES, POSE, MarkReader, noise_floor
-from .refinement import Scene
+from ...progress import Progress, ProgressCallback, silent
+from ..differentiable import POSE_UNITS, DifferentiableRenderer
+from ..frames import FrameCodes, Motion, smooth
+from ..options import LandmarkCorrectionOptions
+from .landmark_features import NAMES, POSE, FeatureReader, noise_floor
 
+CORRECTING = "correcting by landmarks"  # the stage's name in reports of progress
 AT_ONCE = 16  # renderings
 FARTHEST = 3.0  # units that a code is moved: a hand before the mouth is no reason for more
 LOUD = ("lips_apart", "mouth_across")  # what is seen at once when it is wrong
 
 
-def follow(
-    packets: Packets,
-    marks: NDArray[np.float32],
+def correct_by_landmarks(
+    motion: Motion,
+    features: NDArray[np.float32],
     latent: NDArray[np.float16],
     pack: ModelPack,
     device: torch.device,
-    options: FollowOptions,
+    options: LandmarkCorrectionOptions,
     sigma_frames: float,
-    progress: Callable[[int], None] | None = None,
-) -> Packets:
-    """Packets [n, 35], NaN where there is no face, with pose and α corrected; roll and NaN rows stay.
+    progress: ProgressCallback = silent,
+) -> Motion:
+    """The motion with pose and α corrected; the roll and frames without a face stay.
 
-    marks: float32 [n, 17], of the person's crops. pack: with the generator that renders. sigma_frames: of the Gaussian
-    that the packets were smoothed with over time. `progress` is told the number of frames done. With `options.frames` 0
-    the packets are returned as they are.
+    features: float32 [n, 17], of the person's crops. pack: with the generator that renders. sigma_frames: of the
+    Gaussian that the motion was smoothed with over time. Features count by how far they
+    vary beyond the pack's noise floor. A clip with fewer than two faces has no median to compare with: its motion is
+    returned as it is.
     """
-    rows = np.flatnonzero(~np.isnan(packets[:, 0]))
-    if not options.frames or len(rows) < 2:
-        return packets
-    scene = Scene(pack, device, pick_dtype(options.precision, device))
-    first = codes_of(packets[rows])
-    codes = scene.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
-    wanted = torch.from_numpy(smooth(marks[rows], sigma_frames)).to(device)
-    seen = Shown(scene, torch.from_numpy(latent.astype(np.float32)).to(device), min(options.side, pack.card.resolution))
-    answer = seen.answer(codes[half_open(wanted[:, 0], options.frames)], options.step)
-
-    def tell(done: int) -> None:
-        if progress is not None:
-            progress(len(packets) if done == len(rows) else int(rows[done - 1]) + 1)
-
-    missing = believed(lacking(wanted, seen(codes, tell)), noise_floor(pack))
-    change = solved(answer, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
+    rows = motion.faces
+    if len(rows) < 2:
+        return motion
+    renderer = DifferentiableRenderer(pack, device, pick_dtype(options.precision, device))
+    first = motion.codes(rows)
+    codes = renderer.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
+    wanted = torch.from_numpy(smooth(features[rows], sigma_frames)).to(device)
+    identity = torch.from_numpy(latent.astype(np.float32)).to(device)
+    rendered = RenderedFeatures(renderer, identity, min(options.side, pack.card.resolution))
+    jacobian = rendered.jacobian(codes[half_open(wanted[:, 0], options.frames)], options.step)
+    found = []
+    for few in torch.split(torch.arange(len(rows)), AT_ONCE):
+        found.append(rendered(codes[few.to(device)]))
+        last = int(few[-1])
+        done = len(motion) if last == len(rows) - 1 else int(rows[last]) + 1
+        progress(Progress(CORRECTING, done, len(motion)))
+    missing = above_noise(residual(wanted, torch.cat(found)), noise_floor(pack))
+    change = solved(jacobian, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
-    pose, alpha = (value.cpu().numpy() for value in scene.units.split(moved))
-    result = packets.copy()
-    write(result, rows, FrameCodes(first.w_id, pose, alpha))
-    return result
+    pose, alpha = (value.cpu().numpy() for value in renderer.units.split(moved))
+    return motion.with_codes(rows, FrameCodes(first.w_id, pose, alpha))
 
 
-def lacking(wanted: Tensor, shown: Tensor) -> Tensor:
-    """What the marks shown [n, 17] lack of those wanted [n, 17], less its median: an avatar has a face of its own."""
-    missing = wanted - shown
+def residual(wanted: Tensor, rendered: Tensor) -> Tensor:
+    """What rendered features [n, 17] lack of those wanted [n, 17], less its median: an avatar has its own face."""
+    missing = wanted - rendered
     return missing - missing.median(dim=0).values
 
 
@@ -93,55 +93,52 @@ def half_open(lips_apart: Tensor, count: int) -> list[int]:
     return [int((lips_apart - low - (high - low) * (k + 0.5) / count).abs().argmin()) for k in range(count)]
 
 
-def believed(missing: Tensor, floor: tuple[float, ...]) -> Tensor:
-    """What is missing [n, 17], each mark by how much more it varies than where nothing is missing (floor [17]).
+def above_noise(missing: Tensor, floor: Sequence[float]) -> Tensor:
+    """What is missing [n, 17], each feature by how much more it varies than its noise floor, `floor` [17].
 
-    It is the gain of a Wiener filter over the clip; a mark that is not believed is held where the codes have it.
+    It is the gain of a Wiener filter over the clip; a feature that does not vary more is left where the codes have it.
     """
     power = missing.square().mean(dim=0)
     return missing * (1 - missing.new_tensor(floor).square() / power.clamp_min(1e-12)).clamp_min(0)
 
 
-def solved(answer: Tensor, missing: Tensor, wanted: Tensor, options: FollowOptions) -> Tensor:
-    """Changes of codes in units [n, 34] that bring marks nearer to where `missing` [n, 17] says; answer: [17, 34].
+def solved(jacobian: Tensor, missing: Tensor, wanted: Tensor, options: LandmarkCorrectionOptions) -> Tensor:
+    """Changes of codes in units [n, 34] that bring features nearer to where `missing` [n, 17] says.
 
-    wanted: [n, 17], the marks of the person; it and what is missing are less their medians. Every mark counts by what
-    it moves per unit of α, so that brows are heard beside lips, and LOUD ones twice; marks that hardly answer are not
-    run after.
+    jacobian: [17, 34], of the features by the codes. wanted: [n, 17], the features of the person; it and what is
+    missing are less their medians. Every feature counts by what it moves per unit of α, so that brows are heard beside
+    lips, and LOUD ones twice; features that hardly answer are not run after. The normal equations are damped.
     """
-    nose = answer[-POSE:, :POSE]
+    nose = jacobian[-POSE:, :POSE]
     inverse = torch.linalg.solve(nose.T @ nose + options.floor**2 * torch.eye(POSE).to(nose), nose.T).T
     turns = (wanted[:, -POSE:] @ inverse).square().mean(dim=0) * wanted.new_tensor(POSE_UNITS).square()
     pose = missing[:, -POSE:] @ inverse * (options.pose * turns / (turns + options.calm**2))
-    left = missing[:, :-POSE] - pose @ answer[:-POSE, :POSE].T
-    face = answer[:-POSE, POSE:]
+    left = missing[:, :-POSE] - pose @ jacobian[:-POSE, :POSE].T
+    face = jacobian[:-POSE, POSE:]
     weight = (face.square().sum(dim=1) + options.floor**2).rsqrt()
     weight[[NAMES.index(name) for name in LOUD]] *= 2
     scaled = face * weight[:, None]
-    held = scaled.T @ scaled + options.hold * torch.eye(ALPHA_COUNT, device=answer.device)
-    alpha = torch.linalg.solve(held, scaled.T @ (left * weight).T).T
+    damped = scaled.T @ scaled + options.damping * torch.eye(ALPHA_COUNT, device=jacobian.device)
+    alpha = torch.linalg.solve(damped, scaled.T @ (left * weight).T).T
     return torch.cat([pose, alpha], dim=1)
 
 
-class Shown:
-    """The marks of renderings of one identity."""
+class RenderedFeatures:
+    """The landmark features of renderings of one identity latent [18, 512], `side` pixels per side."""
 
-    def __init__(self, scene: Scene, latent: Tensor, side: int) -> None:
-        self.scene, self.side, self.reader = scene, side, MarkReader(scene.pack, scene.device)
+    def __init__(self, renderer: DifferentiableRenderer, latent: Tensor, side: int) -> None:
+        self.renderer, self.side, self.reader = renderer, side, FeatureReader(renderer.pack, renderer.device)
         with torch.no_grad():
-            self.anchor: Anchor = scene.anchor(latent)
+            self.anchor: Anchor = renderer.anchor(latent)
 
     @torch.no_grad()
-    def __call__(self, codes: Tensor, tell: Callable[[int], None] = lambda done: None) -> Tensor:
-        """Codes [n, 34] in units -> [n, 17]; `tell` is told how many are done."""
-        found: list[Tensor] = []
-        for few in torch.split(codes, AT_ONCE):
-            found.append(self.reader(self.scene.render(self.anchor, few, self.side)))
-            tell(min(len(found) * AT_ONCE, len(codes)))
+    def __call__(self, codes: Tensor) -> Tensor:
+        """Codes [n, 34] in units -> [n, 17]."""
+        found = [self.reader(self.renderer.render(self.anchor, few, self.side)) for few in torch.split(codes, AT_ONCE)]
         return torch.cat(found)
 
-    def answer(self, codes: Tensor, step: float) -> Tensor:
-        """How marks answer to codes, [17, 34] per unit, in the mean over codes [n, 34].
+    def jacobian(self, codes: Tensor, step: float) -> Tensor:
+        """How features change with codes, [17, 34] per unit, in the mean over codes [n, 34].
 
         All α are moved at once, by `step` up or down in 32 patterns that tell them apart: more of the picture moves
         than by one alone, and what it does not do in proportion evens out. Yaw and pitch move one by one.

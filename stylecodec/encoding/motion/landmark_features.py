@@ -1,4 +1,4 @@
-"""What a face does, in 17 numbers read off the points of the face mesh.
+"""Landmark features: what a face does, in 17 numbers read off the points of the face mesh.
 
 They are lengths in units of the distance between the eyes, along the face's own axes, so that size, place and roll of
 the picture do not matter, and they say the same of a person and of an avatar that is built otherwise, but for a
@@ -20,7 +20,7 @@ NAMES = (
     "gaze_across", "gaze_down", "nose_across", "nose_down",
 )
 # fmt: on
-NOISE_FLOOR = "landmark_noise_floor"  # the calibration of a pack that holds it
+NOISE_FLOOR = "landmark_noise_floor"  # the calibration of a pack that `noise_floor` reads
 POSE = 2  # of them, the last
 NOSE_TIP = 4
 LEFT_CORNER, RIGHT_CORNER, TOP, BOTTOM = 61, 291, 0, 17  # of the mouth
@@ -31,7 +31,7 @@ LEFT_IRIS, RIGHT_IRIS = MESH, MESH + IRIS  # their centres
 AT_ONCE = 8  # pictures that the mesh sees together
 
 
-def marks_of(points: Tensor) -> Tensor:
+def features_of(points: Tensor) -> Tensor:
     """Points [n, 478, 2] of the face mesh -> [n, 17] in the order of NAMES.
 
     Gaps and widths; the mouth from the base of the nose; corners over the middle of the mouth; brows over their eye;
@@ -82,13 +82,13 @@ def marks_of(points: Tensor) -> Tensor:
 
 
 def noise_floor(pack: ModelPack) -> tuple[float, ...]:
-    """How much of each seems to be missing, RMS, where nothing is: [17], infinite for what is never to be believed."""
+    """How much of each feature seems to be missing, RMS, where nothing is: [17], infinite for what cannot be read."""
     values = pack.calibration(NOISE_FLOOR).values
     return tuple(values[name] for name in NAMES)
 
 
-class MarkReader:
-    """Reads the marks off aligned pictures."""
+class FeatureReader:
+    """Reads the features off aligned pictures."""
 
     def __init__(self, pack: ModelPack, device: torch.device) -> None:
         self.mesh: FaceMesh = pack.face_mesh(device)
@@ -96,4 +96,4 @@ class MarkReader:
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
         """Pictures [n, 3, S, S] in about [-1, 1] -> [n, 17] float32."""
-        return torch.cat([marks_of(self.mesh(few.clamp(-1, 1))) for few in torch.split(pictures.float(), AT_ONCE)])
+        return torch.cat([features_of(self.mesh(few.clamp(-1, 1))) for few in torch.split(pictures.float(), AT_ONCE)])

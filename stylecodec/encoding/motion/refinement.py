@@ -7,72 +7,91 @@ The crop itself is what the renderings are held against, or its inversion, G(L_t
 the generator cannot show is to pull at the codes; with a personalised generator it is always the crop.
 
 The paper first moves the pose alone and weighs the steps of α by their sensitivity (Eq. 8). Here the steps are weighed
-by the response to all codes at once, so that none waits for another: with a personalised generator the same number of
-them comes 1 dB nearer, with the pack's own, which cannot show much of what is asked, at most 0.2.
-
-The paper takes one frame after the other and begins each where the last one ended (Eq. 7). Here the frames of a batch
-move together; what carries over is by how much the feed-forward codes were wrong, which is much the same from one frame
-of a person to the next. How far the corrections may differ between neighbours is held as well.
+by the response to all codes at once, so that none waits for another. The paper takes one frame after the other and
+begins each where the last one ended (Eq. 7). Here the frames of a batch move together; what carries over is by how much
+the feed-forward codes were wrong, which is much the same from one frame of a person to the next. How far the
+corrections may differ between neighbours is limited as well.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...bitstream import Identity
-from ...decoding.latents import Anchor, LatentDecoder
 from ...decoding.personal import TunedPack
 from ...decoding.regions import Regions
 from ...decoding.render import pick_dtype
 from ...nets.e4e import E4eEncoder
 from ...packs.store import ModelPack
-from ..code_units import CodeUnits, RowAdam, even_steps
-from ..losses import LossWeights, Resemblance
+from ...progress import Progress, ProgressCallback, silent
+from ..differentiable import (
+    CodeUnits,
+    DifferentiableRenderer,
+    RowAdam,
+    at_side,
+    coarse_side,
+    cosine_decay,
+    even_steps,
+)
+from ..frames import ROLL, AlignedFrame, Crop, FrameCodes, Motion, to_input
+from ..losses import LossWeights, ReconstructionLoss
 from ..options import EncodeOptions, RefineOptions
 from ..rate.sensitivity import picture_metrics
-from .feedforward import Crop, FrameCodes, to_input
 
-ROLL = 2  # its place in a packet: no code of the generator
+REFINING = "refining"  # the stage's name in reports of progress
+CHUNK = 16  # consecutive frames that are refined together
 AT_ONCE = 16 * 128**2  # pixels of renderings whose gradients are in memory together
 WARM = 0.5  # how fast the correction that the next batch begins with follows the last batch's
 
 
-class Scene:
-    """Codes to pictures, with gradients, of one pack on one device."""
+def refine_clip(
+    frames: Iterable[AlignedFrame],
+    motion: Motion,
+    latent: NDArray[np.float16],
+    pack: ModelPack,
+    device: torch.device,
+    options: EncodeOptions,
+    known: Collection[int] = (),
+    progress: ProgressCallback = silent,
+) -> Motion:
+    """The motion with pose and α of all frames with a face refined, but of those `known` already.
 
-    def __init__(self, pack: ModelPack, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self.pack, self.device, self.dtype = pack, device, dtype
-        self.latents = LatentDecoder(pack, device)
-        self.generator = self.latents.generator
-        self.noise = any(bool(p.any()) for name, p in self.generator.named_parameters() if "noise_strength" in name)
-        self.units = CodeUnits(pack, device)
-
-    def anchor(self, latent: Tensor) -> Anchor:
-        """An identity latent [18, 512], or one per frame [N, 18, 512], ready to be posed."""
-        return self.latents.anchor(latent if latent.dim() == 3 else latent[None])
-
-    def render(self, anchor: Anchor, codes: Tensor, side: int) -> Tensor:
-        """Codes [N, 34] in units -> float32 [N, 3, side, side], not clamped."""
-        styles = self.styles(anchor, codes)
-        return self.generator.synthesis(styles, noise=self.noise, stop_at=side, dtype=self.dtype).float()
-
-    def styles(self, anchor: Anchor, codes: Tensor) -> list[Tensor]:
-        """Codes [N, 34] in units -> StyleSpace."""
-        return self.latents.styles(anchor, *self.units.split(codes))
+    frames: the clip from its beginning. pack: with the generator that is sent. latent: [18, 512], as it is sent. The
+    frames pass in chunks; memory does not grow with the clip.
+    """
+    refiner = Refiner(pack, device, latent, options)
+    done: list[int] = []
+    found: list[FrameCodes] = []
+    for rows, crops in _chunks(frames, len(motion), known, options.batch or CHUNK, progress):
+        found.append(refiner(crops, motion.codes(rows)))
+        done += rows
+    if not done:
+        return motion
+    pose, alpha = np.concatenate([few.pose for few in found]), np.concatenate([few.alpha for few in found])
+    return motion.with_codes(done, FrameCodes(np.zeros((len(done), 0, 0), np.float16), pose, alpha))
 
 
-def at_side(pictures: Tensor, side: int) -> Tensor:
-    """Pictures or weights [N, C, S, S] at another power of two: averaged down or interpolated."""
-    size = pictures.shape[-1]
-    if size > side:
-        return F.avg_pool2d(pictures, size // side)
-    return pictures if size == side else F.interpolate(pictures, size=side, mode="bilinear", align_corners=False)
+def _chunks(
+    frames: Iterable[AlignedFrame], count: int, known: Collection[int], size: int, progress: ProgressCallback
+) -> Iterator[tuple[list[int], list[Crop]]]:
+    """Numbers and crops of `size` frames with a face at a time, of the first `count` frames."""
+    rows: list[int] = []
+    crops: list[Crop] = []
+    for number, frame in zip(range(count), frames, strict=False):
+        if frame.crop is not None and number not in known:
+            rows.append(number)
+            crops.append(frame.crop)
+        if len(rows) >= size:
+            yield rows, crops
+            rows, crops = [], []
+        progress(Progress(REFINING, number + 1, count))
+    if rows:
+        yield rows, crops
 
 
 class Refiner:
@@ -84,25 +103,30 @@ class Refiner:
     def __init__(self, pack: ModelPack, device: torch.device, latent: np.ndarray, options: EncodeOptions) -> None:
         self.settings: RefineOptions = options.refine_tuned if isinstance(pack, TunedPack) else options.refine
         self.pack, self.device, self.identity = pack, device, Identity(latent.astype(np.float16))
-        self.scene = Scene(pack, device, pick_dtype(self.settings.precision, device))
+        self.renderer = DifferentiableRenderer(pack, device, pick_dtype(self.settings.precision, device))
         self.regions = Regions(pack, device)
-        self.resemblance = Resemblance(pack, device, LossWeights(features=self.settings.features))
+        self.loss = ReconstructionLoss(pack, device, LossWeights(features=self.settings.features))
         with torch.no_grad():
-            self.anchor = self.scene.anchor(torch.from_numpy(np.array(latent, np.float32)).to(device))
+            self.anchor = self.renderer.anchor(torch.from_numpy(np.array(latent, np.float32)).to(device))
         self.inversion: E4eEncoder | None = None
         if self.settings.target == "inversion" and not isinstance(pack, TunedPack):
             pack.require(("inversion",), "refinement held against inversions")
             self.inversion = pack.inversion(device)
         self.offset: Tensor | None = None  # [34] by how much the last codes were corrected
-        self.directions: Tensor | None = None  # [34, 34], of steps; see codes.even_steps
+        self.directions: Tensor | None = None  # [34, 34], of steps; see differentiable.even_steps
+
+    @property
+    def units(self) -> CodeUnits:
+        """The units of the codes."""
+        return self.renderer.units
 
     def __call__(self, crops: Sequence[Crop], codes: FrameCodes) -> FrameCodes:
         """Refine the codes of frames that follow each other; FrameCodes with the refined pose and α."""
-        start = self.scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        start = self.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
         pictures = self._targets(to_input(crops, self.device))
         with torch.enable_grad():
             refined = self.refined(pictures, start)
-        pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(refined))
+        pose, alpha = (value.cpu().numpy() for value in self.units.split(refined))
         return FrameCodes(codes.w_id, pose, alpha)
 
     @torch.no_grad()
@@ -110,7 +134,7 @@ class Refiner:
         """What renderings [n, 3, 256, 256] are held against."""
         if self.inversion is None:
             return pictures
-        generator, noise = self.scene.generator, self.scene.noise
+        generator, noise = self.renderer.generator, self.renderer.noise
         inverted: Tensor = generator(self.inversion(pictures), noise, stop_at=pictures.shape[-1])
         return inverted.float().clamp(-1, 1)
 
@@ -126,41 +150,31 @@ class Refiner:
             fraction = step / settings.steps
             side = settings.side if fraction >= settings.coarse else coarse_side(settings.side)
             taken = steps.take(rows)
-            (gradient,) = torch.autograd.grad(self.hold(begin + taken @ self.directions, start), taken)
+            (gradient,) = torch.autograd.grad(self.prior(begin + taken @ self.directions, start), taken)
             gradient = gradient * len(rows)
             for few in torch.split(rows, max(1, AT_ONCE // side**2)):
-                output = self.scene.render(self.anchor, begin[few] + taken[few] @ self.directions, side)
-                loss = self.resemblance(output, at_side(pictures[few], side), at_side(weight[few], side))
+                output = self.renderer.render(self.anchor, begin[few] + taken[few] @ self.directions, side)
+                loss = self.loss(output, at_side(pictures[few], side), at_side(weight[few], side))
                 gradient += torch.autograd.grad(loss * len(few), taken)[0]
-            steps.step(rows, gradient, settings.rate * falling(fraction))
-        found = self.scene.units.bound_(begin + steps.values @ self.directions)
+            steps.step(rows, gradient, settings.rate * cosine_decay(fraction))
+        found = self.units.bound_(begin + steps.values @ self.directions)
         wrong = (found - start).mean(0)
         self.offset = wrong if self.offset is None else torch.lerp(self.offset, wrong, WARM)
         return found
 
     def even_directions(self, codes: Tensor) -> Tensor:
-        """`codes.even_steps` around codes in units [n, 34], by what is felt in pictures of this identity."""
-        pose, alpha = (value.cpu() for value in self.scene.units.split(codes))
+        """`even_steps` [34, 34] around codes in units [n, 34], by the weighted pixels of this identity's pictures."""
+        pose, alpha = (value.cpu() for value in self.units.split(codes))
         packets = torch.cat([pose, torch.zeros(len(pose), 1), alpha], dim=1)
-        felt = picture_metrics(self.pack, self.device, self.identity, packets.numpy()).felt
-        moving = [k for k in range(len(felt)) if k != ROLL]
-        scale = self.scene.units.scale
-        return even_steps(torch.from_numpy(felt[np.ix_(moving, moving)]).to(scale) * scale * scale[:, None])
+        metric = picture_metrics(self.pack, self.device, self.identity, packets.numpy()).perceptual
+        moving = [k for k in range(len(metric)) if k != ROLL]
+        scale = self.units.scale
+        return even_steps(torch.from_numpy(metric[np.ix_(moving, moving)]).to(scale) * scale * scale[:, None])
 
-    def hold(self, codes: Tensor, start: Tensor) -> Tensor:
-        """What corrections of the codes cost: their size, and how much they differ between neighbours in time."""
+    def prior(self, codes: Tensor, start: Tensor) -> Tensor:
+        """What corrections of codes [n, 34] cost: their size, and how much they differ between neighbours in time."""
         wrong = codes - start
-        held = self.settings.hold * wrong.square().mean()
+        cost = self.settings.prior * wrong.square().mean()
         if self.settings.smoothness and len(codes) > 1:
-            held = held + self.settings.smoothness * wrong.diff(dim=0).square().mean()
-        return held
-
-
-def coarse_side(side: int) -> int:
-    """Pixels per side of the coarse steps of a search whose last ones have `side`."""
-    return max(side // 2, 32)
-
-
-def falling(fraction: float) -> float:
-    """Factor of the step size: 1 at the beginning, a tenth at the end, half a cosine between."""
-    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
+            cost = cost + self.settings.smoothness * wrong.diff(dim=0).square().mean()
+        return cost

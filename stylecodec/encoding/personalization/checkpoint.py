@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ...errors import MediaError, OptionError
-from ...files import whole_file
+from ...files import atomic_write
 
 FACTS = "stylecodec"  # the metadata entry with everything that is not a tensor, as JSON
 
@@ -45,5 +45,5 @@ class Checkpoint:
             return
         copies = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         data = save(copies, {FACTS: json.dumps({**facts, "work": self.work})})
-        with whole_file(self.path) as file:
+        with atomic_write(self.path) as file:
             file.write(data)

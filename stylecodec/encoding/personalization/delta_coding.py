@@ -24,7 +24,7 @@ from ...bitstream.delta import DeltaTensor, GeneratorDelta
 from ...decoding.latents import Anchor
 from ...decoding.personal import tunable
 from ...nets.stylegan2 import Generator
-from ..motion.refinement import Scene
+from ..differentiable import DifferentiableRenderer
 
 Matrix = NDArray[np.float32]
 
@@ -38,7 +38,7 @@ AFFINE = ".affine.weight"
 
 
 @dataclass(frozen=True)
-class Manner:
+class CodingConfiguration:
     """How a delta is coded. Every choice but the usual one is there to be compared."""
 
     affine: str = "projected"  # "rows": like all else; "none": left out
@@ -71,7 +71,7 @@ class Measured:
 
 
 def measure(
-    scene: Scene,
+    renderer: DifferentiableRenderer,
     anchor: Anchor,
     codes: Tensor,
     base: Generator,
@@ -79,55 +79,56 @@ def measure(
     changes: Mapping[str, Tensor],
     seed: int = 0,
 ) -> Measured:
-    """Measure the generator of `scene`, tuned from `base`, around the person's codes [n, 34].
+    """Measure the generator of `renderer`, tuned from `base`, around the person's codes [n, 34].
 
     changes: see decoding.personal.differences.
     """
     arrays = {name: value.numpy() for name, value in changes.items()}
-    effects = _effects(scene, anchor, codes, list(arrays), seed)
-    judge = _Judge(scene, anchor, codes[:: max(len(codes) // JUDGED, 1)][:JUDGED], base)
-    return Measured(pack_digest, arrays, effects, _bases(scene, anchor, codes), judge)
+    effects = _effects(renderer, anchor, codes, list(arrays), seed)
+    judge = _Judge(renderer, anchor, codes[:: max(len(codes) // JUDGED, 1)][:JUDGED], base)
+    return Measured(pack_digest, arrays, effects, _bases(renderer, anchor, codes), judge)
 
 
 class _Judge:
     """Renders some codes with a coding of the changes, and compares with the tuned generator's pictures."""
 
-    def __init__(self, scene: Scene, anchor: Anchor, codes: Tensor, base: Generator) -> None:
+    def __init__(self, renderer: DifferentiableRenderer, anchor: Anchor, codes: Tensor, base: Generator) -> None:
         self.anchor, self.codes, self.base = anchor, codes.detach(), dict(tunable(base))
-        self.scene = copy.copy(scene)
-        self.scene.latents = copy.copy(scene.latents)
-        self.scene.generator = self.scene.latents.generator = copy.deepcopy(scene.generator).requires_grad_(False)
+        self.renderer = copy.copy(renderer)
+        self.renderer.latents = copy.copy(renderer.latents)
+        generator = copy.deepcopy(renderer.generator).requires_grad_(False)
+        self.renderer.generator = self.renderer.latents.generator = generator
         with torch.no_grad():
-            self.wanted = self.scene.render(anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
+            self.wanted = self.renderer.render(anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
 
     @torch.no_grad()
     def __call__(self, tensors: Sequence[DeltaTensor]) -> float:
         given = {tensor.name: tensor for tensor in tensors}
-        for name, parameter in tunable(self.scene.generator):
+        for name, parameter in tunable(self.renderer.generator):
             parameter.copy_(self.base[name])
             if name in given:
                 parameter.add_(torch.from_numpy(given[name].values).to(parameter))
-        found = self.scene.render(self.anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
+        found = self.renderer.render(self.anchor, self.codes, PROBE_SIDE).clamp(-1, 1)
         return float((found - self.wanted).square().mean())
 
 
 def _effects(
-    scene: Scene, anchor: Anchor, codes: Tensor, names: Sequence[str], seed: int
+    renderer: DifferentiableRenderer, anchor: Anchor, codes: Tensor, names: Sequence[str], seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """Per tensor and row, what a squared error of an element costs; above PROBE_SIDE from a picture of full size."""
     random = torch.Generator().manual_seed(seed)
-    parameters = {name: p for name, p in tunable(scene.generator) if name in set(names)}
+    parameters = {name: p for name, p in tunable(renderer.generator) if name in set(names)}
     kept = {name: p.requires_grad for name, p in parameters.items()}
     total = {name: np.zeros(p.shape[0] if p.dim() > 1 else 1) for name, p in parameters.items()}
     seen = dict.fromkeys(parameters, 0)
     try:
         for parameter in parameters.values():
             parameter.requires_grad_(True)
-        for side, count in ((PROBE_SIDE, PROBES), (scene.generator.resolution, 2)):
+        for side, count in ((PROBE_SIDE, PROBES), (renderer.generator.resolution, 2)):
             wanted = [name for name in parameters if not seen[name]]
             for _ in range(count if wanted else 0):
                 row = int(torch.randint(len(codes), (1,), generator=random))
-                output = scene.render(anchor, codes[row : row + 1].detach(), side)
+                output = renderer.render(anchor, codes[row : row + 1].detach(), side)
                 signs = torch.randint(0, 2, output.shape, generator=random).to(output) * 2 - 1
                 probe = (signs * output).sum() / output.numel() ** 0.5
                 found = torch.autograd.grad(probe, [parameters[n] for n in wanted], allow_unused=True)
@@ -143,15 +144,15 @@ def _effects(
 
 
 @torch.no_grad()
-def _bases(scene: Scene, anchor: Anchor, codes: Tensor) -> dict[str, Basis]:
+def _bases(renderer: DifferentiableRenderer, anchor: Anchor, codes: Tensor) -> dict[str, Basis]:
     """For every affine weight a basis of the latents that it meets with these codes."""
-    pose, _ = scene.units.split(codes)
-    latents = scene.latents.posed(anchor, pose).double().cpu()
+    pose, _ = renderer.units.split(codes)
+    latents = renderer.latents.posed(anchor, pose).double().cpu()
     by_row: dict[int, Basis] = {}
     bases = {}
-    layers = scene.generator.layout.layers
-    rows = {id(m): entry.row for m, entry in zip(scene.generator.modulated(), layers, strict=True)}
-    for name, module in scene.generator.named_modules():
+    layers = renderer.generator.layout.layers
+    rows = {id(m): entry.row for m, entry in zip(renderer.generator.modulated(), layers, strict=True)}
+    for name, module in renderer.generator.named_modules():
         row = rows.get(id(module))
         if row is None:
             continue
@@ -164,30 +165,34 @@ def _bases(scene: Scene, anchor: Anchor, codes: Tensor) -> dict[str, Basis]:
     return bases
 
 
-def coded(measured: Measured, coarseness: float, manner: Manner | None = None) -> list[DeltaTensor]:
+def coded(
+    measured: Measured, coarseness: float, configuration: CodingConfiguration | None = None
+) -> list[DeltaTensor]:
     """The delta's tensors at a coarseness c; tensors whose levels are all 0 are left out."""
-    manner = manner or Manner()
+    configuration = configuration or CodingConfiguration()
     found = []
     for name, change in measured.changes.items():
-        tensor = _coded(name, change, measured, coarseness, manner)
+        tensor = _coded(name, change, measured, coarseness, configuration)
         if tensor is not None and tensor.levels.any():
             found.append(tensor)
     return found
 
 
-def _coded(name: str, change: Matrix, measured: Measured, coarseness: float, manner: Manner) -> DeltaTensor | None:
+def _coded(
+    name: str, change: Matrix, measured: Measured, coarseness: float, configuration: CodingConfiguration
+) -> DeltaTensor | None:
     if name.endswith(AFFINE):
-        if manner.affine == "none":
+        if configuration.affine == "none":
             return None
-        if manner.affine == "projected":
+        if configuration.affine == "projected":
             return _projected(name, change, measured, coarseness)
-    elif manner.rank is not None and change.ndim == 4 and min(change.shape[0], change[0].size) > manner.rank:
-        return DeltaTensor.factored(name, change, manner.rank)
+    elif (rank := configuration.rank) is not None and change.ndim == 4 and min(len(change), change[0].size) > rank:
+        return DeltaTensor.factored(name, change, rank)
     effect = measured.effect[name]
-    if manner.uniform:
+    if configuration.uniform:
         effect = np.full_like(effect, 1.0)
     steps = np.where(effect > 0, coarseness / np.sqrt(np.maximum(effect, 1e-30)), 65_000.0)
-    return DeltaTensor.quantised(name, change, np.minimum(steps, 65_000.0), manner.rounding)
+    return DeltaTensor.quantised(name, change, np.minimum(steps, 65_000.0), configuration.rounding)
 
 
 def _projected(name: str, change: Matrix, measured: Measured, coarseness: float) -> DeltaTensor | None:
@@ -217,7 +222,9 @@ def estimated_bytes(tensors: Sequence[DeltaTensor]) -> float:
     return total
 
 
-def fitted(measured: Measured, limit: int, noise_db: float, manner: Manner | None = None) -> GeneratorDelta:
+def fitted(
+    measured: Measured, limit: int, noise_db: float, configuration: CodingConfiguration | None = None
+) -> GeneratorDelta:
     """The delta of `limit` bytes at most whose predicted noise is just below `noise_db`, or as low as that allows.
 
     noise_db: PSNR of pictures by the tuned generator against those by the coded one. A picture tuned to 30 dB loses
@@ -227,22 +234,22 @@ def fitted(measured: Measured, limit: int, noise_db: float, manner: Manner | Non
     low, high = np.log(FINEST), np.log(COARSEST)
     for _ in range(14):
         middle = (low + high) / 2
-        tensors = coded(measured, float(np.exp(middle)), manner)
+        tensors = coded(measured, float(np.exp(middle)), configuration)
         if estimated_bytes(tensors) > limit or measured.judge(tensors) < allowed:
             low = middle
         else:
             high = middle
     coarseness = float(np.exp(low))
     while True:  # the estimate errs by some percent
-        delta = GeneratorDelta.of(measured.pack_digest, _never_empty(measured, coarseness, manner))
+        delta = GeneratorDelta.of(measured.pack_digest, _never_empty(measured, coarseness, configuration))
         if len(delta) <= limit or coarseness > 100 * COARSEST:
             return delta
         coarseness *= 1.04
 
 
-def _never_empty(measured: Measured, coarseness: float, manner: Manner | None) -> list[DeltaTensor]:
+def _never_empty(measured: Measured, coarseness: float, configuration: CodingConfiguration | None) -> list[DeltaTensor]:
     """The tensors at that coarseness; a delta has one at least, if only of zeros."""
-    found = coded(measured, coarseness, manner)
+    found = coded(measured, coarseness, configuration)
     if found:
         return found
     name = next((n for n in measured.changes if not n.endswith(AFFINE)), next(iter(measured.changes)))

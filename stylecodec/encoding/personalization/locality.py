@@ -1,4 +1,4 @@
-"""What personalisation must leave alone: other people, and the layers above the source's resolution."""
+"""Locality regularisation: other people and the layers above the source's resolution are left as they were."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from ...decoding.latents import Anchor
 from ...nets.ops import upsample_rgb
 from ...nets.pixel_loss import pixel_loss
 from ...nets.stylegan2 import Generator
-from ..losses import Resemblance
-from ..motion.refinement import Scene
+from ..differentiable import DifferentiableRenderer
+from ..losses import ReconstructionLoss
 
 LOCAL_SIDE = 128  # pixels per side at which other people are compared
 NEAREST = 0.7  # share of the way from the person to another one at which a latent may lie
 WINDOW = 48  # side of a window of the maps below the upper layers
 MARGIN = 4  # of these at an edge inside the picture: what the missing neighbours touch
-CODE_SPREAD = 0.7  # of random codes, in their units
-INPUT_SPREAD = 0.5  # of mapping inputs where the mapping does not normalise them
+CODE_DEVIATION = 0.7  # of random codes, in their units
+INPUT_DEVIATION = 0.5  # of mapping inputs where the mapping does not normalise them
 
 
-class OtherPeople:
+class LocalityLoss:
     """The locality regulariser of pivotal tuning (2106.05744 section 3.2): other latents render as they did before.
 
     Latents are drawn between the person's and random ones of the pack's mapping; they are posed and moved by codes of
     the clip and by random ones in turn, so that codes keep their meaning too, those that the clip has not among them.
     """
 
-    def __init__(self, before: Scene, resemblance: Resemblance, random: torch.Generator) -> None:
-        self.before, self.resemblance, self.random = before, resemblance, random
+    def __init__(self, before: DifferentiableRenderer, loss: ReconstructionLoss, random: torch.Generator) -> None:
+        self.before, self.loss, self.random = before, loss, random
 
     @torch.no_grad()
     def latents(self, pivot: Tensor, count: int) -> Tensor:
@@ -38,16 +38,16 @@ class OtherPeople:
         way = torch.rand(count, 1, 1, generator=self.random).to(w) * (1 - NEAREST) + NEAREST
         return torch.lerp(pivot.expand(count, -1, -1), w[:, None].expand(-1, len(pivot), -1), way)
 
-    def changed(self, scene: Scene, pivot: Tensor, codes: Tensor, side: int) -> Tensor:
-        """The loss of `scene` against the untuned one for n other people, half of them with codes of these [n, 34]."""
+    def __call__(self, renderer: DifferentiableRenderer, pivot: Tensor, codes: Tensor, side: int) -> Tensor:
+        """What n other people's renderings changed by, half of them with codes of these [n, 34]: a loss."""
         side = min(side, LOCAL_SIDE)
         with torch.no_grad():
             codes = codes.clone()
-            codes[1::2] = CODE_SPREAD * torch.randn(codes[1::2].shape, generator=self.random).to(codes)
-            anchor = scene.anchor(self.latents(pivot, len(codes)))
+            codes[1::2] = CODE_DEVIATION * torch.randn(codes[1::2].shape, generator=self.random).to(codes)
+            anchor = renderer.anchor(self.latents(pivot, len(codes)))
             wanted = self.before.render(anchor, codes, side)
             weight = wanted.new_ones(len(codes), 1, side, side)
-        return self.resemblance(scene.render(anchor, codes, side), wanted, weight)
+        return self.loss(renderer.render(anchor, codes, side), wanted, weight)
 
 
 @torch.no_grad()
@@ -56,36 +56,36 @@ def random_people(generator: Generator, count: int, random: torch.Generator) -> 
     mapping = generator.mapping
     place = generator.constant.device
     z = torch.randn(count, mapping.z_dim, generator=random).to(place)
-    w: Tensor = mapping(z if mapping.normalize else INPUT_SPREAD * z)
+    w: Tensor = mapping(z if mapping.normalize else INPUT_DEVIATION * z)
     return w
 
 
-class UpperLayers:
+class UpperLayerLoss:
     """Keeps the layers above `side` fitting those below, on one window of one picture at a time.
 
     Averaged down, the full picture must be the one at `side`; what it has above that must stay what it was.
     """
 
-    def __init__(self, before: Scene, side: int, random: torch.Generator) -> None:
+    def __init__(self, before: DifferentiableRenderer, side: int, random: torch.Generator) -> None:
         self.before, self.side, self.random = before, side, random
 
-    def out_of_tune(self, scene: Scene, anchor: Anchor, codes: Tensor) -> Tensor:
+    def __call__(self, renderer: DifferentiableRenderer, anchor: Anchor, codes: Tensor) -> Tensor:
         """The loss for one frame's codes [1, 34]; its gradient reaches the layers above `side` alone."""
         rows, columns = self._window(), self._window()
         with torch.no_grad():
             before = self.before.styles(anchor, codes)
             was, _ = finish(self.before, before, *self._maps(self.before, before), rows, columns)
-            styles = scene.styles(anchor, codes)
-            x, image = self._maps(scene, styles)
-        output, kept = finish(scene, styles, x, image, rows, columns)
+            styles = renderer.styles(anchor, codes)
+            x, image = self._maps(renderer, styles)
+        output, kept = finish(renderer, styles, x, image, rows, columns)
         factor = output.shape[-1] // kept.shape[-1]
         low = F.avg_pool2d(output, factor)
         weight = kept.new_ones(1, 1, *kept.shape[-2:])
         fits = pixel_loss(low, kept, weight, 0.5)
         return fits + (detail(output, factor) - detail(was, factor)).abs().mean()
 
-    def _maps(self, scene: Scene, styles: list[Tensor]) -> tuple[Tensor, Tensor]:
-        return scene.generator.maps_at(self.side, styles, scene.dtype)
+    def _maps(self, renderer: DifferentiableRenderer, styles: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return renderer.generator.maps_at(self.side, styles, renderer.dtype)
 
     def _window(self) -> slice:
         size = min(WINDOW, self.side)
@@ -94,12 +94,12 @@ class UpperLayers:
 
 
 def finish(
-    scene: Scene, styles: list[Tensor], x: Tensor, image: Tensor, rows: slice, columns: slice
+    renderer: DifferentiableRenderer, styles: list[Tensor], x: Tensor, image: Tensor, rows: slice, columns: slice
 ) -> tuple[Tensor, Tensor]:
     """The layers above `x` and `image` on a window of them: the full picture and that window, margins cut off."""
     side = image.shape[-1]
     window = image[..., rows, columns]
-    output = scene.generator.above(side, x[..., rows, columns], window, styles)
+    output = renderer.generator.above(side, x[..., rows, columns], window, styles)
     factor = output.shape[-1] // window.shape[-1]
     inner = [slice(MARGIN * (w.start > 0), w.stop - w.start - MARGIN * (w.stop < side)) for w in (rows, columns)]
     outer = [slice(factor * i.start, factor * i.stop) for i in inner]
@@ -115,7 +115,7 @@ def detail(image: Tensor, factor: int) -> Tensor:
 
 
 @torch.no_grad()
-def latent_spread(scene: Scene) -> float:
+def latent_deviation(renderer: DifferentiableRenderer) -> float:
     """How far w of different people lie apart, per element (root mean square around their mean)."""
-    w = random_people(scene.generator, 64, torch.Generator().manual_seed(0))
+    w = random_people(renderer.generator, 64, torch.Generator().manual_seed(0))
     return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-3)

@@ -7,55 +7,52 @@
                                   └► settle  codes alone, on the rounded generator and the rounded latent
 
 Each stage has its share of a budget in steps or minutes. With a checkpoint the work can be taken up where it stopped,
-and goes on when the budget has grown. On a CPU a team of processes can share the first two stages: each has the codes
-of every so manieth frame, all have the same generator and latent.
+and goes on when the budget has grown. On a CPU several worker processes can share the first two stages: each has the
+codes of every so manieth frame, all have the same generator and latent.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.multiprocessing import get_context
 
-from ... import distributed as team
+from ... import distributed
 from ...bitstream.delta import GeneratorDelta
 from ...decoding.latents import Anchor
 from ...decoding.personal import TunedPack, apply_delta, differences, tunable
 from ...decoding.regions import Regions
 from ...decoding.render import pick_dtype
-from ...packs.store import ModelPack, open_pack
-from ..code_units import RowAdam, shuffled, spread
-from ..losses import LossWeights, Resemblance, weighted_psnr
-from ..motion.feedforward import Crop, FrameCodes, to_input
-from ..motion.refinement import Scene, at_side, coarse_side, falling
+from ...metrics.psnr import psnr as psnr_of
+from ...packs.store import ModelPack
+from ...progress import Progress, ProgressCallback, silent
+from ..differentiable import DifferentiableRenderer, RowAdam, at_side, coarse_side, cosine_decay, shuffled
+from ..frames import Crop, FrameCodes, evenly_spaced, to_input
+from ..losses import LossWeights, ReconstructionLoss
 from ..options import TuneOptions
+from .budget import CODES, SETTLE, STAGES, WEIGHTS, TuningState, spent, spent_of_stage
 from .checkpoint import Checkpoint
 from .delta_coding import Measured, fitted, measure
-from .locality import OtherPeople, UpperLayers, latent_spread
-from .optimizers import WeightOptimizer
+from .locality import LocalityLoss, UpperLayerLoss, latent_deviation
+from .optimizers import GeneratorOptimizer
 
-CODES, WEIGHTS, SETTLE = "codes", "weights", "settle"
-STAGES = (CODES, WEIGHTS, SETTLE)
-HOLD = 0.6  # share of the weights stage after which the step size begins to fall
-LOOKED = 24  # frames by which the PSNR is judged on the way
+PERSONALISING = "personalising"  # the stage's name in reports of progress
+CONSTANT_SHARE = 0.6  # of the weights stage, after which the step size begins to fall
+JUDGED_FRAMES = 24  # by which the PSNR is judged on the way
 SAVE_SECONDS = 60.0
 MAP_SIDE = 128  # at which weights and head masks are kept
 
-Tell = Callable[[float, float], None]
-"""Told the share of the budget that is spent and the current PSNR in dB of the head, NaN before it is known."""
+
+def progress_event(share: float, psnr: float) -> Progress:
+    """The share of the budget that is spent, and the PSNR in dB of the head, NaN before it is known."""
+    return Progress(PERSONALISING, 100 * share, 100.0, "%", "" if math.isnan(psnr) else f"{psnr:.1f} dB")
 
 
 @dataclass(frozen=True)
@@ -73,18 +70,6 @@ class Personalized:
     measured: Measured  # of the generator before rounding, for other ways of coding it
 
 
-@dataclass
-class Progress:
-    """Where the work stands; what a checkpoint keeps beside tensors."""
-
-    stage: str = CODES
-    steps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    skipped: float = 0.0  # share of the weights stage that a plateau saved
-    psnr: float = math.nan
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
 class Personalizer:
     """Tunes a pack's generator to crops of one person.
 
@@ -100,34 +85,35 @@ class Personalizer:
         options: TuneOptions,
         device: torch.device,
         checkpoint: Checkpoint | None = None,
-        tell: Tell | None = None,
+        progress: ProgressCallback = silent,
     ) -> None:
         self.pack, self.options, self.device = pack, options, device
         self.crops = torch.from_numpy(np.stack(crops))
-        self.own = torch.arange(team.rank(), len(self.crops), team.size())  # the frames whose codes move here
+        # The frames whose codes move in this process.
+        self.own = torch.arange(distributed.rank(), len(self.crops), distributed.size())
         self.codes_given = codes
         dtype = pick_dtype(options.precision, device)
         self.base = pack.generator(device)
-        self.before = Scene(pack, device, dtype)
+        self.before = DifferentiableRenderer(pack, device, dtype)
         self.generator = copy.deepcopy(self.base)
-        self.scene = Scene(TunedPack(pack, generator=self.generator), device, dtype)
+        self.renderer = DifferentiableRenderer(TunedPack(pack, generator=self.generator), device, dtype)
         self.tuned = {name: p for name, p in tunable(self.generator) if "noise_strength" not in name}
-        start = self.scene.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-        self.start, self.table = start, RowAdam(self.scene.units.bound_(start.clone()))
+        start = self.renderer.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        self.start, self.table = start, RowAdam(self.renderer.units.bound_(start.clone()))
         self.pivot = torch.from_numpy(np.array(latent, np.float32)).to(device)
         self.latent = RowAdam(self.pivot.reshape(1, -1))
-        self.spread = latent_spread(self.before)
-        self.optimizer = WeightOptimizer(self.tuned, options.weight_rate, options.filter_rate)
+        self.deviation = latent_deviation(self.before)
+        self.optimizer = GeneratorOptimizer(self.tuned, options.weight_rate, options.filter_rate)
         losses = LossWeights(features=options.features, structure=options.structure)
-        self.resemblance = Resemblance(pack, device, losses)
+        self.loss = ReconstructionLoss(pack, device, losses)
         self.random = torch.Generator().manual_seed(self._seed(0))
-        self.people = OtherPeople(self.before, self.resemblance, self.random)
-        self.upper = UpperLayers(self.before, options.side, self.random)
+        self.locality = LocalityLoss(self.before, self.loss, self.random)
+        self.upper = UpperLayerLoss(self.before, options.side, self.random)
         self.weight, self.head = self._maps()
         self.batches = self._batches()
-        self.at = Progress()
+        self.at = TuningState()
         self.checkpoint = checkpoint or Checkpoint(None, "")
-        self.tell = tell or (lambda share, psnr: None)
+        self.progress = progress
         self._saved = time.monotonic()
 
     # --- the stages ---------------------------------------------------------------------------------------
@@ -138,7 +124,7 @@ class Personalizer:
         return self._settled()
 
     def tune(self) -> None:
-        """The stages that a team can share; what they found is in the checkpoint."""
+        """The stages that workers can share; what they found is in the checkpoint."""
         self._resume()
         if self.at.stage == SETTLE and self._fraction(WEIGHTS) + self.at.skipped < 1:  # the budget is a larger one now
             self.at.stage = WEIGHTS
@@ -152,14 +138,14 @@ class Personalizer:
 
     def _codes_step(self, fraction: float) -> None:
         """Pose, α and the latent against the pack's generator."""
-        rate = falling(fraction)
+        rate = cosine_decay(fraction)
         self._step(coarse_side(self.options.side), self.options.code_rate * rate, self.options.identity_rate * rate)
 
     def _weights_step(self, fraction: float) -> None:
         """Everything together."""
         options, step = self.options, self.at.steps[WEIGHTS]
         fraction = min(fraction + self.at.skipped, 1.0)
-        fall = 1.0 if fraction < HOLD else falling((fraction - HOLD) / (1 - HOLD))
+        fall = 1.0 if fraction < CONSTANT_SHARE else cosine_decay((fraction - CONSTANT_SHARE) / (1 - CONSTANT_SHARE))
         rate = min(1.0, (step + 1) / 20) * fall
         coarse = fraction < options.coarse
         side = coarse_side(options.side) if coarse else options.side
@@ -168,44 +154,45 @@ class Personalizer:
         if not coarse and options.upper and step % options.upper_every == 0:
             frame = int(self.own[torch.randint(len(self.own), (1,), generator=self.random)])
             with torch.no_grad():
-                anchor = self.scene.anchor(self._latent())
-            loss = self.upper.out_of_tune(self.scene, anchor, self.table.values[frame : frame + 1])
+                anchor = self.renderer.anchor(self._latent())
+            loss = self.upper(self.renderer, anchor, self.table.values[frame : frame + 1])
             (options.upper * loss).backward()  # type: ignore[no-untyped-call]
-        team.average_gradients(self.tuned.values())
+        distributed.average_gradients(self.tuned.values())
         torch.nn.utils.clip_grad_norm_(self.tuned.values(), 1.0)
         self.optimizer.step(rate)
         if options.decay:
             self._decay(options.decay * options.weight_rate * rate)
         if step and step % options.look_steps == 0:
-            self._look(side, fraction)
+            self._judge(side, fraction)
 
     def _settled(self) -> Personalized:
         """Round what is sent, and let the codes get used to it."""
         psnr_before = self.psnr()
         anchor = self._anchor()
-        codes = self.table.values[spread(len(self.crops), LOOKED)]
+        codes = self.table.values[evenly_spaced(len(self.crops), JUDGED_FRAMES)]
         changes = differences(self.generator, self.base)
         if not changes:  # a budget too small for a single step of the generator
             name, parameter = next(iter(self.tuned.items()))
             changes = {name: torch.zeros_like(parameter.detach(), device="cpu")}
-        exact = Scene(TunedPack(self.pack, generator=self.generator), self.device)
+        exact = DifferentiableRenderer(TunedPack(self.pack, generator=self.generator), self.device)
         measured = measure(exact, anchor, codes, self.base, self.pack.digest, changes)
         noise_db = float(psnr_before.mean()) + self.options.delta_margin
         delta = fitted(measured, self.options.delta_bytes, noise_db)
         latent = self._latent().reshape(self.pivot.shape).detach().cpu().numpy().astype(np.float16)
         rounded = apply_delta(self.base, delta)
-        self.scene = Scene(TunedPack(self.pack, generator=rounded), self.device, self.scene.dtype)
+        tuned = TunedPack(self.pack, generator=rounded)
+        self.renderer = DifferentiableRenderer(tuned, self.device, self.renderer.dtype)
         self.latent = RowAdam(torch.from_numpy(latent.astype(np.float32)).to(self.device).reshape(1, -1))
         self._stage(SETTLE, lambda fraction: self._step(self.options.side, self._settling(fraction), 0.0))
         psnr = self.psnr()
-        pose, alpha = (value.cpu().numpy() for value in self.scene.units.split(self.table.values))
+        pose, alpha = (value.cpu().numpy() for value in self.renderer.units.split(self.table.values))
         codes_found = FrameCodes(self.codes_given.w_id, pose, alpha)
         steps, seconds = sum(self.at.steps.values()), sum(self.at.seconds.values())
         history = tuple(self.at.history)
         return Personalized(latent, delta, codes_found, psnr_before, psnr, history, steps, seconds, measured)
 
     def _settling(self, fraction: float) -> float:
-        return self.options.code_rate / 10 * falling(fraction)
+        return self.options.code_rate / 10 * cosine_decay(fraction)
 
     # --- one step ------------------------------------------------------------------------------------------
 
@@ -214,23 +201,23 @@ class Personalizer:
         rows = next(self.batches)
         place = rows.to(self.device)
         codes, latent = self.table.take(place), self.latent.take(place.new_zeros(1))
-        anchor = self.scene.anchor(latent.reshape(self.pivot.shape))
+        anchor = self.renderer.anchor(latent.reshape(self.pivot.shape))
         target, weight = self._pictures(rows, side), at_side(self.weight[rows], side).to(self.device, torch.float32)
-        loss = self.resemblance(self.scene.render(anchor, codes, side), target, weight)
-        loss = loss + self.options.hold_codes * (codes - self.start[place]).square().mean()
-        wander = (latent.reshape(self.pivot.shape) - self.pivot) / self.spread
-        loss = loss + self.options.hold_identity * wander.square().mean()
+        loss = self.loss(self.renderer.render(anchor, codes, side), target, weight)
+        loss = loss + self.options.codes_prior * (codes - self.start[place]).square().mean()
+        wander = (latent.reshape(self.pivot.shape) - self.pivot) / self.deviation
+        loss = loss + self.options.identity_prior * wander.square().mean()
         if step is not None and self.options.locality and step % self.options.locality_every == 0:
-            theirs = self.people.changed(self.scene, self._latent(), self.table.values[place], side)
+            theirs = self.locality(self.renderer, self._latent(), self.table.values[place], side)
             loss = loss + self.options.locality * theirs
         loss.backward()  # type: ignore[no-untyped-call]
         assert codes.grad is not None
         self.table.step(place, codes.grad * len(rows), code_rate)
-        self.scene.units.bound_(self.table.values)
+        self.renderer.units.bound_(self.table.values)
         if identity_rate:
-            team.average_gradients([latent])
+            distributed.average_gradients([latent])
             assert latent.grad is not None
-            self.latent.step(place.new_zeros(1), latent.grad, identity_rate * self.spread)
+            self.latent.step(place.new_zeros(1), latent.grad, identity_rate * self.deviation)
 
     @torch.no_grad()
     def _decay(self, share: float) -> None:
@@ -238,18 +225,18 @@ class Personalizer:
         for name, parameter in self.tuned.items():
             parameter.lerp_(base[name], share)
 
-    def _look(self, side: int, fraction: float) -> None:
+    def _judge(self, side: int, fraction: float) -> None:
         """Judge the PSNR, and where it does not grow any more, let the step size begin to fall."""
-        team.gather_rows(self.table.values)
-        rows = spread(len(self.crops), LOOKED)
-        self.at.psnr = team.agree(math.nan if team.rank() else float(self.psnr(rows, side).mean()))
+        distributed.gather_rows(self.table.values)
+        rows = evenly_spaced(len(self.crops), JUDGED_FRAMES)
+        self.at.psnr = distributed.agree(math.nan if distributed.rank() else float(self.psnr(rows, side).mean()))
         self.at.history.append({"step": self.at.steps[WEIGHTS], "side": side, "psnr": self.at.psnr})
         looks = [entry["psnr"] for entry in self.at.history if entry["side"] == side]
         recent = self.options.plateau_looks
-        if fraction >= HOLD or len(looks) <= recent:
+        if fraction >= CONSTANT_SHARE or len(looks) <= recent:
             return
         if max(looks[-recent:]) < looks[-recent - 1] + self.options.plateau_db:
-            finer = self.options.coarse if fraction < self.options.coarse else HOLD
+            finer = self.options.coarse if fraction < self.options.coarse else CONSTANT_SHARE
             self.at.skipped += finer - fraction
 
     # --- pictures --------------------------------------------------------------------------------------------
@@ -261,9 +248,9 @@ class Personalizer:
         chosen = torch.arange(len(self.crops)) if rows is None else torch.tensor(list(rows))
         anchor, found = self._anchor(), []
         for part in torch.split(chosen, self.options.batch):
-            output = self.scene.render(anchor, self.table.values[part.to(self.device)], side)
+            output = self.renderer.render(anchor, self.table.values[part.to(self.device)], side)
             head = at_side(self.head[part], side).to(self.device, torch.float32)
-            found.append(weighted_psnr(output, self._pictures(part, side), head).cpu())
+            found.append(psnr_of(output, self._pictures(part, side), head).cpu())
         return np.asarray(torch.cat(found).numpy(), np.float32)
 
     def _pictures(self, rows: Tensor, side: int) -> Tensor:
@@ -276,7 +263,7 @@ class Personalizer:
 
     @torch.no_grad()
     def _anchor(self) -> Anchor:
-        return self.scene.anchor(self._latent())
+        return self.renderer.anchor(self._latent())
 
     @torch.no_grad()
     def _maps(self) -> tuple[Tensor, Tensor]:
@@ -288,8 +275,8 @@ class Personalizer:
             pictures = to_input([self.crops[row].numpy() for row in rows], self.device)
             weights[rows] = at_side(regions.weights(pictures), MAP_SIDE).half().cpu()
             heads[rows] = at_side(regions.head(pictures), MAP_SIDE).half().cpu()
-        team.gather_rows(weights)
-        team.gather_rows(heads)
+        distributed.gather_rows(weights)
+        distributed.gather_rows(heads)
         return weights, heads
 
     # --- budget and checkpoint ---------------------------------------------------------------------------------
@@ -298,36 +285,22 @@ class Personalizer:
         """Steps until the stage's share of the budget is spent."""
         self.at.stage = name
         begun, before = time.monotonic(), self.at.seconds[name]
-        while (fraction := team.agree(self._fraction(name))) + (self.at.skipped if name == WEIGHTS else 0.0) < 1:
+        while (fraction := distributed.agree(self._fraction(name))) + (self.at.skipped if name == WEIGHTS else 0.0) < 1:
             step(fraction)
             self.at.steps[name] += 1
             self.at.seconds[name] = before + time.monotonic() - begun
-            self.tell(self.share, self.at.psnr)
-            if name != SETTLE and team.agree(time.monotonic() - self._saved) > SAVE_SECONDS:
+            self._tell()
+            if name != SETTLE and distributed.agree(time.monotonic() - self._saved) > SAVE_SECONDS:
                 self.save()
         if name != SETTLE:
             self.at.stage = STAGES[STAGES.index(name) + 1]
 
     def _fraction(self, name: str) -> float:
         """Share of a stage's budget that is spent."""
-        share, options = self._share_of(name), self.options
-        if not share:
-            return 1.0
-        if options.steps is not None:
-            return self.at.steps[name] / max(round(share * options.steps), 1)
-        return self.at.seconds[name] / (share * options.minutes * 60)
+        return spent_of_stage(name, self.at, self.options)
 
-    def _share_of(self, name: str) -> float:
-        options = self.options
-        shares = {CODES: options.codes_share, SETTLE: options.settle_share}
-        return shares.get(name, 1 - sum(shares.values()))
-
-    @property
-    def share(self) -> float:
-        """Share of the whole budget that is spent; a stage that is over has spent its own."""
-        over = STAGES.index(self.at.stage)
-        spent = [1.0 if number < over else min(self._fraction(name), 1.0) for number, name in enumerate(STAGES)]
-        return sum(self._share_of(name) * part for name, part in zip(STAGES, spent, strict=True))
+    def _tell(self) -> None:
+        self.progress(progress_event(spent(self.at, self.options), self.at.psnr))
 
     def _train(self, on: bool) -> None:
         for parameter in self.tuned.values():
@@ -337,8 +310,8 @@ class Personalizer:
         """Write the checkpoint."""
         self._saved = time.monotonic()
         for value in self.table.state().values():
-            team.gather_rows(value)
-        if team.rank():
+            distributed.gather_rows(value)
+        if distributed.rank():
             return
         tensors: dict[str, Tensor] = {f"generator.{name}": p for name, p in self.tuned.items()}
         tensors |= {f"weights.{key}": value for key, value in self.optimizer.state().items()}
@@ -352,7 +325,7 @@ class Personalizer:
         if found is None:
             return
         tensors, facts = found
-        self.at = Progress(**{name: facts[name] for name in asdict(self.at)})
+        self.at = TuningState(**{name: facts[name] for name in asdict(self.at)})
         with torch.no_grad():
             for name, parameter in self.tuned.items():
                 parameter.copy_(tensors[f"generator.{name}"])
@@ -365,73 +338,9 @@ class Personalizer:
         self.batches = self._batches()
 
     def _seed(self, steps: int) -> int:
-        return self.options.seed + steps + 1_000_003 * team.rank()
+        return self.options.seed + steps + 1_000_003 * distributed.rank()
 
     def _batches(self) -> Iterator[Tensor]:
         """Rows of the frames of a step, of those whose codes move here."""
-        count = min(max(self.options.batch // team.size(), 1), len(self.own))
+        count = min(max(self.options.batch // distributed.size(), 1), len(self.own))
         return (self.own[rows] for rows in shuffled(len(self.own), count, self.random))
-
-
-def personalize(
-    pack: ModelPack,
-    crops: Sequence[Crop],
-    codes: FrameCodes,
-    latent: NDArray[np.float16],
-    options: TuneOptions,
-    device: torch.device,
-    checkpoint: Checkpoint,
-    tell: Tell | None = None,
-) -> Personalized:
-    """Tune the pack's generator, in `options.processes` processes where the device is a CPU; see Personalizer."""
-    processes = min(options.processes, len(crops))
-    if processes == 1 or device.type != "cpu":
-        return Personalizer(pack, crops, codes, latent, options, device, checkpoint, tell).run()
-    checkpoint.load()  # refuses one of other work before anything is begun
-    with tempfile.TemporaryDirectory() as folder:
-        if checkpoint.path is None:
-            checkpoint = Checkpoint(Path(folder) / "checkpoint", checkpoint.work)
-        np.save(Path(folder) / "crops.npy", np.stack(crops))
-        shown = get_context("spawn").Array("d", [0.0, math.nan])
-        given = (pack.folder, Path(folder) / "crops.npy", codes, latent, options, checkpoint, shown)
-
-        def watch() -> None:
-            if tell is not None:
-                share, psnr = shown[:]
-                tell(share, psnr)
-
-        team.run(partial(_member, *given), processes, watch)
-        return Personalizer(pack, crops, codes, latent, options, device, checkpoint, tell).run()
-
-
-def _member(
-    folder: Path,
-    crops: Path,
-    codes: FrameCodes,
-    latent: NDArray[np.float16],
-    options: TuneOptions,
-    checkpoint: Checkpoint,
-    shown: Any,
-) -> None:
-    """One process of the team."""
-
-    def tell(share: float, psnr: float) -> None:
-        if not team.rank():
-            shown[:] = (share, psnr)
-
-    pictures = list(np.load(crops, mmap_mode="r"))
-    Personalizer(open_pack(folder), pictures, codes, latent, options, torch.device("cpu"), checkpoint, tell).tune()
-
-
-def work_of(pack: ModelPack, rows: Sequence[int], traces: Iterable[bytes], options: TuneOptions) -> str:
-    """What a checkpoint belongs to: the pack, the frames, and how it is tuned, but for the budget.
-
-    rows: numbers of the tuned frames; traces: theirs (AlignedFrame). Nothing here has gone through a network.
-    """
-    manner: dict[str, Any] = asdict(options)
-    for name in ("minutes", "steps", "delta_bytes", "delta_margin", "settle_share", "processes"):
-        del manner[name]
-    digest = hashlib.sha256(pack.digest + repr((sorted(manner.items()), rows)).encode())
-    for trace in traces:
-        digest.update(hashlib.sha256(trace).digest())
-    return digest.hexdigest()

@@ -13,6 +13,7 @@ from ...decoding.latents import LatentDecoder
 from ...decoding.render import Renderer
 from ...errors import LimitExceeded
 from ...packs.store import ModelPack
+from ...progress import Progress, ProgressCallback, silent
 from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames
 from .trellis import compact_packets
 
@@ -20,6 +21,7 @@ from .trellis import compact_packets
 PACKET_MARGIN, IDENTITY_MARGIN = 1.0, 7.0
 IDENTITY_STEP = 0.1  # of the latent's RMS: the step tried first
 LOOKS = 6
+ROUNDING = "rounding the identity"  # the stage's name in reports of progress
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def compact_clip(
     quality: float,
     group_frames: int,
     metrics: Metrics | None = None,
+    progress: ProgressCallback = silent,
 ) -> CompactClip:
     """Quantise packets [n, 35] and identity so that pictures agree with those of the originals to about `quality` dB.
 
@@ -46,12 +49,17 @@ def compact_clip(
     """
     if metrics is None:
         metrics = picture_metrics(pack, device, identity, packets)
-    quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames)
-    return CompactClip(quantiser, values, compact_identity(identity, packets, pack, device, quality))
+    quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames, progress)
+    return CompactClip(quantiser, values, compact_identity(identity, packets, pack, device, quality, progress))
 
 
 def compact_identity(
-    identity: Identity, packets: NDArray[np.floating], pack: ModelPack, device: torch.device, quality: float
+    identity: Identity,
+    packets: NDArray[np.floating],
+    pack: ModelPack,
+    device: torch.device,
+    quality: float,
+    progress: ProgressCallback = silent,
 ) -> Identity:
     """The identity with the largest step found that changes the pictures of some frames less than the quality allows.
 
@@ -63,7 +71,7 @@ def compact_identity(
     allowed = (2 * 10 ** (-(quality + IDENTITY_MARGIN) / 20)) ** 2
     rms = float(np.sqrt(np.mean(identity.latent.astype(np.float64) ** 2)))
     code, stride, best = nearest_code(max(IDENTITY_STEP * rms, 1e-4)), 8, None
-    for _ in range(LOOKS):  # steps of an octave until the border is passed, then halves of it
+    for look in range(LOOKS):  # steps of an octave until the border is passed, then halves of it
         try:
             tried = Identity(identity.latent, step_code=code)
         except LimitExceeded:  # more levels than the form has
@@ -73,4 +81,5 @@ def compact_identity(
             best = tried
         stride = stride if best is None else stride // 2 or 1
         code += stride if error <= allowed else -stride
+        progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
     return best or identity

@@ -20,7 +20,7 @@ class Metrics(NamedTuple):
     """What an error e of a packet does to the picture: e · metric · e, in squared levels of 255, mean of pixels."""
 
     pixels: NDArray[np.float64]  # [35, 35]: all pixels count the same
-    felt: NDArray[np.float64]  # [35, 35]: pixels count as in regions.py, eyes and mouth most; mean weight 1
+    perceptual: NDArray[np.float64]  # [35, 35]: pixels weighted as in regions.py, eyes and mouth most; mean weight 1
 
 
 PROBE_SIZE = 256  # pixels per side

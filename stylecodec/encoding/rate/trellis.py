@@ -11,7 +11,8 @@ bytes than it spoils, as the metric of `sensitivity` judges it, which knows how 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,10 @@ from ...bitstream.compact.coding import magnitude_bits
 from ...bitstream.compact.modelling import fitted
 from ...bitstream.compact.prediction import OWN_CHANGE, OWN_REST, UNIT
 from ...bitstream.compact.quantiser import Levels, Quantiser
+from ...progress import Progress, ProgressCallback, silent
 from .sensitivity import Metrics
 
+QUANTISING = "quantising the motion"  # the stage's name in reports of progress
 Floats = NDArray[np.float64]
 
 ROUNDS = 3
@@ -33,24 +36,31 @@ LEAST_SHARE = 1e-4  # of the largest sensitivity: parameters that show less are 
 
 
 def compact_packets(
-    packets: NDArray[np.floating], metrics: Metrics, quality: float, group_frames: int
+    packets: NDArray[np.floating],
+    metrics: Metrics,
+    quality: float,
+    group_frames: int,
+    progress: ProgressCallback = silent,
 ) -> tuple[Quantiser, NDArray[np.float32]]:
     """A quantiser for packets [n, 35], and the packets that it holds exactly.
 
-    metrics: by the one of pixels the error is measured, by the felt one it is shared out among the parameters.
+    metrics: by `pixels` the error is measured, by `perceptual` it is shared out among the parameters.
     quality: the PSNR in dB to aim at, between the pictures of these packets and of those given. group_frames: frames
     from one start of a group to the next.
     """
     exact = np.asarray(packets, np.float64)
-    diagonal = np.diag(metrics.felt)
+    diagonal = np.diag(metrics.perceptual)
     shown = np.sqrt(np.maximum(diagonal, LEAST_SHARE * max(float(diagonal.max()), 1e-12)))
     error = target = 255 * 10 ** (-quality / 20)  # RMS levels
+    passes = 0
     for number in range(ROUNDS):
         quantiser = Quantiser.for_steps(error * math.sqrt(12 / PARAMS_PER_FRAME) / shown)
         levels = quantiser.levels(exact)
         for _ in range(1 + (number == ROUNDS - 1)):
             quantiser = fitted(quantiser, levels, group_frames)
-            levels = trellis(exact, levels, quantiser, metrics.felt, group_frames)
+            told = partial(_tell, progress, passes)
+            levels = trellis(exact, levels, quantiser, metrics.perceptual, group_frames, told)
+            passes += 1
         reached = rms_error(exact - quantiser.values(levels), metrics.pixels)
         if reached > 0:
             error *= min(max(target / reached, 0.25), 4.0) ** (1 / STEP_POWER)
@@ -63,8 +73,23 @@ def rms_error(errors: Floats, metric: Floats) -> float:
     return math.sqrt(max(float(np.einsum("ti,ij,tj->", errors, metric, errors)) / len(errors), 0.0))
 
 
-def trellis(exact: Floats, levels: Levels, quantiser: Quantiser, metric: Floats, group_frames: int) -> Levels:
-    """Better levels than `levels` [n, 35] for the packets `exact` [n, 35]: one pass over the parameters."""
+def _tell(progress: ProgressCallback, passes: int, parameters: int) -> None:
+    done = passes * PARAMS_PER_FRAME + parameters
+    progress(Progress(QUANTISING, done, (ROUNDS + 1) * PARAMS_PER_FRAME, "steps"))
+
+
+def trellis(
+    exact: Floats,
+    levels: Levels,
+    quantiser: Quantiser,
+    metric: Floats,
+    group_frames: int,
+    told: Callable[[int], None] = lambda parameters: None,
+) -> Levels:
+    """Better levels than `levels` [n, 35] for the packets `exact` [n, 35]: one pass over the parameters.
+
+    told: called with the number of parameters done.
+    """
     steps = quantiser.steps
     result = levels.astype(np.int64)
     errors = exact - result * steps
@@ -78,6 +103,7 @@ def trellis(exact: Floats, levels: Levels, quantiser: Quantiser, metric: Floats,
         price = worth * magnitude_bits(quantiser.spread[k])
         result[:, k] = _path(candidates, cost, _offsets(result, quantiser, k, group_frames), price, group_frames)
         errors[:, k] = exact[:, k] - result[:, k] * steps[k]
+        told(k + 1)
     return result.astype(np.int32)
 
 

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from stylecodec.errors import OptionError, OutputError
 from stylecodec.processes import leave_with
 from stylecodec.training.heads.assets import load_assets
+from stylecodec.training.heads.drawable import Picture
 from stylecodec.training.heads.identities import FIELDS, SAMPLER_VERSION, SEED, SLICES, VECTOR_NAMES, sample_identity
 from stylecodec.training.heads.model import HeadModel
-from stylecodec.training.heads.renderer import Picture, Renderer
+from stylecodec.training.heads.renderer import Renderer
 from stylecodec.training.heads.shaders import CLASS_NAMES
 from stylecodec.training.heads.tracks import random_expression, random_gaze, random_pose
 
 IDENTITIES_PER_SHARD = 12
-AT_REST = 0.3  # share of twos whose second face rests
+AT_REST = 0.3  # share of pairs whose second face rests
 EXPRESSION_STREAM = 5  # separates the random stream of expressions from that of identities
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[str], None]
@@ -75,7 +76,7 @@ def describe(model: HeadModel, plan: Plan) -> dict[str, Any]:
 def _renders(renderer: Renderer, identity_id: int, count: int) -> list[tuple[Picture, NDArray[np.float32]]]:
     """The pictures of one identity; the first is neutral, frontal and looks into the camera.
 
-    The others come in twos of one pose: what differs between the two is what their expressions do.
+    The others come in pairs of one pose: what differs between the two is what their expressions do.
     """
     model = renderer.model
     identity = sample_identity(identity_id, model)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from stylecodec.training.heads.assets import FACE, Floats, Ints
-from stylecodec.training.heads.hair import Array, fill_ribbons, ribbon_buffer, sample_surface
 from stylecodec.training.heads.model import HeadModel, unit
+from stylecodec.training.heads.ribbons import Array, fill_ribbons, ribbon_buffer, sample_surface
 
 BROW_SPREAD = 9.8 / 1024  # half height of a brow of thickness 1, in UV units
 BEARD_CHANNEL = 2  # channel of paint[0] with the beard region

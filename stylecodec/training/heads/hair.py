@@ -18,9 +18,8 @@ from scipy.spatial import cKDTree
 
 from stylecodec.training.heads.assets import Floats, Ints
 from stylecodec.training.heads.model import HeadModel, unit
+from stylecodec.training.heads.ribbons import Array, fill_ribbons, ribbon_buffer, sample_surface
 
-Array = NDArray[np.floating]
-VERTEX_FLOATS = 10  # position 3, tangent 3, place along, side, seed, half width
 HAIRLINE = (  # azimuth from straight ahead in degrees, height of the hairline in cm
     (0, 20, 40, 55, 66, 76, 84, 98, 112, 125, 180.0),
     (11.1, 11.1, 10.5, 8.6, 6.4, 2.6, 2.2, 5.2, 4.2, 0.5, -2.6),
@@ -37,21 +36,6 @@ def azimuth(rest: Array) -> Array:
 def above_hairline(rest: Array) -> Array:
     """Height [N] in cm of points of the mean head above the hairline."""
     return np.asarray(rest[:, 1] - np.interp(azimuth(rest), *HAIRLINE))
-
-
-def sample_surface(
-    vertices: Array, faces: Ints, count: int, rng: np.random.Generator, weight: Array | None = None
-) -> tuple[Ints, Array]:
-    """Uniform points on triangles: face numbers [count], barycentric coordinates [count, 3]."""
-    a = vertices[faces[:, 1]] - vertices[faces[:, 0]]
-    b = vertices[faces[:, 2]] - vertices[faces[:, 0]]
-    area = np.linalg.norm(np.cross(a, b), axis=1) * (1.0 if weight is None else weight)
-    total = np.cumsum(area)
-    face = np.minimum(np.searchsorted(total, rng.random(count) * total[-1]), len(faces) - 1)
-    u = rng.random((count, 2))
-    over = u.sum(1) > 1
-    u[over] = 1 - u[over]
-    return face.astype(np.int32), np.c_[1 - u.sum(1), u]
 
 
 @dataclass(frozen=True)
@@ -379,26 +363,3 @@ def _bun_ball(count: int, m: int, rng: np.random.Generator) -> Array:
     ring = np.cos(turn) * a1[:, None] + np.sin(turn) * a2[:, None]
     flat = (radius * np.sqrt(1 - up**2))[:, None, None] * ring
     return np.asarray(BUN_AT + np.array([0, 0.6, -0.6]) + flat + (radius * up)[:, None, None] * axis[:, None])
-
-
-def ribbon_buffer(width: Array, seed: Array) -> tuple[Floats, Ints]:
-    """Vertex buffer [N, M, 2, 10] with all but positions and tangents filled, and triangle indices."""
-    n, m = width.shape
-    v = np.zeros((n, m, 2, VERTEX_FLOATS), np.float32)
-    v[..., 6] = np.linspace(0, 1, m)[None, :, None]
-    v[..., 7] = np.array([-1, 1])
-    v[..., 8] = seed[:, None, None]
-    v[..., 9] = width[:, :, None]
-    first = (np.arange(n)[:, None] * m + np.arange(m - 1)[None]) * 2
-    return v, (first[..., None] + np.array([0, 1, 2, 2, 1, 3])).reshape(-1).astype(np.int32)
-
-
-def fill_ribbons(buffer: Floats, points: Array) -> None:
-    """Writes positions and unit tangents of points [N, M, 3] into a ribbon buffer."""
-    tangent = np.empty_like(points)
-    tangent[:, 1:-1] = points[:, 2:] - points[:, :-2]
-    tangent[:, 0] = points[:, 1] - points[:, 0]
-    tangent[:, -1] = points[:, -1] - points[:, -2]
-    tangent /= np.maximum(np.sqrt(np.einsum("nmk,nmk->nm", tangent, tangent)), 1e-9)[..., None]
-    buffer[..., 0:3] = points[:, :, None]
-    buffer[..., 3:6] = tangent[:, :, None]

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from stylecodec.errors import MissingDependency, OptionError
 from stylecodec.training.heads import shaders
 from stylecodec.training.heads.assets import BACK, EYE_LEFT, EYE_RIGHT, FACE, GUMS, LASHES, TEETH, Floats, Ints
 from stylecodec.training.heads.camera import (
     CROP_SCALE,
-    DISTANCE,
     Crop,
-    Matrix,
     ffhq_crop,
     head_matrices,
-    light_matrix,
-    projection,
     to_picture,
 )
-from stylecodec.training.heads.facial_hair import RootedStrands, beard, brows
+from stylecodec.training.heads.drawable import Bytes, Draw, Person, Picture
+from stylecodec.training.heads.facial_hair import beard, brows
 from stylecodec.training.heads.glasses import frame
 from stylecodec.training.heads.hair import STYLES, Hairdresser
 from stylecodec.training.heads.identities import Identity
 from stylecodec.training.heads.model import HeadModel, Posed
+from stylecodec.training.heads.uniforms import (
+    TEXTURE_UNITS,
+    face_uniforms,
+    light_uniforms,
+    person_uniforms,
+    view_uniforms,
+)
 
-Bytes = NDArray[np.uint8]
 SHADOW_SIZE = 512
-HEAD_CENTER = np.array([0.0, 4.5, -0.5])
-_SHADOW_UNIT = 5
 _PART_MATERIALS = {
     shaders.FACE_PART: [FACE],
     shaders.BACK_PART: [BACK],
@@ -41,76 +41,6 @@ _PART_MATERIALS = {
 }
 _MESH_LAYOUT = ("3f 3f", "p", "n")
 _STRAND_LAYOUT = ("3f 3f 4f", "p", "t", "a")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One render and its truth.
-
-    image uint8 [S, S, 3] RGB; labels uint8 [S, S] class numbers, or None; landmarks float32 [83, 2] in crop units
-    (0..1, y down); weights float32 [K] as applied (the lids follow the gaze); gaze, yaw, pitch, roll in degrees.
-    """
-
-    image: Bytes
-    labels: Bytes | None
-    landmarks: Floats
-    weights: Floats
-    gaze: tuple[float, float]
-    yaw: float
-    pitch: float
-    roll: float
-    crop: Crop
-
-
-@dataclass
-class _Draw:
-    """Vertex arrays of one group of strands or one frame; `rooted` strands are written anew for every picture."""
-
-    color: Any
-    shadow: Any
-    label: Any
-    vertices: Any
-    indices: Any
-    tint: Floats
-    gloss: float
-    label_class: int
-    rooted: RootedStrands | None = None
-    length: float = 1.0
-    thickness: float = 1.0
-
-    def release(self) -> None:
-        for part in (self.color, self.shadow, self.label, self.vertices, self.indices):
-            if part is not None:
-                part.release()
-
-
-@dataclass
-class Person:
-    """An identity made ready for drawing; release it when done (`with renderer.person(...) as p`)."""
-
-    identity: Identity
-    base: Floats  # [V, 3] resting head
-    hair: _Draw | None
-    glasses: _Draw | None
-    brows: _Draw
-    beard: _Draw | None
-    context: Any
-
-    def __enter__(self) -> Person:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Frees the buffers."""
-        with self.context:
-            self._free()
-
-    def _free(self) -> None:
-        for group in (self.hair, self.glasses, self.brows, self.beard):
-            if group is not None:
-                group.release()
 
 
 def _context() -> tuple[Any, Any]:
@@ -155,7 +85,6 @@ class Renderer:
         self._mesh_buffers()
         self._hairdresser = Hairdresser(model)
         self._brows, self._beard = brows(model), beard(model)
-        self._lip_gap = (int(model.assets.landmarks[62]), int(model.assets.landmarks[66]))
 
     @property
     def device(self) -> str:
@@ -268,22 +197,22 @@ class Renderer:
             whiskers.rooted, whiskers.length = self._beard, p.number("beard_length")
         return Person(p, base, hair, glasses, brow, whiskers, self._ctx)
 
-    def _strands(self, vertices: Floats, indices: Ints, tint: Floats, gloss: float, label: int) -> _Draw:
+    def _strands(self, vertices: Floats, indices: Ints, tint: Floats, gloss: float, label: int) -> Draw:
         v, i = self._ctx.buffer(vertices.tobytes(), dynamic=True), self._ctx.buffer(indices.tobytes())
 
         def array(program: Any) -> Any:
             return self._ctx.vertex_array(program, [(v, *_STRAND_LAYOUT)], i, skip_errors=True)
 
         color, shadow, flat = (array(p) for p in (self._p_hair, self._p_shadow_hair, self._p_label_hair))
-        return _Draw(color, shadow, flat, v, i, tint, gloss, label)
+        return Draw(color, shadow, flat, v, i, tint, gloss, label)
 
-    def _frame(self, vertices: Floats, indices: Ints, tint: Floats) -> _Draw:
+    def _frame(self, vertices: Floats, indices: Ints, tint: Floats) -> Draw:
         v, i = self._ctx.buffer(vertices.tobytes()), self._ctx.buffer(indices.tobytes())
         color, label = (
             self._ctx.vertex_array(p, [(v, *_MESH_LAYOUT)], i, skip_errors=True)
             for p in (self._p_frame, self._p_label_frame)
         )
-        return _Draw(color, None, label, v, i, tint, 0.0, shaders.GLASSES_CLASS)
+        return Draw(color, None, label, v, i, tint, 0.0, shaders.GLASSES_CLASS)
 
     # ---- pictures
 
@@ -317,7 +246,9 @@ class Renderer:
         posed = model.pose_face(person.base, given, gaze)
         head, body = head_matrices(yaw, pitch, roll, shift)
         view = crop or self.crop_for(person, yaw, pitch, roll)
-        values = self._uniforms(person, posed, head, body, view)
+        identity = person.identity
+        values = view_uniforms(identity, head, body, view) | light_uniforms(identity) | person_uniforms(identity)
+        values |= face_uniforms(posed, model.assets.landmarks) | TEXTURE_UNITS
         with self._ctx:  # another renderer may have made its own context the current one
             self._write_vertices(person, posed)
             self._shadow_pass(person, values)
@@ -333,80 +264,13 @@ class Renderer:
         np.take(posed.vertices, self._corner, axis=0, out=self._moving_array[:, :3], mode="clip")
         np.take(normals, self._corner, axis=0, out=self._moving_array[:, 3:], mode="clip")
         self._moving.write(self._moving_array)
-        jaw = float(np.clip(self._weight(posed, "jawOpen") / 0.8, 0, 1))
+        opening = self.model.index.get("jawOpen")
+        jaw = 0.0 if opening is None else float(np.clip(posed.weights[opening] / 0.8, 0, 1))
         ao = (1 - jaw) * a.occlusion_closed + jaw * a.occlusion_open
         self._occlusion.write(np.clip(1.15 * ao, 0, 1).astype(np.float32)[self._corner])
         for group in (person.brows, person.beard):
             if group is not None and group.rooted is not None:
                 group.vertices.write(group.rooted.place(posed.vertices, normals, group.length, group.thickness))
-
-    def _weight(self, posed: Posed, name: str) -> float:
-        i = self.model.index.get(name)
-        return 0.0 if i is None else float(posed.weights[i])
-
-    def _uniforms(self, person: Person, posed: Posed, head: Matrix, body: Matrix, crop: Crop) -> dict[str, Any]:
-        p = person.identity
-        key = p["key_direction"].astype(np.float64)
-        points = posed.vertices[self.model.assets.landmarks].astype(np.float64)
-        lids = {}
-        for name, rows in (("LidR", slice(36, 40)), ("LidL", slice(42, 46))):
-            lids[name] = np.polyfit(points[rows, 0], points[rows, 1], 2)[::-1]
-        gap = float(np.linalg.norm(points[62] - points[66]))
-        return {
-            **lids,
-            "HeadM": head.T,
-            "BodyM": body.T,
-            "ViewProj": projection(crop).T,
-            "ShadowM": light_matrix(key, head).T,
-            "ShadowBias": 0.016,
-            "Camera": np.array([0, 0, DISTANCE]),
-            "HeadC": head[:3, :3] @ HEAD_CENTER + head[:3, 3],
-            "KeyDir": key,
-            "KeyCol": p["key_colour"],
-            "FillDir": p["fill_direction"],
-            "FillCol": p["fill_colour"],
-            "RimDir": p["rim_direction"],
-            "RimCol": p["rim_colour"],
-            "Sky": p["sky"],
-            "Ground": p["ground"],
-            "Skin": p["skin"],
-            "Lip": p["lip"],
-            "Hair": p["hair"],
-            "Brow": p["brow"],
-            "IrisIn": p["iris_inner"],
-            "IrisOut": p["iris_outer"],
-            "Cloth": p["cloth"],
-            "EyeCL": posed.left.center,
-            "EyeCR": posed.right.center,
-            "AxisL": posed.left.axis,
-            "AxisR": posed.right.axis,
-            "LipA": p.number("lip_strength"),
-            "BlushA": p.number("blush"),
-            "ShadowA": p.number("eye_shadow"),
-            "LinerA": p.number("eye_liner"),
-            "LashA": p.number("lashes"),
-            "StubbleA": p.number("stubble"),
-            "ScalpA": 0.0 if p.hair_style == "bald" else 0.9,
-            "BrowA": 0.75,
-            "BeardOn": float(person.beard is not None),
-            "IrisR": p.number("iris_radius"),
-            "Pupil": p.number("pupil"),
-            "Collar": p.number("collar"),
-            "Gloss": p.number("gloss"),
-            "Rosy": p.number("rosy"),
-            "MouthLight": p.number("mouth_light"),
-            "LipOpen": float(np.clip(gap / 0.40 - 0.15, 0, 1)),
-            "Low": p["backdrop_low"],
-            "High": p["backdrop_high"],
-            "Blob": p["blob_colour"],
-            "Place": np.r_[p["blob_place"], p["blob_radius"], p["blob_strength"]],
-            "Tilt": p.number("backdrop_tilt"),
-            "Paint0": 0,
-            "Paint1": 1,
-            "Paint2": 2,
-            "Noise": 3,
-            "ShadowMap": _SHADOW_UNIT,
-        }
 
     @staticmethod
     def _set(program: Any, values: dict[str, Any]) -> None:
@@ -434,7 +298,7 @@ class Renderer:
         c = self._ctx
         for unit_number, texture in enumerate(self._images):
             texture.use(unit_number)
-        self._shadow_map.use(_SHADOW_UNIT)
+        self._shadow_map.use(TEXTURE_UNITS["ShadowMap"])
         self._big_target.use()
         self._big_target.clear(0, 0, 0, 1, depth=1.0)
         c.disable(self._gl.DEPTH_TEST)
@@ -460,7 +324,7 @@ class Renderer:
         self._set(self._p_halve, {"Big": 0})
         self._a_halve.render()
 
-    def _draw_strands(self, group: _Draw) -> None:
+    def _draw_strands(self, group: Draw) -> None:
         self._set(self._p_hair, {"StrandCol": group.tint, "StrandGloss": group.gloss})
         group.color.render()
 

@@ -10,10 +10,11 @@ from PIL import Image, ImageDraw
 
 from stylecodec.errors import OutputError
 from stylecodec.training.heads.assets import load_assets
+from stylecodec.training.heads.drawable import Picture
 from stylecodec.training.heads.hair import STYLE_NAMES
 from stylecodec.training.heads.identities import Identity, sample_identity
 from stylecodec.training.heads.model import HeadModel
-from stylecodec.training.heads.renderer import Picture, Renderer
+from stylecodec.training.heads.renderer import Renderer
 from stylecodec.training.heads.tracks import (
     MOODS,
     VISEMES,

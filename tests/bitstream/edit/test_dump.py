@@ -102,7 +102,7 @@ def test_an_edited_text_is_a_valid_stream() -> None:
     ],
 )
 def test_wrong_text_names_its_line(line: int, new: str, what: str) -> None:
-    lines = dump(make_stream((2,), sound=False))
+    lines = dump(make_stream((2,), audio=False))
     lines[line] = new
     with pytest.raises(FormatError) as caught:
         b"".join(undump(lines))
@@ -115,7 +115,7 @@ def test_no_text() -> None:
 
 
 def test_a_cut_stream_is_dumped_as_far_as_it_goes() -> None:
-    data = make_stream((2, 3), sound=False)
+    data = make_stream((2, 3), audio=False)
     end = data.rindex(layout.SYNC + b"\x03")
     dumper = Dumper()
     assert len([*dumper.feed(data[: end + 50])]) == 4

@@ -1,15 +1,13 @@
-"""Cut, concat, puppet, strip: frames byte for byte, sound in step, no decoder needed."""
+"""Cut, concat, puppet, strip: frames byte for byte, audio in step, no decoder needed."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,95 +17,37 @@ from stylecodec.bitstream import (
     AudioConfig,
     FrameGroup,
     Identity,
-    Profile,
     StreamFile,
     StreamReader,
     StreamWriter,
     TimedGroup,
     UnknownChunk,
-    check,
-    compact_header,
+    audio_timeline,
+    edit,
     layout,
     mux,
-    nearest_code,
-    plain_quantiser,
-)
-from stylecodec.bitstream import (
-    audio_timeline as sound,
 )
 from stylecodec.bitstream.attached import personalizations
-from stylecodec.bitstream.audio_timeline import TimedPacket, timed_packets
 from stylecodec.bitstream.background import Background, Mode
 from stylecodec.bitstream.delta import Personalization
-from stylecodec.bitstream.edit import operations as edit
-from stylecodec.errors import CorruptChunk, FormatError, PackMismatch, StreamMismatch, Truncated, UnsupportedVersion
+from stylecodec.errors import (
+    CorruptChunk,
+    FormatError,
+    OptionError,
+    PackMismatch,
+    StreamMismatch,
+    Truncated,
+    UnsupportedVersion,
+)
 from tests.bitstream.conftest import make_header, make_identity, make_packets, make_stream
-
-PRE_SKIP = 312
-RATE = Fraction(25)
-
-
-def opus(number: int, length: int = 12) -> bytes:
-    """A packet of 20 ms that knows its number."""
-    return bytes([0x08]) + number.to_bytes(4, "little") + bytes(length)
-
-
-def talk(
-    frames: int = 60,
-    *,
-    group: int = 25,
-    seed: int = 1,
-    identities: tuple[int, ...] = (0,),
-    voice: int = 0,
-    packets: npt.NDArray[np.float16] | None = None,
-    **changes: object,
-) -> bytes:
-    """A stream with sound as the encoder lays it: packets from -312 on, past the last frame."""
-    header = make_header(**changes)
-    pts = None
-    if header.variable_rate:
-        pts = np.cumsum(np.random.default_rng(seed).integers(2000, 5000, frames)) - 1000
-    seconds = (int(pts[-1]) / header.time_scale if pts is not None else frames / header.rate) + 0.04
-    packets = make_packets(frames, seed) if packets is None else packets
-    groups = (
-        TimedGroup(
-            float(first / header.rate),
-            packets[first : first + group],
-            None if pts is None else pts[first : first + group],
-            make_identity(identities[first // group % len(identities)]),
-        )
-        for first in range(0, frames, group)
-    )
-    count = int(float(seconds) * 48_000 + PRE_SKIP) // 960 + 1
-    every = [TimedPacket(960 * k - PRE_SKIP, 960, opus(voice * 100_000 + k)) for k in range(count)]
-    config = AudioConfig(pre_skip=PRE_SKIP)
-    return b"".join(mux(StreamWriter(header, config), None, groups, sound.in_chunks(every)))
-
-
-def opened(data: bytes | Iterator[bytes]) -> StreamFile:
-    made = data if isinstance(data, bytes) else b"".join(data)
-    assert check(io.BytesIO(made)).complete
-    reader = StreamReader()
-    reader.feed(made)
-    assert reader.close().complete  # strict as well
-    return StreamFile.open(io.BytesIO(made))
-
-
-def rows(stream: StreamFile) -> bytes:
-    """The packets of all groups as they are on the wire."""
-    return b"".join(group.packets.tobytes() for group in stream.groups())
-
-
-def heard(stream: StreamFile) -> list[TimedPacket]:
-    return list(timed_packets(stream.audio_chunks()))
-
+from tests.bitstream.talks import PRE_SKIP, RATE, heard, opened, opus, rows, talk
 
 # --- cut ------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 59), st.integers(1, 60), st.sampled_from([1, 7, 25]))
-def test_a_cut_has_exactly_its_frames_and_their_sound(start: int, count: int, group: int) -> None:
+def test_a_cut_has_exactly_its_frames_and_their_audio(start: int, count: int, group: int) -> None:
     stop = min(start + count, 60)
     source = opened(talk(group=group, identities=(0, 1)))
     made = opened(edit.cut(source, start, stop))
@@ -122,8 +62,8 @@ def test_a_cut_has_exactly_its_frames_and_their_sound(start: int, count: int, gr
     assert shifted.items() <= {p.time: p.data for p in heard(source)}.items()
     assert all(a.end == b.time for a, b in pairwise(packets))
     assert packets[0].time == -config.pre_skip
-    assert config.pre_skip >= min(sound.PRE_ROLL, begin + PRE_SKIP)
-    assert config.pre_skip <= sound.PRE_ROLL + 960 or config.pre_skip == begin + PRE_SKIP
+    assert config.pre_skip >= min(audio_timeline.PRE_ROLL, begin + PRE_SKIP)
+    assert config.pre_skip <= audio_timeline.PRE_ROLL + 960 or config.pre_skip == begin + PRE_SKIP
     end = (stop - start) * 1920
     assert packets[-1].end >= end
     if stop < 60:
@@ -171,9 +111,12 @@ def test_a_cut_outside_the_stream(start: int, stop: int) -> None:
 
 def test_frames_by_time() -> None:
     stream = opened(talk())
-    assert [edit.first_frame_from(stream, t) for t in (-1, 0, 0.04, 0.041, 1.0, 2.36, 2.361, 99)] == [
-        0, 0, 1, 2, 25, 59, 60, 60,
+    assert [edit.first_frame_from(stream, t) for t in (0, 0.04, 0.041, 1.0, 2.36, 2.361, 99)] == [
+        0, 1, 2, 25, 59, 60, 60,
     ]  # fmt: skip
+    for time in (-1e-9, -1, float("nan"), float("inf")):
+        with pytest.raises(OptionError, match="a time is 0 seconds or more"):
+            edit.first_frame_from(stream, time)
     variable = opened(talk(time_scale=90_000))
     assert [edit.first_frame_from(variable, t) for t in variable.pts(0, 60)] == list(range(60))
 
@@ -204,7 +147,7 @@ def test_parts_at_variable_rate_are_joined_a_nominal_frame_apart() -> None:
     assert joined[30] == pytest.approx(times[29] + 0.04)
 
 
-def test_two_streams_keep_their_sound_in_step() -> None:
+def test_two_streams_keep_their_audio_in_step() -> None:
     one, two = opened(talk(31, voice=1)), opened(talk(40, seed=2, voice=2, identities=(5,)))
     made = opened(edit.concat([one, two]))
     assert rows(made) == rows(one) + rows(two)
@@ -276,7 +219,7 @@ def test_nothing_to_join() -> None:
 # --- puppet, strip --------------------------------------------------------------------------------------------------
 
 
-def test_a_puppet_has_one_identity_and_the_others_motion_and_sound() -> None:
+def test_a_puppet_has_one_identity_and_the_others_motion_and_audio() -> None:
     driving = opened(talk(identities=(0, 1)))
     made = opened(edit.puppet(make_identity(9), driving))
     assert [i.digest for i in made.identities] == [make_identity(9).digest]
@@ -286,7 +229,7 @@ def test_a_puppet_has_one_identity_and_the_others_motion_and_sound() -> None:
     assert heard(made) == heard(driving)
 
 
-def test_sound_and_picture_alternate() -> None:
+def test_audio_and_picture_alternate() -> None:
     events = StreamReader().feed(b"".join(edit.puppet(make_identity(3), opened(talk(75, group=5)))))
     order = "".join("g" if isinstance(e, FrameGroup) else "a" for e in events if isinstance(e, FrameGroup | AudioChunk))
     assert order == "agagag"
@@ -313,13 +256,14 @@ def tuned(name: bytes = b"tuned", who: Identity | None = None) -> Personalizatio
 def private_stream() -> bytes:
     writer = StreamWriter(make_header(), AudioConfig())
     data = writer.start() + writer.identity(make_identity())
-    data += writer.copy(UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(tuned()), 0))
+    data += writer.attach(tuned())
     data += writer.group(make_packets(25)) + writer.extra(0x90, b"caption") + writer.group(make_packets(25))
     return data + writer.audio(AudioChunk(0, (opus(0),))) + writer.extra(0x91, b"") + writer.finish()
 
 
 def contents(stream: StreamFile) -> list[tuple[int, int]]:
-    return [(frame, chunk.type) for frame, chunk in stream.unknown_chunks()]
+    """Frame before which it stands and type, of every chunk but header, identities, groups, audio and index."""
+    return [(frame, e.type if isinstance(e, UnknownChunk) else e.chunk_type) for frame, e in stream.extras()]
 
 
 def test_what_is_stripped_and_what_stays() -> None:
@@ -351,15 +295,15 @@ def test_each_identity_keeps_its_generator() -> None:
         edit.concat([source, again])
 
 
-def scene(colour: int) -> bytes:
+def coloured(red: int) -> bytes:
+    """A stream with a background of that colour."""
     writer = StreamWriter(make_header())
-    chunk = UnknownChunk(layout.ChunkType.BACKGROUND, bytes(Background(Mode.KEY, (colour, 0, 0))), 0)
-    data = writer.start() + writer.identity(make_identity()) + writer.copy(chunk)
+    data = writer.start() + writer.identity(make_identity()) + writer.attach(Background(Mode.KEY, (red, 0, 0)))
     return data + writer.group(make_packets(25)) + writer.finish()
 
 
 def test_a_background_stays_where_it_is_shared() -> None:
-    green, red = opened(scene(1)), opened(scene(2))
+    green, red = opened(coloured(1)), opened(coloured(2))
     kind = layout.ChunkType.BACKGROUND
     assert contents(opened(edit.cut(green, 5, 9))) == [(0, kind)]
     assert contents(opened(edit.concat([green, green]))) == [(0, kind)]
@@ -401,10 +345,10 @@ def test_a_chunk_that_must_be_known_stops_every_edit() -> None:
 def test_a_cut_off_stream_is_to_be_repaired_first() -> None:
     stream = StreamFile.open(io.BytesIO(make_stream()[:-300]))
     with pytest.raises(Truncated, match="repair it first"):
-        edit.whole(stream)
+        edit.require_complete(stream)
     writer = StreamWriter(make_header())
     with pytest.raises(FormatError, match="no frames"):
-        edit.whole(opened(writer.start() + writer.finish()))
+        edit.require_complete(opened(writer.start() + writer.finish()))
 
 
 def test_damage_met_on_the_way_is_an_error() -> None:
@@ -421,73 +365,3 @@ def test_identities_beyond_the_limit_are_refused() -> None:
     streams = [opened(talk(1, identities=(seed,))) for seed in range(257)]
     with pytest.raises((FormatError, CorruptChunk), match="slot 256"):
         b"".join(edit.concat(streams))
-
-
-# --- the compact profile --------------------------------------------------------------------------------------------
-
-
-def smooth(frames: int, seed: int = 1) -> npt.NDArray[np.float16]:
-    """Packets that move as a head does."""
-    rng = np.random.default_rng(seed)
-    walk = np.cumsum(rng.normal(0, 0.2, (frames, 35)), axis=0)
-    return (walk * np.where(np.arange(35) < 3, 2.0, 0.3)).astype(np.float16)
-
-
-def compact(frames: int = 60, time_scale: int = 0) -> StreamFile:
-    source = opened(talk(frames, packets=smooth(frames), time_scale=time_scale))
-    return opened(edit.transcode(source, Profile.COMPACT))
-
-
-@pytest.mark.parametrize("time_scale", [0, 90_000])
-def test_there_and_back(time_scale: int) -> None:
-    source = opened(talk(packets=smooth(60), time_scale=time_scale))
-    small = opened(edit.transcode(source, Profile.COMPACT))
-    assert small.header.profile == Profile.COMPACT
-    assert small.header.quantiser is not None
-    assert heard(small) == heard(source)
-    assert np.array_equal(small.pts(0, 60), source.pts(0, 60))
-    assert small.identities == source.identities
-    assert (np.abs(small.packets(0, 60) - source.packets(0, 60)) <= small.header.quantiser.steps / 2 + 1e-6).all()
-    assert small.byte_account()["packets"] < source.byte_account()["packets"] / 2
-    back = opened(edit.transcode(small, Profile.RAW))
-    assert np.array_equal(back.packets(0, 60), small.packets(0, 60).astype(np.float16))
-    assert back.header == source.header
-    again = opened(edit.transcode(small, Profile.COMPACT))
-    assert b"".join(edit.transcode(again, Profile.COMPACT)) == b"".join(edit.transcode(small, Profile.COMPACT))
-
-
-def test_higher_quality_costs_more() -> None:
-    source = opened(talk(packets=smooth(60)))
-    sizes = [opened(edit.transcode(source, Profile.COMPACT, q)).byte_account()["packets"] for q in (40, 50, 60)]
-    assert sizes[0] < sizes[1] < sizes[2]
-
-
-def test_a_compact_identity_becomes_a_raw_one_with_the_same_numbers() -> None:
-    header = compact_header(make_header(), plain_quantiser(smooth(25), 25))
-    identity = Identity(make_identity().latent, step_code=nearest_code(0.05))
-    data = b"".join(mux(StreamWriter(header), identity, [TimedGroup(0.0, smooth(25))]))
-    raw = opened(edit.transcode(opened(data), Profile.RAW))
-    assert raw.identities[0].step_code is None
-    assert raw.identities[0].digest == identity.digest
-    assert raw.byte_account()["identity"] == 18_482
-    assert opened(edit.cut(opened(data), 3, 5)).identities == (identity,)
-
-
-@pytest.mark.parametrize(("start", "stop"), [(0, 60), (1, 2), (13, 47)])
-def test_a_compact_cut_keeps_the_levels(start: int, stop: int) -> None:
-    source = compact()
-    made = opened(edit.cut(source, start, stop))
-    assert made.header == source.header
-    levels = [np.concatenate([g.levels for g in s.groups() if g.levels is not None]) for s in (source, made)]
-    assert np.array_equal(levels[1], levels[0][start:stop])
-
-
-def test_compact_parts_are_joined_again() -> None:
-    source = compact()
-    parts = [opened(edit.cut(source, a, b)) for a, b in ((0, 19), (19, 60))]
-    assert b"".join(edit.concat(parts)) == b"".join(edit.cut(source, 0, 60))
-    with pytest.raises(StreamMismatch, match="differs from the first in the profile: raw and compact; transcode both"):
-        edit.concat([opened(talk(5)), source])
-    other = opened(edit.transcode(opened(talk(packets=smooth(60, 2))), Profile.COMPACT))
-    with pytest.raises(StreamMismatch, match="quantiser steps; transcode both to raw first"):
-        edit.concat([source, other])

@@ -8,13 +8,13 @@ import random
 import numpy as np
 import pytest
 
-from stylecodec.bitstream import StreamFile, StreamWriter, UnknownChunk, layout
+from stylecodec.bitstream import StreamFile, StreamWriter, layout
 from stylecodec.bitstream.background import Background, Mode
 from stylecodec.bitstream.delta import Personalization
-from stylecodec.bitstream.edit.repair import Repair
+from stylecodec.bitstream.edit import Repair
 from stylecodec.errors import BadMagic, FormatError, Truncated
 from tests.bitstream.conftest import make_header, make_identity, make_packets, make_stream
-from tests.bitstream.edit.test_operations import heard, opened, rows, talk
+from tests.bitstream.talks import heard, opened, rows, talk
 
 SYNC = layout.SYNC
 
@@ -48,7 +48,7 @@ def test_a_whole_stream_stays_as_it_is() -> None:
     assert made.frame_count == 60
 
 
-def test_lost_groups_are_held_and_the_sound_stays_in_step() -> None:
+def test_lost_groups_are_held_and_the_audio_stays_in_step() -> None:
     data = talk(group=10)
     source = StreamFile.open(io.BytesIO(data))
     made, repair = repaired(without(data, 3, 2))
@@ -139,11 +139,11 @@ def test_a_lost_identity_comes_from_another_stream() -> None:
     assert made.frame_count == 50
 
 
-def test_sound_without_its_configuration() -> None:
+def test_audio_without_its_configuration() -> None:
     data = without(talk(group=10), 4)
     made, repair = repaired(data)
     assert made.audio_config is None
-    assert repair.lost == ["the sound, as its configuration is lost"]
+    assert repair.lost == ["the audio, as its configuration is lost"]
     made, repair = repaired(data, talk(3))
     assert heard(made) == heard(StreamFile.open(io.BytesIO(talk())))
 
@@ -154,8 +154,8 @@ def with_attached(damage: bool, times: int = 1) -> bytes:
     one = Personalization(make_identity().digest, bytes(32))
     data = writer.start() + writer.identity(make_identity())
     for k in range(times):
-        for kind, content in ((0x10, one), (0x12, Background(Mode.BLUR))):
-            chunk = writer.copy(UnknownChunk(kind, bytes(content), 0))
+        for attachment in (one, Background(Mode.BLUR)):
+            chunk = writer.attach(attachment)
             data += chunk[:-1] + bytes([chunk[-1] ^ damage])
         data += writer.group(make_packets(3, k))
     return data + writer.finish()
@@ -165,14 +165,14 @@ def test_what_is_lost_for_a_renderer_is_named() -> None:
     made, repair = repaired(with_attached(damage=True))
     assert repair.found.missing == ("a personalised generator", "the background")
     assert made.frame_count == 3
-    assert list(made.unknown_chunks()) == []
+    assert list(made.extras()) == []
     assert repaired(with_attached(damage=False))[1].found.complete
 
 
 def test_repetitions_for_a_renderer_are_not_stored() -> None:
     made, _ = repaired(with_attached(damage=False, times=3))
     assert made.frame_count == 9
-    assert [(frame, chunk.type) for frame, chunk in made.unknown_chunks()] == [(0, 0x10), (0, 0x12)]
+    assert [(frame, type(extra)) for frame, extra in made.extras()] == [(0, Personalization), (0, Background)]
 
 
 def test_foreign_files_are_refused() -> None:

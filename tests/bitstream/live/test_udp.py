@@ -13,19 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from stylecodec.bitstream import StreamReader
+from stylecodec.bitstream import StreamReader, edit
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.bitstream.chunks import pack_chunk
-from stylecodec.bitstream.edit import operations as edit
-from stylecodec.bitstream.edit.repair import Repair
-from stylecodec.bitstream.live import udp
-from stylecodec.bitstream.live.streams import Burst, LiveReceiver, bursts
+from stylecodec.bitstream.edit import Repair
+from stylecodec.bitstream.live import Burst, LiveReceiver, bursts, udp
 from stylecodec.bitstream.live.transport import MTU
 from stylecodec.cli import main as cli
 from stylecodec.errors import MediaError, OptionError
 from tests.bitstream.conftest import make_identity, make_packets
-from tests.bitstream.edit.test_operations import heard, opened, rows, talk
-from tests.bitstream.live.test_streams import personalised, tuned
+from tests.bitstream.live.test_live import personalised, tuned
+from tests.bitstream.talks import heard, opened, rows, talk
 
 Run = pytest.CaptureFixture[str]
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer, to_uint8
+from stylecodec.encoding.frames import FrameCodes
 from stylecodec.encoding.identity.selection import Candidate, CandidatePool, select
-from stylecodec.encoding.motion.feedforward import FrameCodes
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.packs.store import ModelPack
 

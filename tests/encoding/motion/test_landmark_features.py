@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec.encoding.motion.landmark_features import NAMES, MarkReader, marks_of
+from stylecodec.encoding.motion.landmark_features import NAMES, FeatureReader, features_of
 from stylecodec.nets.face_mesh import POINTS
 from stylecodec.packs.store import embedded_pack
 
@@ -33,21 +33,21 @@ def face() -> torch.Tensor:
     return points
 
 
-def marks(points: torch.Tensor) -> dict[str, float]:
-    return dict(zip(NAMES, marks_of(points[None])[0].tolist(), strict=True))
+def features(points: torch.Tensor) -> dict[str, float]:
+    return dict(zip(NAMES, features_of(points[None])[0].tolist(), strict=True))
 
 
 def moved(**points: tuple[float, float]) -> dict[str, float]:
-    """By how much marks change when points (p61=(dx, dy)) are moved; only those that do."""
+    """By how much features change when points (p61=(dx, dy)) are moved; only those that do."""
     other = face()
     for name, by in points.items():
         other[int(name[1:])] += torch.tensor(by)
-    before, after = marks(face()), marks(other)
+    before, after = features(face()), features(other)
     return {name: round(after[name] - before[name], 4) for name in NAMES if abs(after[name] - before[name]) > 1e-5}
 
 
 def test_a_face_at_rest() -> None:
-    found = marks(face())
+    found = features(face())
     assert found["lips_apart"] == 0
     assert found["mouth_width"] == pytest.approx(0.6)
     assert found["mouth_down"] == pytest.approx(0.3)
@@ -68,7 +68,7 @@ def test_a_face_at_rest() -> None:
         ({"p61": (0.1, 0), "p0": (0.1, 0), "p291": (0.1, 0), "p17": (0.1, 0)}, {"mouth_across": 0.1}),
     ],
 )
-def test_each_mark_has_its_sign(points: dict[str, tuple[float, float]], expected: dict[str, float]) -> None:
+def test_each_feature_has_its_sign(points: dict[str, tuple[float, float]], expected: dict[str, float]) -> None:
     assert moved(**points) == pytest.approx(expected)
 
 
@@ -76,12 +76,12 @@ def test_size_place_and_roll_do_not_matter() -> None:
     turn = np.deg2rad(25)
     matrix = torch.tensor([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], dtype=torch.float32)
     elsewhere = 0.3 * face() @ matrix.T + torch.tensor([0.4, -0.2])
-    assert marks(elsewhere) == pytest.approx(marks(face()), abs=1e-5)
+    assert features(elsewhere) == pytest.approx(features(face()), abs=1e-5)
 
 
 def test_the_reader_takes_any_number_of_pictures() -> None:
     pictures = torch.rand(9, 3, 64, 64) * 3 - 1.5
-    reader = MarkReader(embedded_pack(), torch.device("cpu"))
+    reader = FeatureReader(embedded_pack(), torch.device("cpu"))
     found = reader(pictures)
     assert found.shape == (9, len(NAMES))
     torch.testing.assert_close(found[4:5], reader(pictures[4:5]), atol=1e-4, rtol=1e-4)

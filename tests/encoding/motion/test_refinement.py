@@ -11,16 +11,18 @@ import torch
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.regions import AVATAR_CLASSES, CELEBAMASK_CLASSES, Regions, face_ellipse
 from stylecodec.decoding.render import to_uint8
-from stylecodec.encoding.losses import LossWeights, Resemblance, weighted_psnr
-from stylecodec.encoding.motion.feedforward import FrameCodes
-from stylecodec.encoding.motion.refinement import Refiner, Scene, at_side, falling
+from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.frames import AlignedFrame, FrameCodes, Motion
+from stylecodec.encoding.losses import LossWeights, ReconstructionLoss
+from stylecodec.encoding.motion.refinement import REFINING, Refiner, refine_clip
 from stylecodec.encoding.options import EncodeOptions, RefineOptions
 from stylecodec.errors import PackNotFound
 from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.store import ModelPack
+from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
-QUICK = RefineOptions(steps=30, side=32, coarse=0.0, rate=0.1, hold=0.0, smoothness=0.0)
+QUICK = RefineOptions(steps=30, side=32, coarse=0.0, rate=0.1, prior=0.0, smoothness=0.0)
 
 
 def latent(seed: int = 3) -> np.ndarray:
@@ -28,31 +30,31 @@ def latent(seed: int = 3) -> np.ndarray:
 
 
 @torch.no_grad()
-def scene_of(pack: ModelPack, codes: torch.Tensor, size: int = 256) -> list[np.ndarray]:
+def crops_of(pack: ModelPack, codes: torch.Tensor, size: int = 256) -> list[np.ndarray]:
     """Crops that the codes [n, 34] render."""
-    scene = Scene(pack, CPU)
-    anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
-    return [picture.numpy() for picture in to_uint8(scene.render(anchor, codes, size))]
+    renderer = DifferentiableRenderer(pack, CPU)
+    anchor = renderer.anchor(torch.from_numpy(latent().astype(np.float32)))
+    return [picture.numpy() for picture in to_uint8(renderer.render(anchor, codes, size))]
 
 
 def frame_codes(codes: torch.Tensor, pack: ModelPack) -> FrameCodes:
-    pose, alpha = Scene(pack, CPU).units.split(codes)
+    pose, alpha = DifferentiableRenderer(pack, CPU).units.split(codes)
     return FrameCodes(np.zeros((len(codes), 18, 512), np.float16), pose.numpy(), alpha.numpy())
 
 
 def distance(found: FrameCodes, true: torch.Tensor, pack: ModelPack) -> float:
-    units = Scene(pack, CPU).units.units(torch.from_numpy(found.pose), torch.from_numpy(found.alpha))
-    scene = Scene(pack, CPU)
-    anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
+    units = DifferentiableRenderer(pack, CPU).units.units(torch.from_numpy(found.pose), torch.from_numpy(found.alpha))
+    renderer = DifferentiableRenderer(pack, CPU)
+    anchor = renderer.anchor(torch.from_numpy(latent().astype(np.float32)))
     with torch.no_grad():
-        a, b = (scene.render(anchor, codes, 32).clamp(-1, 1) for codes in (units, true))
+        a, b = (renderer.render(anchor, codes, 32).clamp(-1, 1) for codes in (units, true))
         return float((a - b).square().mean())
 
 
 def test_known_codes_are_found_again(tiny_pack: ModelPack) -> None:
     torch.manual_seed(0)
     true = torch.randn(5, 34) * 0.3
-    crops, start = scene_of(tiny_pack, true), frame_codes(true + 0.3 * torch.randn(5, 34), tiny_pack)
+    crops, start = crops_of(tiny_pack, true), frame_codes(true + 0.3 * torch.randn(5, 34), tiny_pack)
     options = EncodeOptions(refine=QUICK)
     refined = Refiner(tiny_pack, CPU, latent(), options)(crops, start)
     assert refined.pose.shape == (5, 2)
@@ -63,7 +65,7 @@ def test_known_codes_are_found_again(tiny_pack: ModelPack) -> None:
 def test_a_correction_carries_over_to_the_next_batch(tiny_pack: ModelPack) -> None:
     torch.manual_seed(1)
     true = torch.randn(6, 34) * 0.5
-    crops, start = scene_of(tiny_pack, true), frame_codes(true + 0.4, tiny_pack)
+    crops, start = crops_of(tiny_pack, true), frame_codes(true + 0.4, tiny_pack)
     refiner = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=dataclasses.replace(QUICK, steps=20)))
     refiner(crops[:3], FrameCodes(start.w_id[:3], start.pose[:3], start.alpha[:3]))
     assert refiner.offset is not None
@@ -72,7 +74,7 @@ def test_a_correction_carries_over_to_the_next_batch(tiny_pack: ModelPack) -> No
 
 
 def test_an_inversion_is_what_the_pack_makes_of_the_crop(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
-    crops, start = scene_of(tiny_pack, torch.zeros(2, 34)), frame_codes(torch.zeros(2, 34), tiny_pack)
+    crops, start = crops_of(tiny_pack, torch.zeros(2, 34)), frame_codes(torch.zeros(2, 34), tiny_pack)
     options = EncodeOptions(refine=dataclasses.replace(QUICK, steps=2, target="inversion"))
     with pytest.raises(PackNotFound, match="inversion"):
         Refiner(tiny_pack, CPU, latent(), options)
@@ -82,20 +84,20 @@ def test_an_inversion_is_what_the_pack_makes_of_the_crop(tiny_pack: ModelPack, m
     refiner = Refiner(tiny_pack, CPU, latent(), options)
     targets = refiner._targets(torch.zeros(2, 3, 256, 256))
     with torch.no_grad():
-        pictures = tiny_pack.generator(CPU)(wplus, refiner.scene.noise, stop_at=256)
+        pictures = tiny_pack.generator(CPU)(wplus, refiner.renderer.noise, stop_at=256)
     assert torch.allclose(targets, pictures.clamp(-1, 1), atol=1e-5)
     assert refiner(crops, start).pose.shape == (2, 2)
 
 
 def test_a_strong_hold_keeps_the_codes(tiny_pack: ModelPack) -> None:
-    crops, start = scene_of(tiny_pack, torch.zeros(2, 34)), frame_codes(torch.full((2, 34), 0.5), tiny_pack)
-    held = dataclasses.replace(QUICK, steps=5, hold=1e6, rate=1e-3)
+    crops, start = crops_of(tiny_pack, torch.zeros(2, 34)), frame_codes(torch.full((2, 34), 0.5), tiny_pack)
+    held = dataclasses.replace(QUICK, steps=5, prior=1e6, rate=1e-3)
     refined = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=held))(crops, start)
     assert np.abs(refined.alpha - start.alpha).max() < 0.05
 
 
 def test_coarse_steps_run(tiny_pack: ModelPack) -> None:
-    crops, start = scene_of(tiny_pack, torch.zeros(1, 34)), frame_codes(torch.full((1, 34), 0.2), tiny_pack)
+    crops, start = crops_of(tiny_pack, torch.zeros(1, 34)), frame_codes(torch.full((1, 34), 0.2), tiny_pack)
     settings = RefineOptions(steps=4, side=64, coarse=0.5)
     refined = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=settings))(crops, start)
     assert not np.array_equal(refined.alpha, start.alpha)
@@ -117,7 +119,7 @@ def test_steps_in_every_direction_show_alike(tiny_pack: ModelPack) -> None:
 
     def changes(steps: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            shown = refiner.scene.render(refiner.anchor, torch.cat([around, around + 0.05 * steps]), 256)
+            shown = refiner.renderer.render(refiner.anchor, torch.cat([around, around + 0.05 * steps]), 256)
         weight = refiner.regions.weights(shown[:1].clamp(-1, 1))
         return ((shown[1:] - shown[:1]).square() * weight).mean(dim=(1, 2, 3))
 
@@ -126,21 +128,12 @@ def test_steps_in_every_direction_show_alike(tiny_pack: ModelPack) -> None:
 
 
 def test_the_loss_is_zero_for_equal_pictures(tiny_pack: ModelPack) -> None:
-    resemblance = Resemblance(tiny_pack, CPU, LossWeights())
+    loss = ReconstructionLoss(tiny_pack, CPU, LossWeights())
     x, weight = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 1, 32, 32)
-    assert float(resemblance(x, x, weight)) == 0
+    assert float(loss(x, x, weight)) == 0
     other = x + 0.1
-    assert float(resemblance(other, x, weight)) == pytest.approx(float(resemblance(other, x, 7 * weight)), rel=1e-4)
+    assert float(loss(other, x, weight)) == pytest.approx(float(loss(other, x, 7 * weight)), rel=1e-4)
     assert float(pixel_loss(other, x, torch.ones_like(weight), 0.0)) == pytest.approx(0.1, rel=1e-4)
-
-
-def test_psnr_looks_only_where_the_weights_are() -> None:
-    a, b, weight = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
-    weight[..., :4] = 1
-    b[..., 4:] = 1
-    assert float(weighted_psnr(a, b, weight)) > 90
-    b[..., :4] = 0.2
-    assert float(weighted_psnr(a, b, weight)) == pytest.approx(20.0, abs=0.01)
 
 
 def test_without_a_parser_an_ellipse_stands_for_the_face(tiny_pack: ModelPack) -> None:
@@ -161,7 +154,21 @@ def test_the_label_maps_have_nineteen_classes() -> None:
     assert len(CELEBAMASK_CLASSES) == len(AVATAR_CLASSES) == 19
 
 
-def test_small_things() -> None:
-    assert falling(0) == 1
-    assert falling(1) == pytest.approx(0.1)
-    assert at_side(torch.ones(1, 1, 64, 64), 16).shape == (1, 1, 16, 16)
+def test_a_clip_is_refined_in_chunks_but_for_what_is_known(tiny_pack: ModelPack) -> None:
+    """Frames without a face and those known stay; the others are what the refiner makes of each chunk."""
+    crops = crops_of(tiny_pack, 0.3 * torch.randn(6, 34, generator=torch.Generator().manual_seed(0)))
+    frames = [AlignedFrame(k / 25, None if k == 1 else crop) for k, crop in enumerate(crops)]
+    packets = np.zeros((6, 35), np.float16)
+    packets[:, 2], packets[1] = np.arange(6), np.nan
+    motion, told = Motion(packets), []
+    options = EncodeOptions(batch=2, refine=dataclasses.replace(QUICK, steps=2))
+    found = refine_clip(frames, motion, latent(), tiny_pack, CPU, options, {4}, told.append)
+    refiner = Refiner(tiny_pack, CPU, latent(), options)
+    wanted = motion
+    for rows in ([0, 2], [3, 5]):
+        wanted = wanted.with_codes(rows, refiner([crops[k] for k in rows], motion.codes(rows)))
+    assert np.array_equal(found.packets, wanted.packets, equal_nan=True)
+    assert np.array_equal(found.packets[4], packets[4])
+    assert np.isnan(found.packets[1]).all()
+    assert [event.done for event in told] == [1, 2, 3, 4, 5, 6]
+    assert told[-1] == Progress(REFINING, 6, 6)

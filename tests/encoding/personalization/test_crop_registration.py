@@ -11,16 +11,16 @@ import torch
 from stylecodec.bitstream import Identity
 from stylecodec.bitstream.delta import DeltaTensor, GeneratorDelta
 from stylecodec.decoding.render import to_uint8
-from stylecodec.encoding.aligned_clip import AlignedClip
-from stylecodec.encoding.motion.feedforward import FrameCodes
-from stylecodec.encoding.motion.refinement import Scene
-from stylecodec.encoding.options import REGISTERING, EncodeOptions, RefineOptions
+from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.frames import AlignedClip, FrameCodes
+from stylecodec.encoding.identity.cards import IdentityCard
+from stylecodec.encoding.options import EncodeOptions, RefineOptions
 from stylecodec.encoding.personalization import crop_registration as registration
-from stylecodec.encoding.personalization.crop_registration import registered
-from stylecodec.encoding.pipeline import IdentityCard
+from stylecodec.encoding.personalization.crop_registration import REGISTERING, Registration, register_crops
 from stylecodec.errors import PackMismatch
 from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.packs.store import ModelPack
+from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
 OPTIONS = EncodeOptions(device="cpu", identity="me.stid", refine_tuned=RefineOptions(side=64, features=0.0, rate=0.02))
@@ -40,11 +40,11 @@ def card(tiny_pack: ModelPack) -> IdentityCard:
 @pytest.fixture
 def clip(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> AlignedClip:
     """Frames in which the generator's own picture of some codes lies in one square, and squares that are off."""
-    scene = Scene(tiny_pack, CPU)
+    renderer = DifferentiableRenderer(tiny_pack, CPU)
     codes = 0.3 * torch.randn(COUNT, 34, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
-        pictures = to_uint8(scene.render(anchor, codes, 64))
+        anchor = renderer.anchor(torch.from_numpy(latent().astype(np.float32)))
+        pictures = to_uint8(renderer.render(anchor, codes, 64))
     frames = []
     for picture in pictures:
         frame = np.full((320, 320, 3), 127, np.uint8)
@@ -55,7 +55,7 @@ def clip(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> AlignedClip:
     found[2] = False
     frames.insert(2, (0.07, np.zeros((320, 320, 3), np.uint8)))
     track = AlignedTrack(np.tile([160.0, 160.0, SIDE, 0.0], (COUNT + 1, 1)), found, AlignReport(7, 1, 0, 1, 0, 1))
-    pose, alpha = (value.numpy() for value in scene.units.split(codes))
+    pose, alpha = (value.numpy() for value in renderer.units.split(codes))
     given = iter(range(0, COUNT, registration.BATCH))
 
     def known(crops: list[np.ndarray], *_: object) -> FrameCodes:
@@ -67,10 +67,13 @@ def clip(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> AlignedClip:
 
 
 def test_squares_are_brought_back(clip: AlignedClip, card: IdentityCard, tiny_pack: ModelPack) -> None:
-    told: list[tuple[str, float, float | None]] = []
-    moved, same = registered(clip, card, tiny_pack, OPTIONS, lambda *what: told.append(what))
-    assert same is card
-    assert told[-1] == (REGISTERING, registration.STEPS, registration.STEPS)
+    told: list[Progress] = []
+    found = register_crops(clip, card, tiny_pack, OPTIONS, told.append)
+    moved = found.clip
+    assert found.card is card
+    assert told[-1] == Progress(REGISTERING, registration.STEPS, registration.STEPS, "steps")
+    assert found.moves is not None
+    assert np.array_equal(moved.track.squares, clip.track.moved(found.moves).squares)
     before, after = (np.abs(c.track.squares - [160.0, 160.0, SIDE, 0.0]).max(axis=0) for c in (clip, moved))
     assert (after[:3] < 0.4 * before[:3]).all()
     assert after[3] == 0
@@ -78,7 +81,7 @@ def test_squares_are_brought_back(clip: AlignedClip, card: IdentityCard, tiny_pa
 
 
 def test_a_latent_fitted_anew(clip: AlignedClip, card: IdentityCard, tiny_pack: ModelPack) -> None:
-    _, other = registered(clip, card, tiny_pack, replace(OPTIONS, refit=True))
+    other = register_crops(clip, card, tiny_pack, replace(OPTIONS, refit=True)).card
     assert other.fresh
     assert other.delta is card.delta
     distance = np.abs(other.identity.latent.astype(np.float32) - latent().astype(np.float32))
@@ -87,9 +90,9 @@ def test_a_latent_fitted_anew(clip: AlignedClip, card: IdentityCard, tiny_pack: 
 
 def test_a_card_without_a_generator(clip: AlignedClip, card: IdentityCard, tiny_pack: ModelPack) -> None:
     plain = IdentityCard(card.identity)
-    assert registered(clip, plain, tiny_pack, OPTIONS) == (clip, plain)
+    assert register_crops(clip, plain, tiny_pack, OPTIONS) == Registration(clip, plain, None)
 
 
 def test_a_generator_of_another_pack(clip: AlignedClip, card: IdentityCard, other_pack: ModelPack) -> None:
     with pytest.raises(PackMismatch):
-        registered(clip, card, other_pack, OPTIONS)
+        register_crops(clip, card, other_pack, OPTIONS)

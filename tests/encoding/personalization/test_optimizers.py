@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from stylecodec.encoding.personalization.optimizers import WeightOptimizer, bank
+from stylecodec.encoding.personalization.optimizers import GeneratorOptimizer, is_filter_bank
 
 
 def some() -> dict[str, nn.Parameter]:
@@ -26,13 +26,13 @@ def give_gradients(parameters: dict[str, nn.Parameter], seed: int) -> None:
 
 
 def test_filters_are_convolutions_of_more_than_a_pixel() -> None:
-    assert [name for name, p in some().items() if bank(p)] == ["convs.0.weight"]
+    assert [name for name, p in some().items() if is_filter_bank(p)] == ["convs.0.weight"]
 
 
 def test_filters_move_along_every_direction_alike() -> None:
     parameters = some()
     before = {name: p.detach().clone() for name, p in parameters.items()}
-    optimizer = WeightOptimizer(parameters, 0.01, 0.02)
+    optimizer = GeneratorOptimizer(parameters, 0.01, 0.02)
     # A gradient of two directions, one a hundred times the other: both are gone along as far.
     left, right = torch.linalg.qr(torch.randn(8, 2))[0], torch.linalg.qr(torch.randn(54, 2))[0]
     gradient = left @ torch.diag(torch.tensor([100.0, 1.0])) @ right.T
@@ -50,7 +50,7 @@ def test_filters_move_along_every_direction_alike() -> None:
 def test_what_has_no_gradient_stays() -> None:
     parameters = some()
     before = {name: p.detach().clone() for name, p in parameters.items()}
-    optimizer = WeightOptimizer(parameters, 0.01, 0.02)
+    optimizer = GeneratorOptimizer(parameters, 0.01, 0.02)
     give_gradients(parameters, 1)
     optimizer.step(1.0)
     between = {name: p.detach().clone() for name, p in parameters.items()}
@@ -63,13 +63,13 @@ def test_what_has_no_gradient_stays() -> None:
 
 def test_it_goes_on_from_its_state() -> None:
     whole, first = some(), some()
-    straight, begun = WeightOptimizer(whole, 0.01, 0.02), WeightOptimizer(first, 0.01, 0.02)
+    straight, begun = GeneratorOptimizer(whole, 0.01, 0.02), GeneratorOptimizer(first, 0.01, 0.02)
     for step in range(3):
         for parameters, optimizer in ((whole, straight), (first, begun)):
             give_gradients(parameters, step)
             optimizer.step(1.0)
     rest = {name: nn.Parameter(p.detach().clone()) for name, p in first.items()}
-    again = WeightOptimizer(rest, 0.01, 0.02)
+    again = GeneratorOptimizer(rest, 0.01, 0.02)
     again.load(begun.state())
     for parameters, optimizer in ((whole, straight), (rest, again)):
         give_gradients(parameters, 9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,23 @@ import torch
 from safetensors import safe_open
 
 from stylecodec.bitstream.delta import GeneratorDelta
-from stylecodec.decoding.latents import LatentDecoder
+from stylecodec.decoding.latents import Anchor, LatentDecoder
 from stylecodec.decoding.personal import TunedPack, apply_delta, differences, tunable
 from stylecodec.decoding.render import Renderer, to_uint8
-from stylecodec.encoding.losses import LossWeights, Resemblance
-from stylecodec.encoding.motion.feedforward import FrameCodes
-from stylecodec.encoding.motion.refinement import Scene
+from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.frames import FrameCodes
+from stylecodec.encoding.losses import LossWeights, ReconstructionLoss
 from stylecodec.encoding.options import TuneOptions
+from stylecodec.encoding.personalization.budget import SETTLE, WEIGHTS
 from stylecodec.encoding.personalization.checkpoint import Checkpoint
-from stylecodec.encoding.personalization.delta_coding import Manner, coded, estimated_bytes, fitted
-from stylecodec.encoding.personalization.locality import OtherPeople, UpperLayers, detail, random_people
-from stylecodec.encoding.personalization.tuning import SETTLE, WEIGHTS, Personalized, Personalizer, personalize, work_of
+from stylecodec.encoding.personalization.clip import work_of
+from stylecodec.encoding.personalization.delta_coding import CodingConfiguration, coded, estimated_bytes, fitted
+from stylecodec.encoding.personalization.locality import LocalityLoss, UpperLayerLoss, detail, random_people
+from stylecodec.encoding.personalization.tuning import Personalized, Personalizer
+from stylecodec.encoding.personalization.workers import personalize
 from stylecodec.errors import MediaError, OptionError
 from stylecodec.packs.store import ModelPack
+from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
 QUICK = TuneOptions(
@@ -37,7 +42,7 @@ QUICK = TuneOptions(
     look_steps=10,
     delta_bytes=60_000,
     delta_margin=28.0,
-    hold_identity=0.0,
+    identity_prior=0.0,
 )
 
 
@@ -49,12 +54,12 @@ def clip_of(pack: ModelPack, count: int = 8) -> tuple[list[np.ndarray], FrameCod
     """Crops of somebody whom the pack does not know: its own rendering, colours changed."""
     torch.manual_seed(0)
     codes = 0.3 * torch.randn(count, 34)
-    scene = Scene(pack, CPU)
+    renderer = DifferentiableRenderer(pack, CPU)
     with torch.no_grad():
-        anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
-        pictures = scene.render(anchor, codes, 256)
+        anchor = renderer.anchor(torch.from_numpy(latent().astype(np.float32)))
+        pictures = renderer.render(anchor, codes, 256)
     pictures = (0.4 * pictures.tanh()[:, [1, 2, 0]] + 0.2).clamp(-1, 1)
-    pose, alpha = scene.units.split(codes)
+    pose, alpha = renderer.units.split(codes)
     return [p.numpy() for p in to_uint8(pictures)], FrameCodes(
         np.zeros((count, 18, 512), np.float16), pose.numpy(), alpha.numpy()
     )
@@ -86,25 +91,25 @@ def test_what_is_sent_is_what_was_judged(learnt: Personalized, tiny_pack: ModelP
         pose, alpha = torch.from_numpy(learnt.codes.pose), torch.from_numpy(learnt.codes.alpha)
         pictures = renderer.pictures(decoder.styles(anchor, pose, alpha))
     personalizer = Personalizer(tiny_pack, crops, learnt.codes, learnt.latent, QUICK, CPU)
-    personalizer.scene = Scene(tuned, CPU)
+    personalizer.renderer = DifferentiableRenderer(tuned, CPU)
     assert np.allclose(personalizer.psnr(), learnt.psnr, atol=0.01)
     target = personalizer._pictures(torch.arange(8), 32)
     assert float((pictures.clamp(-1, 1) - target).square().mean()) < 0.2
 
 
-def test_a_team_does_the_same_work(tiny_pack: ModelPack, learnt: Personalized) -> None:
+def test_workers_do_the_same_work(tiny_pack: ModelPack, learnt: Personalized) -> None:
     """Two processes: half a batch each, other people drawn at other random places."""
     crops, codes = clip_of(tiny_pack)
-    told: list[tuple[float, float]] = []
+    told: list[Progress] = []
     both = dataclasses.replace(QUICK, processes=2)
     nowhere = Checkpoint(None, "work")
-    found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, lambda *what: told.append(what))
+    found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, told.append)
     assert found.steps == learnt.steps
     assert [entry["step"] for entry in found.history] == [10, 20, 30]
     assert abs(float(found.psnr.mean() - learnt.psnr.mean())) < 1.5
     moved = np.abs(found.codes.alpha - codes.alpha).max(axis=1)
     assert (moved > 1e-4).all()  # of the frames of both
-    assert told[-1][0] == pytest.approx(1.0)
+    assert told[-1].done == pytest.approx(100.0)
 
 
 def test_the_pack_is_left_alone(tiny_pack: ModelPack, learnt: Personalized) -> None:
@@ -121,8 +126,8 @@ def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path)
     class Stopped(Exception):
         pass
 
-    def stop(share: float, psnr: float) -> None:
-        if share > 0.4:
+    def stop(event: Progress) -> None:
+        if event.done > 40:
             raise Stopped
 
     first = Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU, checkpoint, stop)
@@ -134,7 +139,7 @@ def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path)
     assert facts["stage"] == WEIGHTS
     shares: list[float] = []
     second = Personalizer(
-        tiny_pack, crops, codes, latent(), QUICK, CPU, checkpoint, lambda share, psnr: shares.append(share)
+        tiny_pack, crops, codes, latent(), QUICK, CPU, checkpoint, lambda event: shares.append(event.done / 100)
     )
     result = second.run()
     assert shares[0] > 0.4
@@ -149,7 +154,7 @@ def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path)
     larger = dataclasses.replace(QUICK, steps=2 * QUICK.steps)
     shares.clear()
     fourth = Personalizer(
-        tiny_pack, crops, codes, latent(), larger, CPU, checkpoint, lambda share, psnr: shares.append(share)
+        tiny_pack, crops, codes, latent(), larger, CPU, checkpoint, lambda event: shares.append(event.done / 100)
     )
     fourth.run()
     assert fourth.at.steps[WEIGHTS] == 77 > second.at.steps[WEIGHTS]
@@ -226,16 +231,17 @@ def test_coarser_means_fewer_bytes_and_more_noise(learnt: Personalized) -> None:
 
 
 @pytest.mark.parametrize(
-    "manner",
-    [Manner(affine="rows"), Manner(affine="none"), Manner(rank=2), Manner(rounding=0.35), Manner(uniform=True)],
+    "choice",
+    [{"affine": "rows"}, {"affine": "none"}, {"rank": 2}, {"rounding": 0.35}, {"uniform": True}],
 )
-def test_other_manners_of_coding(learnt: Personalized, tiny_pack: ModelPack, manner: Manner) -> None:
-    delta = GeneratorDelta.of(tiny_pack.digest, coded(learnt.measured, 1e-3, manner))
+def test_other_configurations_of_coding(learnt: Personalized, tiny_pack: ModelPack, choice: dict[str, Any]) -> None:
+    configuration = CodingConfiguration(**choice)
+    delta = GeneratorDelta.of(tiny_pack.digest, coded(learnt.measured, 1e-3, configuration))
     apply_delta(tiny_pack.generator(CPU), delta)
     affine = [t for t in delta.tensors if t.name.endswith(".affine.weight")]
-    if manner.affine == "none":
+    if configuration.affine == "none":
         assert not affine
-    elif manner.affine == "projected":
+    elif configuration.affine == "projected":
         assert all(t.rank is not None for t in affine)
 
 
@@ -250,22 +256,27 @@ def test_projected_affines_act_on_the_person_as_before(learnt: Personalized) -> 
 
 def test_other_people_are_seen_to_change(tiny_pack: ModelPack, learnt: Personalized) -> None:
     random = torch.Generator().manual_seed(0)
-    before = Scene(tiny_pack, CPU)
-    people = OtherPeople(before, Resemblance(tiny_pack, CPU, LossWeights(features=0.0)), random)
+    before = DifferentiableRenderer(tiny_pack, CPU)
+    locality = LocalityLoss(before, ReconstructionLoss(tiny_pack, CPU, LossWeights(features=0.0)), random)
     pivot, codes = torch.from_numpy(learnt.latent.astype(np.float32)), torch.zeros(3, 34)
-    assert float(people.changed(before, pivot, codes, 32)) == pytest.approx(0, abs=1e-6)
-    after = Scene(TunedPack(tiny_pack, learnt.delta), CPU)
-    assert float(people.changed(after, pivot, codes, 32)) > 1e-4
+    assert float(locality(before, pivot, codes, 32)) == pytest.approx(0, abs=1e-6)
+    after = DifferentiableRenderer(TunedPack(tiny_pack, learnt.delta), CPU)
+    assert float(locality(after, pivot, codes, 32)) > 1e-4
     assert random_people(tiny_pack.generator(CPU), 3, random).shape == (3, 512)
 
 
 def test_other_people_do_what_the_clip_does_and_more(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene, seen = Scene(tiny_pack, CPU), []
-    people = OtherPeople(scene, Resemblance(tiny_pack, CPU, LossWeights(features=0.0)), torch.Generator())
-    plain = scene.render
-    monkeypatch.setattr(scene, "render", lambda anchor, codes, side: seen.append(codes) or plain(anchor, codes, side))
+    renderer, seen = DifferentiableRenderer(tiny_pack, CPU), []
+    locality = LocalityLoss(renderer, ReconstructionLoss(tiny_pack, CPU, LossWeights(features=0.0)), torch.Generator())
+    plain = renderer.render
+
+    def render(anchor: Anchor, codes: torch.Tensor, side: int) -> torch.Tensor:
+        seen.append(codes)
+        return plain(anchor, codes, side)
+
+    monkeypatch.setattr(renderer, "render", render)
     given = torch.full((4, 34), 0.1)
-    people.changed(scene, torch.zeros(18, 512), given, 32)
+    locality(renderer, torch.zeros(18, 512), given, 32)
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0][::2], given[::2])
     assert seen[0][1::2].std() > 0.3
@@ -273,14 +284,14 @@ def test_other_people_do_what_the_clip_does_and_more(tiny_pack: ModelPack, monke
 
 
 def test_upper_layers_are_judged_on_a_window(tiny_pack: ModelPack) -> None:
-    before = Scene(tiny_pack, CPU)
+    before = DifferentiableRenderer(tiny_pack, CPU)
     tuned = apply_delta(before.generator, _bright(tiny_pack))
     for _, parameter in tunable(tuned):
         parameter.requires_grad_(True)
-    scene = Scene(TunedPack(tiny_pack, generator=tuned), CPU)
-    upper = UpperLayers(before, 256, torch.Generator().manual_seed(0))
-    anchor = scene.anchor(torch.from_numpy(latent().astype(np.float32)))
-    loss = upper.out_of_tune(scene, anchor, torch.zeros(1, 34))
+    renderer = DifferentiableRenderer(TunedPack(tiny_pack, generator=tuned), CPU)
+    upper = UpperLayerLoss(before, 256, torch.Generator().manual_seed(0))
+    anchor = renderer.anchor(torch.from_numpy(latent().astype(np.float32)))
+    loss = upper(renderer, anchor, torch.zeros(1, 34))
     loss.backward()
     reached = {name.split(".")[1] for name, p in tunable(tuned) if p.grad is not None and bool(p.grad.any())}
     assert reached <= {"7", "8"}

@@ -30,7 +30,7 @@ def test_the_metric_foretells_small_changes(tiny_pack: ModelPack) -> None:
         assert np.array_equal(found, found.T) or np.allclose(found, found.T)
         assert (np.linalg.eigvalsh(found) > -1e-6 * np.abs(found).max()).all()
     metric = metrics.pixels
-    assert not np.allclose(metrics.felt, metric)
+    assert not np.allclose(metrics.perceptual, metric)
     change = np.zeros(35, np.float32)
     change[[0, 4, 20]] = 0.05
     latents, renderer = LatentDecoder(tiny_pack, CPU), Renderer(tiny_pack, CPU, 256)

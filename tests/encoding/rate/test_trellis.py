@@ -16,7 +16,7 @@ from stylecodec.encoding.rate.trellis import Floats, compact_packets, rms_error,
 GROUP = 40
 
 
-def scene(seed: int = 0, count: int = 120) -> tuple[Floats, Floats]:
+def movements(seed: int = 0, count: int = 120) -> tuple[Floats, Floats]:
     """Packets [count, 35] of a few movements with noise, and a metric [35, 35] of unequal, correlated sensitivities."""
     rng = np.random.default_rng(seed)
     time = np.arange(count)[:, None] / 25
@@ -33,7 +33,7 @@ def size(quantiser: Quantiser, packets: Floats) -> int:
 
 @pytest.mark.parametrize("quality", [40.0, 52.0, 64.0])
 def test_the_quality_is_reached(quality: float) -> None:
-    packets, metric = scene()
+    packets, metric = movements()
     quantiser, values = compact_packets(packets, Metrics(metric, metric), quality, GROUP)
     assert values.shape == packets.shape
     assert np.array_equal(quantiser.values(quantiser.levels(values)), values)
@@ -42,7 +42,7 @@ def test_the_quality_is_reached(quality: float) -> None:
 
 
 def test_quality_costs_bytes() -> None:
-    packets, metric = scene(1)
+    packets, metric = movements(1)
     metrics = Metrics(metric, metric)
     sizes = [size(*compact_packets(packets, metrics, quality, GROUP)) for quality in (40.0, 48.0, 56.0, 64.0)]
     assert sizes == sorted(sizes)
@@ -50,7 +50,7 @@ def test_quality_costs_bytes() -> None:
 
 
 def test_the_trellis_saves_bytes_at_the_same_error() -> None:
-    packets, metric = scene(2)
+    packets, metric = movements(2)
     quantiser, values = compact_packets(packets, Metrics(metric, metric), 52.0, GROUP)
     error = rms_error(packets - values, metric)
     for finer in np.geomspace(0.2, 2, 30):  # nearest levels, no worse than the trellis's
@@ -63,7 +63,7 @@ def test_the_trellis_saves_bytes_at_the_same_error() -> None:
 
 
 def test_a_pass_of_the_trellis_keeps_near_the_packets() -> None:
-    packets, metric = scene(3)
+    packets, metric = movements(3)
     plain = Quantiser.for_steps(np.full(35, 0.5))
     levels = plain.levels(packets)
     quantiser = fitted(plain, levels, GROUP)
@@ -75,7 +75,7 @@ def test_a_pass_of_the_trellis_keeps_near_the_packets() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, GROUP + 1])
 def test_short_and_still_clips(count: int) -> None:
-    packets, metric = scene(4, count)
+    packets, metric = movements(4, count)
     still = np.repeat(packets[:1], count, axis=0)
     for clip in (packets, still):
         quantiser, values = compact_packets(clip, Metrics(metric, metric), 52.0, GROUP)
@@ -84,7 +84,7 @@ def test_short_and_still_clips(count: int) -> None:
 
 
 def test_parameters_that_do_not_show() -> None:
-    packets, metric = scene(5)
+    packets, metric = movements(5)
     metric[7], metric[:, 7] = 0, 0
     quantiser, _ = compact_packets(packets, Metrics(metric, metric), 52.0, GROUP)
     assert quantiser.steps[7] > 3 * np.median(quantiser.steps)
@@ -93,8 +93,8 @@ def test_parameters_that_do_not_show() -> None:
     assert size(blind, values) < 120 * 70
 
 
-def test_what_is_felt_is_kept_best() -> None:
-    packets, metric = scene(6)
+def test_what_is_perceived_is_kept_best() -> None:
+    packets, metric = movements(6)
     felt = metric.copy()
     felt[3] *= 3
     felt[:, 3] *= 3

@@ -1,13 +1,16 @@
-"""Per-frame codes as an optimiser sees them: yaw, pitch and α in units in which a step of one size suits them all."""
+"""Codes to pictures with gradients, and what an optimiser of codes needs: units, steps, step sizes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..bitstream import ALPHA_COUNT
+from ..decoding.latents import Anchor, LatentDecoder
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
 
@@ -18,10 +21,11 @@ EVENNESS = 0.03  # of the mean response: directions that show less than this are
 
 
 class CodeUnits:
-    """Between codes in units [n, 34] and (pose [n, 2] in degrees, α [n, 32]).
+    """Between codes in units [n, 34] and (pose [n, 2] in degrees, α [n, 32]): a step of one size suits them all.
 
-    The unit of an α is its spread over the expressions that the pack's encoder was trained on. Paper 2203.14512 weighs
-    the steps of the indices by their sensitivity instead (Eq. 8), which for these units is about the same for all.
+    The unit of an α is its standard deviation over the expressions that the pack's encoder was trained on. Paper
+    2203.14512 weighs the steps of the indices by their sensitivity instead (Eq. 8), which for these units is about the
+    same for all.
     """
 
     def __init__(self, pack: ModelPack, device: str | torch.device = "auto") -> None:
@@ -49,10 +53,38 @@ class CodeUnits:
         return codes
 
 
+class DifferentiableRenderer:
+    """Codes in units to pictures of one pack on one device; gradients reach codes, latents and generator.
+
+    dtype: of the feature maps; the RGB sum is always float32.
+    """
+
+    def __init__(self, pack: ModelPack, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self.pack, self.device, self.dtype = pack, device, dtype
+        self.latents = LatentDecoder(pack, device)
+        self.generator = self.latents.generator
+        self.noise = any(bool(p.any()) for name, p in self.generator.named_parameters() if "noise_strength" in name)
+        self.units = CodeUnits(pack, device)
+
+    def anchor(self, latent: Tensor) -> Anchor:
+        """An identity latent [18, 512], or one per frame [N, 18, 512], ready to be posed."""
+        return self.latents.anchor(latent if latent.dim() == 3 else latent[None])
+
+    def render(self, anchor: Anchor, codes: Tensor, side: int) -> Tensor:
+        """Codes [N, 34] in units -> float32 [N, 3, side, side] in about [-1, 1], not clamped."""
+        styles = self.styles(anchor, codes)
+        return self.generator.synthesis(styles, noise=self.noise, stop_at=side, dtype=self.dtype).float()
+
+    def styles(self, anchor: Anchor, codes: Tensor) -> list[Tensor]:
+        """Codes [N, 34] in units -> StyleSpace, one [N, C_l] per layer."""
+        return self.latents.styles(anchor, *self.units.split(codes))
+
+
 class RowAdam:
     """Adam over a table whose rows are drawn in batches: a row that is not drawn does not move, nor does its momentum.
 
-    values [N, D]; `state` is what a checkpoint keeps.
+    values [N, D]; `state` is what a checkpoint keeps. torch.optim has no such optimiser: SparseAdam takes gradients of
+    embeddings alone, and corrects the bias of every row by the count of all steps.
     """
 
     def __init__(self, values: Tensor) -> None:
@@ -97,13 +129,6 @@ def even_steps(metric: Tensor) -> Tensor:
     return torch.as_tensor((directions * lengths) @ directions.T, dtype=metric.dtype)
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` numbers of 0..count-1, evenly spread, first and last among them."""
-    if count <= wanted:
-        return list(range(count))
-    return sorted({round(k * (count - 1) / max(wanted - 1, 1)) for k in range(wanted)})
-
-
 def shuffled(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:
     """Batches of `size` different rows of `count`, for ever: every row once before any comes again."""
     while True:
@@ -112,3 +137,25 @@ def shuffled(count: int, size: int, generator: torch.Generator) -> Iterable[Tens
             batch = order[start : start + size]
             if len(batch) == min(size, count):
                 yield batch
+
+
+def at_side(pictures: Tensor, side: int) -> Tensor:
+    """Pictures or weights [N, C, S, S] at another power of two: averaged down or interpolated."""
+    size = pictures.shape[-1]
+    if size > side:
+        return F.avg_pool2d(pictures, size // side)
+    return pictures if size == side else F.interpolate(pictures, size=side, mode="bilinear", align_corners=False)
+
+
+def coarse_side(side: int) -> int:
+    """Pixels per side of the coarse steps of a search whose last ones have `side`."""
+    return max(side // 2, 32)
+
+
+def cosine_decay(fraction: float) -> float:
+    """Factor of the step size: 1 at the beginning, a tenth at the end, half a cosine between.
+
+    A function of the share of the budget that is spent: a budget in minutes has no number of steps that a scheduler of
+    torch could count.
+    """
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))

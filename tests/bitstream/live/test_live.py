@@ -23,29 +23,28 @@ from stylecodec.bitstream import (
     StreamReader,
     StreamWriter,
     TimedGroup,
-    UnknownChunk,
     layout,
     mux,
 )
-from stylecodec.bitstream.attached import background, parse_attached, personalizations
+from stylecodec.bitstream.attached import background, personalizations
 from stylecodec.bitstream.audio_timeline import timed_packets
 from stylecodec.bitstream.background import Background, Mode
 from stylecodec.bitstream.delta import DeltaTensor, GeneratorDelta, Personalization
-from stylecodec.bitstream.edit.repair import Repair
-from stylecodec.bitstream.live.streams import (
+from stylecodec.bitstream.edit import Repair
+from stylecodec.bitstream.live import (
     Burst,
     IdentityCache,
     LiveReceiver,
     LiveSender,
     Playout,
-    Shown,
+    PlayoutFrame,
     bursts,
     needs,
 )
 from stylecodec.bitstream.live.transport import Packetizer, goodbye, wire_bytes
 from stylecodec.errors import OptionError
 from tests.bitstream.conftest import make_header, make_identity, make_packets
-from tests.bitstream.edit.test_operations import heard, opened, rows, talk
+from tests.bitstream.talks import heard, opened, rows, talk
 
 
 def datagrams(sent: Iterator[Burst], packetizer: Packetizer | None = None) -> list[tuple[float, bytes]]:
@@ -94,8 +93,8 @@ def test_everything_arrives(size: int, time_scale: int) -> None:
     events = received(network(datagrams(bursts(source, size))))
     assert packets_of(events) == rows(source)
     assert max(map(len, groups(events))) == min(size, 25 if size > 25 else size)
-    sound = [packet for _, e in events if isinstance(e, AudioChunk) for packet in timed_packets([e])]
-    assert sound == heard(source)
+    audio = [packet for _, e in events if isinstance(e, AudioChunk) for packet in timed_packets([e])]
+    assert audio == heard(source)
     assert [e.digest for _, e in events if isinstance(e, Identity)] == [make_identity(k).digest for k in (0, 1)]
     if time_scale:
         times = np.concatenate([group.pts for group in groups(events)])  # type: ignore[arg-type]
@@ -125,7 +124,7 @@ def test_loss_and_reordering_hold_frames_and_stall_nothing() -> None:
     waiting = [(now, event) for now, event in events if isinstance(event, FrameGroup)]
     lost = set(range(frames)) - {group.first_frame for _, group in waiting}
     assert len(lost) > 10
-    shown: list[Shown] = []
+    shown: list[PlayoutFrame] = []
     begin = waiting[0][0] + 0.2
     for tick in range(frames):
         now = begin + tick / 25
@@ -193,7 +192,7 @@ def test_what_is_repeated_and_how_often() -> None:
 # --- what only a renderer needs -------------------------------------------------------------------------------------
 
 
-SCENE = Background(Mode.KEY, (1, 2, 3))
+BACKGROUND = Background(Mode.KEY, (1, 2, 3))
 
 
 def tuned(size: int = 100) -> Personalization:
@@ -206,14 +205,13 @@ def tuned(size: int = 100) -> Personalization:
 def personalised(frames: int, one: Personalization) -> StreamFile:
     """A stream with that generator and a background."""
     source = opened(talk(frames))
-    chunks = UnknownChunk(layout.ChunkType.GENERATOR_DELTA, bytes(one), 0), UnknownChunk(0x12, bytes(SCENE), 0)
     rows = (TimedGroup(g.first_frame / 25, g.packets, g.pts, make_identity()) for g in source.groups())
     writer = StreamWriter(source.header, source.audio_config)
-    return opened(mux(writer, make_identity(), rows, source.audio_chunks(), [(0, chunk) for chunk in chunks]))
+    return opened(mux(writer, make_identity(), rows, source.audio_chunks(), [(0, one), (0, BACKGROUND)]))
 
 
 def attached(events: list[tuple[float, Event]]) -> list[object]:
-    return [parse_attached(event.type, event.payload) for _, event in events if isinstance(event, UnknownChunk)]
+    return [event for _, event in events if isinstance(event, Personalization | Background)]
 
 
 def test_a_personalised_generator_goes_with_every_introduction() -> None:
@@ -222,11 +220,11 @@ def test_a_personalised_generator_goes_with_every_introduction() -> None:
     source = personalised(250, one)
     sent = datagrams(bursts(source, 5, repeat=1.0, attached_repeat=4.0))
     found = attached(received(network(sent)))
-    assert found == 2 * [one, SCENE, *3 * [one.named]] + [one, SCENE, *2 * [one.named]]
+    assert found == 2 * [one, BACKGROUND, *3 * [one.named]] + [one, BACKGROUND, *2 * [one.named]]
     named = attached(received(network(datagrams(bursts(source, 5, repeat=5.0, send_delta=False)))))
-    assert named == [one.named, SCENE, one.named, one.named]
+    assert named == [one.named, BACKGROUND, one.named, one.named]
     once = attached(received(network(datagrams(bursts(source, 5, repeat=5.0, attached_repeat=None)))))
-    assert once == [one, SCENE, one.named, one.named]
+    assert once == [one, BACKGROUND, one.named, one.named]
     assert needs(source) == []
     assert "import" in needs(source, send_delta=False)[0]
 
@@ -235,15 +233,16 @@ def test_what_is_too_long_for_datagrams_is_named_or_left_out(monkeypatch: pytest
     one = tuned(2_000)
     source = personalised(10, one)
     size = len(bytes(one)) + 9
-    for limit, expected, count in ((size, [one, SCENE], 0), (size - 1, [one.named, SCENE], 1), (20, [one.named], 2)):
-        monkeypatch.setattr("stylecodec.bitstream.live.streams.MAX_BARE_BYTES", limit)
+    cases = ((size, [one, BACKGROUND], 0), (size - 1, [one.named, BACKGROUND], 1), (20, [one.named], 2))
+    for limit, expected, count in cases:
+        monkeypatch.setattr("stylecodec.bitstream.live.sender.MAX_BARE_BYTES", limit)
         assert attached(received(network(datagrams(bursts(source, 5))))) == expected
         assert len(needs(source)) == count
 
 
 def test_a_named_generator_is_sent_as_such() -> None:
     source = personalised(10, tuned().named)
-    assert attached(received(network(datagrams(bursts(source, 5))))) == [tuned().named, SCENE]
+    assert attached(received(network(datagrams(bursts(source, 5))))) == [tuned().named, BACKGROUND]
     assert len(needs(source)) == 1
 
 
@@ -254,8 +253,8 @@ def test_a_personalised_call_is_stored() -> None:
     stored = b"".join(receiver.datagram(d, now) for now, d in network([(t, d) for t, d in sent if t > 2.1]))
     made = opened(Repair(io.BytesIO(stored + receiver.flush())).portions())
     assert personalizations(made) == {one.identity: one}
-    assert background(made) == SCENE
-    assert [(frame, chunk.type) for frame, chunk in made.unknown_chunks()] == [(0, 0x10), (0, 0x10), (0, 0x12)]
+    assert background(made) == BACKGROUND
+    assert list(made.extras()) == [(0, one.named), (0, one), (0, BACKGROUND)]
 
 
 def test_the_cache_keeps_the_latest() -> None:
@@ -332,6 +331,8 @@ def test_goodbye_ends_it() -> None:
         {"group_frames": 1025},
         {"refer": False, "send_latent": False},
         {"repeat": 0},
+        {"repeat": float("nan")},
+        {"latent_repeat": float("inf")},
         {"attached_repeat": 0},
     ],
 )

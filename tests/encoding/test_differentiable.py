@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from stylecodec.encoding.code_units import EVENNESS, CodeUnits, RowAdam, even_steps, shuffled, spread
+from stylecodec.encoding.differentiable import EVENNESS, CodeUnits, RowAdam, at_side, cosine_decay, even_steps, shuffled
 from stylecodec.packs.store import ModelPack
 
 
@@ -59,12 +60,6 @@ def test_every_row_comes_before_any_comes_again() -> None:
     assert len(next(iter(shuffled(3, 8, torch.Generator())))) == 3
 
 
-def test_spread() -> None:
-    assert spread(3, 8) == [0, 1, 2]
-    assert spread(100, 3) == [0, 50, 99] or spread(100, 3) == [0, 49, 99]
-    assert len(spread(1000, 16)) == 16
-
-
 def test_even_steps_undo_the_response_but_for_what_hardly_shows() -> None:
     turn, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
     metric = turn @ torch.diag(torch.tensor([9.0, 1.0, 0.1, 0.0])) @ turn.T
@@ -74,3 +69,16 @@ def test_even_steps_undo_the_response_but_for_what_hardly_shows() -> None:
     expected = torch.tensor([value * mean / (value + EVENNESS * mean) for value in (0.0, 0.1, 1.0, 9.0)])
     assert torch.allclose(shown, expected, atol=1e-4)
     assert torch.isfinite(even_steps(torch.zeros(4, 4))).all()
+
+
+def test_the_step_size_falls_to_a_tenth() -> None:
+    assert cosine_decay(0) == 1
+    assert cosine_decay(0.5) == pytest.approx(0.55)
+    assert cosine_decay(1) == cosine_decay(2) == pytest.approx(0.1)
+
+
+def test_pictures_at_another_side() -> None:
+    ramp = torch.arange(64.0).expand(1, 1, 64, 64)
+    assert torch.allclose(at_side(ramp, 16)[0, 0, 0], torch.arange(1.5, 64, 4))
+    assert at_side(ramp, 64) is ramp
+    assert at_side(ramp, 128).shape == (1, 1, 128, 128)

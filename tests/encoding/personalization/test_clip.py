@@ -16,14 +16,21 @@ from stylecodec.bitstream import Identity, StreamFile
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.personal import TunedPack
-from stylecodec.encoding.aligned_clip import AlignedClip
+from stylecodec.encoding.analysis import ANALYSING
+from stylecodec.encoding.frames import AlignedClip, AlignedFrame, Motion
+from stylecodec.encoding.identity.cards import IdentityCard
+from stylecodec.encoding.identity.fitting import FITTING
+from stylecodec.encoding.motion.refinement import REFINING
 from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
-from stylecodec.encoding.personalization.clip_passes import TunedClip, personalize_clip, resolved_side
-from stylecodec.encoding.pipeline import AlignedFrame, IdentityCard, encode_frames, stream_bytes
+from stylecodec.encoding.personalization.clip import TunedClip, personalize_clip, resolved_side
+from stylecodec.encoding.personalization.tuning import PERSONALISING
+from stylecodec.encoding.pipeline import compacted, encode_frames
+from stylecodec.encoding.write import EncodedClip, stream_bytes
 from stylecodec.errors import OptionError, PackMismatch
 from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
+from stylecodec.progress import Progress
 
 RATE = Fraction(25)
 FIT = FitOptions(steps=2, side=32)
@@ -57,6 +64,10 @@ class Clip:
             yield AlignedFrame(k / 25, None if k == 2 else crop, None if k == 2 else square)
 
 
+def stream(clip: EncodedClip, options: EncodeOptions) -> bytes:
+    return b"".join(stream_bytes(compacted(clip, options) if options.profile == "compact" else clip, options))
+
+
 @pytest.fixture(scope="module")
 def card(tiny_pack: ModelPack) -> IdentityCard:
     clip = encode_frames(Clip(), tiny_pack, replace(FAST, personalize=True), RATE)
@@ -67,12 +78,10 @@ def card(tiny_pack: ModelPack) -> IdentityCard:
 def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
     clip, again = Clip(), Clip()
     fast = encode_frames(clip, tiny_pack, FAST, RATE)
-    told: list[tuple[str, float, float | None]] = []
-    balanced = encode_frames(
-        again, tiny_pack, replace(FAST, preset="balanced"), RATE, tell=lambda *what: told.append(what)
-    )
+    told: list[Progress] = []
+    balanced = encode_frames(again, tiny_pack, replace(FAST, preset="balanced"), RATE, progress=told.append)
     assert (clip.readings, again.readings) == (1, 2)
-    assert told[-1] == ("refining", 12, 12.0)
+    assert told[-1] == Progress(REFINING, 12, 12)
     assert fast.packets.shape == balanced.packets.shape == (12, 35)
     assert np.array_equal(fast.packets[:, 2], balanced.packets[:, 2])
     assert not np.array_equal(fast.packets[:, 3:], balanced.packets[:, 3:])
@@ -82,19 +91,19 @@ def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
 
 
 def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> None:
-    told: list[tuple[str, float, float | None]] = []
+    told: list[Progress] = []
     options = replace(FAST, personalize=True)
-    clip = encode_frames(Clip(), tiny_pack, options, RATE, tell=lambda *what: told.append(what))
+    clip = encode_frames(Clip(), tiny_pack, options, RATE, progress=told.append)
     assert clip.tuned is not None
     assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
     assert 2 not in clip.tuned.rows
     assert len(clip.tuned.rows) == 8
-    assert {name for name, *_ in told} == {"fitting the identity", "personalising", "refining"}
-    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
-    with StreamFile.open(io.BytesIO(data)) as stream:
-        found = personalizations(stream)
-        assert list(found) == [stream.identity_for(0).digest]
-        assert found[stream.identity_for(0).digest].delta == clip.delta
+    assert {event.stage for event in told} == {ANALYSING, FITTING, PERSONALISING, REFINING}
+    data = stream(clip, options)
+    with StreamFile.open(io.BytesIO(data)) as file:
+        found = personalizations(file)
+        assert list(found) == [file.identity_for(0).digest]
+        assert found[file.identity_for(0).digest].delta == clip.delta
     with Decoder.open(io.BytesIO(data), device="cpu", pack=tiny_pack, size=32) as decoder:
         assert len(list(decoder)) == 12
 
@@ -102,9 +111,9 @@ def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> No
 def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: ModelPack, card: IdentityCard) -> None:
     options = replace(FAST, personalize=True, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE)
-    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
-    with StreamFile.open(io.BytesIO(data)) as stream:
-        assert list(personalizations(stream)) == [stream.identity_for(0).digest]
+    data = stream(clip, options)
+    with StreamFile.open(io.BytesIO(data)) as file:
+        assert list(personalizations(file)) == [file.identity_for(0).digest]
 
 
 def test_work_is_known_by_the_pixels_of_the_source(tiny_pack: ModelPack, tmp_path: Path) -> None:
@@ -119,7 +128,7 @@ def test_work_is_known_by_the_pixels_of_the_source(tiny_pack: ModelPack, tmp_pat
     def tuned(seed: int, shift: float) -> TunedClip:
         options, packets = replace(FAST, checkpoint=tmp_path / "work"), np.full((8, 35), shift, np.float16)
         latent = np.full((18, 512), shift, np.float16)
-        return personalize_clip(clip(seed, shift), packets, latent, tiny_pack, torch.device("cpu"), options)
+        return personalize_clip(clip(seed, shift), Motion(packets), latent, tiny_pack, torch.device("cpu"), options)
 
     before, after = tuned(0, 0.0).result, tuned(0, 0.01).result
     assert after.history == before.history  # not tuned again
@@ -151,11 +160,11 @@ def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -
     assert isinstance(clip.pack, TunedPack)
     assert clip.identity == card.identity
     for delta, carried in (("auto", False), ("name", False), ("carry", True)):
-        data = b"".join(stream_bytes(clip, tiny_pack, replace(FAST, delta=delta), RATE))
-        with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
-            found = personalizations(stream)[card.identity.digest]
-            assert stream.identity_for(0).digest == card.identity.digest
-            spent = stream.byte_account()
+        data = stream(clip, replace(FAST, delta=delta))
+        with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as file:
+            found = personalizations(file)[card.identity.digest]
+            assert file.identity_for(0).digest == card.identity.digest
+            spent = file.byte_account()
         assert found.digest == card.delta.digest  # type: ignore[union-attr]
         assert (found.delta is not None) == carried
         assert (spent["identity"] + spent["personalization"] < 200) != carried
@@ -164,19 +173,19 @@ def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -
 def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, card: IdentityCard) -> None:
     options = replace(FAST, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE, card=card)
-    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
-    with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as stream:
-        assert stream.identity_for(0).digest == card.identity.digest
+    data = stream(clip, options)
+    with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as file:
+        assert file.identity_for(0).digest == card.identity.digest
 
 
 def test_a_latent_fitted_anew_travels_and_its_generator_is_named(tiny_pack: ModelPack, card: IdentityCard) -> None:
     options = replace(FAST, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE, card=replace(card, fresh=True))
-    data = b"".join(stream_bytes(clip, tiny_pack, options, RATE))
-    with StreamFile.open(io.BytesIO(data)) as stream:
-        identity = stream.identity_for(0)
-        found = personalizations(stream)[identity.digest]
-        assert stream.byte_account()["identity"] > 1000
+    data = stream(clip, options)
+    with StreamFile.open(io.BytesIO(data)) as file:
+        identity = file.identity_for(0)
+        found = personalizations(file)[identity.digest]
+        assert file.byte_account()["identity"] > 1000
     assert identity.digest != card.identity.digest  # rounded as every latent of the compact profile
     assert found.digest == card.delta.digest  # type: ignore[union-attr]
     assert found.delta is None

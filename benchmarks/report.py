@@ -1,0 +1,146 @@
+"""RESULTS.md and the table of README.md, made of the files in results/.
+
+    python -m benchmarks.report             write both
+    python -m benchmarks.report --check     write nothing, say what is not up to date and what is stale: exit code 1
+
+Nothing is measured here, and no provenance is renewed: figures of other code or networks than today's are shown as
+stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clips import DEVELOPED_ON, VALIDATION, label
+from benchmarks.measuring import RESULTS
+from benchmarks.provenance import ROOT, Today, as_comment, origin, reasons, today
+from benchmarks.report_tables import SECTIONS, Section, ways_table
+
+REPORT = RESULTS.parent / "RESULTS.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures: python -m benchmarks.report -->", "<!-- /figures -->"
+
+Results = Mapping[str, Mapping[str, Any]]
+
+INTRODUCTION = f"""# Results
+
+Made by `python -m benchmarks.report` from the files in [results/](results); do not edit. What each figure means, and
+how it is measured, is in [README.md](README.md).
+
+Clips {", ".join(DEVELOPED_ON.values())} were **developed on**: constants of the codec and the tables of its entropy
+coder were settled on them, so figures on them flatter it. {", ".join(VALIDATION.values())} are for **validation**:
+measured at the end of a stage, never chosen by. The rendered people of `held_out` were in no network's training.
+
+A part is **stale** when it came from other code or other networks than those that this report was held against. It
+stays what it was, of the commit that it names."""
+
+
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    """{file stem: content} of the results files in a folder."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def section_of(stem: str) -> Section | None:
+    """The section that a results file belongs to."""
+    fitting = [section for section in SECTIONS if stem.startswith(section[0])]
+    return max(fitting, key=lambda section: len(section[0]), default=None)
+
+
+def provenances(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
+    """{name of the part, "" for the whole file: its provenance}."""
+    if "rows" in content and "provenance" not in content:
+        return {f"{label(row['clip'])} {row['way']}": row.get("provenance") for row in content["rows"]}
+    if "clips" in content and "provenance" not in content:
+        parts = content["clips"].items()
+        named = ((f"{label(clip)} {name}", part) for clip, all_of in parts for name, part in all_of.items())
+        return {name: part.get("provenance") for name, part in named}
+    return {"": content.get("provenance")}
+
+
+def sources(content: Mapping[str, Any], now: Today) -> str:
+    """Where the figures of a file come from and what of them is stale, in words; parts of one origin together."""
+    told: dict[str, list[str]] = {}
+    for name, found in provenances(content).items():
+        told.setdefault(_words(found, now), []).append(name)
+    if len(told) == 1:
+        return next(iter(told))
+    return "\n".join(f"- {', '.join(names)}: {words}" for words, names in told.items())
+
+
+def _words(found: Mapping[str, Any] | None, now: Today) -> str:
+    machine, pack = ((found or {}).get(name) or {} for name in ("machine", "pack"))
+    words = [origin(found)]
+    words += [f"pack {pack['name']} {pack['digest'][:8]}"] if pack.get("digest") else []
+    words += [date] if (date := (found or {}).get("date")) else []
+    words += [f"{machine['device']}, {machine['cores']} cores"] if machine else ["machine not recorded"]
+    why = reasons(found, now)
+    return "; ".join(words) + ("." if not why else f". **Stale**: {'; '.join(why)}.")
+
+
+def render(results: Results, now: Today) -> str:
+    """RESULTS.md."""
+    blocks = [INTRODUCTION, as_comment(now)]
+    for section in SECTIONS:
+        for stem, content in results.items():
+            if section_of(stem) is section:
+                _, title, script, tables = section
+                blocks += [f"## {title}", f"{script}, [{stem}.json](results/{stem}.json): {_first(content, now)}"]
+                blocks += [block for block in tables(content) if block]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _first(content: Mapping[str, Any], now: Today) -> str:
+    words = sources(content, now)
+    return words if not words.startswith("- ") else f"\n\n{words}"
+
+
+def readme_block(results: Results, now: Today) -> str:
+    """What stands between BEGIN and END in README.md."""
+    if "presets" not in results:
+        return f"{BEGIN}\nNot measured yet.\n{END}"
+    content = results["presets"]
+    stale = sorted({why for found in provenances(content).values() for why in reasons(found, now)})
+    of = sorted({origin(found) for found in provenances(content).values()})
+    note = f"Of {', '.join(of)}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
+    return "\n".join([BEGIN, ways_table(content), "", note, END])
+
+
+def replaced(text: str, block: str) -> str:
+    """README.md with the block in place of what stands between its markers; ValueError where they are missing."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"README.md must hold {BEGIN} and {END} once, in this order")
+    before, rest = text.split(BEGIN)
+    return before + block + rest.split(END)[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    arguments = parser.parse_args(argv)
+    results, now = load(RESULTS), today()
+    wanted = {REPORT: render(results, now), README: replaced(README.read_text(), readme_block(results, now))}
+    differ = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    if not arguments.check:
+        for path in differ:
+            path.write_text(wanted[path])
+        print("\n".join(f"written: {path.relative_to(ROOT)}" for path in differ) or "all was up to date")
+        return 0
+    for path in differ:
+        print(f"not up to date: {path.relative_to(ROOT)}")
+    stale = 0
+    for stem, content in results.items():
+        for name, found in provenances(content).items():
+            if why := reasons(found, now):
+                stale += 1
+                print(f"stale: {stem} {name}: {origin(found)}; {'; '.join(why)}".replace(" :", ":"))
+    return 1 if differ or stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,250 @@
+"""`stylecodec encode`: a video into a stream."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+from .. import api
+from ..encoding.options import (
+    BACKGROUNDS,
+    DEINTERLACE,
+    DELTAS,
+    LANDMARKS,
+    PRESETS,
+    PROFILES,
+    EncodeOptions,
+    FitOptions,
+    LandmarkCorrectionOptions,
+)
+from ..errors import OptionError
+from ..progress import ProgressDisplay
+from .arguments import CommandParser, add_work
+from .output import DONE, print_json, rate, report_to
+from .pipes import PIPE, piped
+
+MOST_PROCESSES = 4  # unless more are asked for
+
+EXAMPLES = """
+stylecodec encode talk.mp4 talk.stc
+stylecodec encode talk.mp4 talk.stc --start 10 --duration 30 --audio-bitrate 16000
+stylecodec encode talk.mp4 small.stc --quality 44
+stylecodec encode talk.mp4 exact.stc --profile raw
+stylecodec encode talk.mp4 me.stc --personalize --minutes 20 --checkpoint me.safetensors --background plate
+stylecodec encode later.mp4 later.stc --identity me.stc
+stylecodec encode talk.mp4 talk.stc --pack ./my-pack --device cuda --json
+ffmpeg -i talk.avi -f matroska - | stylecodec encode - - > talk.stc"""
+
+
+def _arguments(parser: CommandParser) -> None:
+    usual = EncodeOptions()
+    parser.end_with(EXAMPLES)
+    parser.add_argument("input", metavar="IN", help="a video with a face, or - for stdin")
+    parser.add_argument("output", metavar="OUT.stc", help="the stream to write, or - for stdout")
+    parser.add_argument("--preset", default=usual.preset, help=f"{', '.join(PRESETS)} (default: %(default)s)")
+    parser.add_argument(
+        "--pack", default=usual.pack, metavar="NAME|DIR", help="name or folder of a model pack (default: %(default)s)"
+    )
+    _source_arguments(parser, usual)
+    _analysis_arguments(parser, usual)
+    _coding_arguments(parser, usual)
+    _person_arguments(parser, usual)
+    add_work(parser)
+    parser.set_defaults(run=_encode)
+
+
+def _source_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    source = parser.add_argument_group("picture and sound")
+    source.add_argument("--start", type=float, default=usual.start, metavar="S", help="seconds to skip")
+    source.add_argument("--duration", type=float, default=usual.duration, metavar="S", help="seconds to encode")
+    source.add_argument("--no-audio", dest="audio", action="store_false", help="leave the sound out")
+    source.add_argument(
+        "--audio-bitrate",
+        type=int,
+        default=usual.audio_bitrate,
+        metavar="BPS",
+        help="bits per second of mono Opus (default: %(default)s)",
+    )
+    source.add_argument(
+        "--video-stream", metavar="N", help="which video of several, 2 or v:1 (default: FFmpeg's choice, see info IN)"
+    )
+    source.add_argument("--audio-stream", metavar="N", help="which sound of several, 2 or a:1 (default: likewise)")
+    source.add_argument(
+        "--deinterlace",
+        choices=DEINTERLACE,
+        default=usual.deinterlace,
+        help="of interlaced video: a frame of each pair of fields, of each field, or fields as they are "
+        "(default: %(default)s)",
+    )
+
+
+def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    analysis = parser.add_argument_group("face, pose and expression")
+    analysis.add_argument(
+        "--landmarks",
+        default=usual.landmarks,
+        metavar="HOW",
+        help=f"{', '.join(LANDMARKS)} or a .dat file; dlib68 is not for commercial use (default: %(default)s)",
+    )
+    analysis.add_argument(
+        "--identity-average",
+        type=int,
+        default=usual.identity_average,
+        metavar="N",
+        help="best frames whose mean identity may be sent; 1: the single best (default: %(default)s)",
+    )
+    analysis.add_argument(
+        "--identity-steps",
+        type=int,
+        default=usual.fit.steps,
+        metavar="N",
+        help="steps in which the identity is fitted to the clip (default: %(default)s)",
+    )
+    analysis.add_argument(
+        "--no-identity-fit",
+        dest="identity_fit",
+        action="store_false",
+        help="send the identity as the feed-forward encoder gives it",
+    )
+    analysis.add_argument(
+        "--no-landmark-correction",
+        "--no-follow",
+        dest="landmark_correction",
+        action="store_false",
+        help="leave pose and expression as the feed-forward encoder gives them, without a look at the face mesh",
+    )
+    analysis.add_argument(
+        "--smoothing",
+        type=float,
+        default=usual.smoothing,
+        metavar="S",
+        help="smooth pose and expression over time, Gaussian of S seconds (default: %(default)s)",
+    )
+    analysis.add_argument("--no-smoothing", dest="smooth", action="store_false", help="do not smooth over time")
+
+
+def _coding_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    coding = parser.add_argument_group("coding")
+    coding.add_argument(
+        "--profile",
+        default=usual.profile,
+        metavar="HOW",
+        help=f"{' or '.join(PROFILES)}: raw packets take 70 bytes per frame (default: %(default)s)",
+    )
+    coding.add_argument(
+        "--quality",
+        type=float,
+        default=usual.quality,
+        metavar="DB",
+        help="of the compact profile, 30 to 70: PSNR against the pictures of raw packets (default: %(default)s)",
+    )
+
+
+def _person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    person = parser.add_argument_group("the person and the scene")
+    person.add_argument(
+        "--identity", metavar="CARD", help="card or .stc file of a known person, whose generator is used as it is"
+    )
+    person.add_argument(
+        "--refit",
+        action="store_true",
+        help="with --identity: fit the latent to this video's light, hair and clothes; it travels in the file (6 kB)",
+    )
+    person.add_argument(
+        "--delta",
+        choices=DELTAS,
+        default=usual.delta,
+        help="carry a personalised generator and its latent in the file or name them; auto: carry what was made for "
+        "this file",
+    )
+    person.add_argument(
+        "--background",
+        choices=BACKGROUNDS,
+        default=usual.background,
+        help="behind the head: what the generator makes of it, a still of the scene (plate), a blur, a key colour "
+        "(default: %(default)s)",
+    )
+    _tuning_arguments(parser, usual)
+
+
+def _tuning_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    tuning = parser.add_argument_group("a personalised generator")
+    tuning.add_argument(
+        "--personalize",
+        action="store_true",
+        help="fine-tune the generator to the person; what changes travels in the file, and takes minutes to find",
+    )
+    tuning.add_argument(
+        "--minutes", type=float, default=usual.tune.minutes, metavar="M", help="time to spend (default: %(default)s)"
+    )
+    tuning.add_argument("--steps", type=int, metavar="N", help="steps to take, in place of minutes")
+    tuning.add_argument(
+        "--processes",
+        type=int,
+        default=min(os.cpu_count() or 1, MOST_PROCESSES),
+        metavar="N",
+        help=f"that share the work on a CPU (default: one per core, at most {MOST_PROCESSES}: %(default)s)",
+    )
+    tuning.add_argument(
+        "--delta-bytes",
+        type=int,
+        default=usual.tune.delta_bytes,
+        metavar="N",
+        help="that the personalised generator may take in the file (default: %(default)s)",
+    )
+    tuning.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="file from which personalising goes on when it was interrupted, or has a larger budget now",
+    )
+
+
+def _options(arguments: argparse.Namespace) -> EncodeOptions:
+    usual = EncodeOptions()
+    if PIPE in (arguments.checkpoint, arguments.identity):
+        raise OptionError("a checkpoint and an identity card are files: they cannot be -")
+    names = """preset pack device start duration audio audio_bitrate video_stream audio_stream deinterlace landmarks
+        identity_average smooth smoothing profile quality personalize checkpoint identity refit delta background"""
+    values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
+    values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
+    values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
+    tuning = {name: getattr(arguments, name) for name in ("minutes", "steps", "processes", "delta_bytes")}
+    return EncodeOptions(**values, tune=replace(usual.tune, **tuning))
+
+
+def _encode(arguments: argparse.Namespace) -> int:
+    options = _options(arguments)
+    with (
+        piped([arguments.input], arguments.output) as ((source,), target),
+        ProgressDisplay(arguments.progress) as progress,
+    ):
+        report = replace(api.encode(source, target, options, progress), output=arguments.output)
+    for sentence in report.notes:
+        print(f"stylecodec: note: {sentence}", file=sys.stderr)
+    to = report_to(arguments.output)
+    if arguments.json:
+        return print_json(report.as_dict(), to)
+    _print_report(report, to)
+    return DONE
+
+
+def _print_report(report: api.EncodeReport, to: Any) -> None:
+    print(
+        f"{report.output}: {report.frames:,} frames, {report.duration_seconds:.2f} s, {report.bytes['total']:,} bytes, "
+        f"{report.kbps['total']:.1f} kbps; {rate(report.frames, report.seconds_taken)}",
+        file=to,
+    )
+    if report.held:
+        print(f"{report.held:,} frames show no face and repeat the one before", file=to)
+    if (tuned := report.personalization) is not None:
+        print(
+            f"personalised in {tuned['minutes']} minutes, {tuned['steps']:,} steps: {tuned['psnr']:.1f} dB of the "
+            f"head, worst frame {tuned['psnr_worst']:.1f}; {tuned['delta_bytes']:,} bytes",
+            file=to,
+        )
+
+
+COMMANDS = {"encode": _arguments}

@@ -1,0 +1,191 @@
+"""From an encoded clip to the bytes of a stream. Nothing is rendered or measured here.
+
+    EncodedClip ─► header, identity, personalised generator, background, groups of frames, sound ─► bytes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bitstream import (
+    DEFAULT_TIME_SCALE,
+    MAX_GROUP_FRAMES,
+    Attachment,
+    AudioChunk,
+    AudioConfig,
+    CropGeometry,
+    Identity,
+    IdentityReference,
+    Profile,
+    Quantiser,
+    StreamHeader,
+    StreamWriter,
+    TimedGroup,
+    mux,
+)
+from ..bitstream.background import Background
+from ..bitstream.delta import GeneratorDelta, Personalization
+from ..decoding.personal import TunedPack
+from ..face.align import AlignedTrack
+from ..packs.store import ModelPack
+from .identity.cards import IdentityCard
+from .identity.selection import IdentityChoice
+from .options import EncodeOptions
+from .personalization.clip import TunedClip
+
+RAW_GROUP_SECONDS = 1.0
+COMPACT_GROUP_SECONDS = 2.0  # the framing of a group weighs as much as some of its frames
+# Frame times that stray from the constant rate by more than this share of a frame are written one by one.
+RATE_TOLERANCE = 0.75
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip as numbers."""
+
+    packets: NDArray[np.float16] | NDArray[np.float32]  # [n, 35] yaw, pitch, roll in degrees, alpha 0..31
+    seconds: NDArray[np.float64]  # [n] from the first frame
+    rate: Fraction  # frames per second
+    held: int  # frames without a face, which repeat their neighbour
+    choice: IdentityChoice
+    fit_steps: int  # of the optimiser that fitted the identity's latent
+    crop: CropGeometry | None  # the mean square that the crops were taken from
+    pack: ModelPack  # that renders it, with a personalised generator where there is one
+    tuned: TunedClip | None = None  # when the generator was personalised to this very clip
+    card: IdentityCard | None = None  # when the identity was given
+    background: Background | None = None  # what is to be put behind the head
+    track: AlignedTrack | None = None  # the squares that the crops were taken from, where they are known
+    quantiser: Quantiser | None = None  # of a compacted clip, whose packets it holds exactly
+    compacted: Identity | None = None  # the identity as a compacted clip sends it
+
+    @property
+    def identity(self) -> Identity:
+        """The identity to send."""
+        if self.compacted is not None:
+            return self.compacted
+        return Identity(self.choice.latent) if self.card is None else self.card.identity
+
+    @property
+    def known(self) -> bool:
+        """Whether receivers may know the identity already."""
+        return self.card is not None and not self.card.fresh
+
+    @property
+    def delta(self) -> GeneratorDelta | None:
+        """What the personalised generator differs by from the pack's."""
+        return self.pack.delta if isinstance(self.pack, TunedPack) else None
+
+    @property
+    def variable_rate(self) -> bool:
+        """Whether frame times do not follow the rate."""
+        strays = np.abs(self.seconds - np.arange(len(self.seconds)) / float(self.rate))
+        return bool(strays.max() > RATE_TOLERANCE / float(self.rate))
+
+
+@dataclass(frozen=True)
+class WrittenStream:
+    """What was written, known without reading it again."""
+
+    header: StreamHeader
+    duration_seconds: float  # until the last frame ends, a nominal frame after it begins
+    bytes: dict[str, int]  # by part; all but "total" add up to the stream
+
+
+def group_frames(rate: Fraction, options: EncodeOptions) -> int:
+    """Frames of a group, for a rate in frames per second."""
+    usual = COMPACT_GROUP_SECONDS if options.profile == "compact" else RAW_GROUP_SECONDS
+    seconds = usual if options.group_seconds is None else options.group_seconds
+    return min(max(round(rate * Fraction(seconds)), 1), MAX_GROUP_FRAMES)
+
+
+class ClipWriter:
+    """One clip as a stream; frame times are written when they do not follow the rate.
+
+    The clip must be compacted where the options ask for the compact profile, and only there (ValueError).
+
+    Usage:
+        writer = ClipWriter(clip, options)
+        for portion in writer.portions():
+            file.write(portion)
+        written = writer.written
+    """
+
+    def __init__(
+        self,
+        clip: EncodedClip,
+        options: EncodeOptions,
+        audio: AudioConfig | None = None,
+        sound: Iterable[AudioChunk] = (),
+    ) -> None:
+        if (clip.quantiser is not None) != (options.profile == "compact"):
+            raise ValueError(f"the profile is {options.profile}, so the clip must be compacted or not accordingly")
+        self.clip, self.options, self.sound = clip, options, sound
+        self.carries = options.delta == "carry" or (options.delta == "auto" and clip.tuned is not None)
+        self.header = StreamHeader(
+            rate=clip.rate,
+            width=clip.pack.card.resolution,
+            height=clip.pack.card.resolution,
+            profile=Profile.RAW if clip.quantiser is None else Profile.COMPACT,
+            pack_name=clip.pack.name,
+            pack_digest=clip.pack.digest,
+            indices=clip.pack.indices,
+            crop=clip.crop,
+            time_scale=DEFAULT_TIME_SCALE if clip.variable_rate else 0,
+            quantiser=clip.quantiser,
+        )
+        self._writer = StreamWriter(self.header, audio)
+
+    def portions(self) -> Iterator[bytes]:
+        """The stream, to be joined in this order."""
+        clip, identity = self.clip, self.clip.identity
+        named = clip.known and clip.delta is not None and not self.carries
+        sent = IdentityReference(identity.digest) if named else identity
+        yield from mux(self._writer, sent, self._groups(), self.sound, self._attached(identity))
+
+    @property
+    def written(self) -> WrittenStream:
+        """What the portions so far hold."""
+        seconds = float(len(self.clip.seconds) / self.clip.rate)
+        if self.header.variable_rate:
+            seconds = int(self._ticks()[-1]) / self.header.time_scale + float(1 / self.clip.rate)
+        return WrittenStream(self.header, seconds, self._writer.byte_account())
+
+    def _attached(self, identity: Identity) -> Iterator[tuple[int, Attachment]]:
+        """The personalised generator, or its name where the receiver is to know it, before the first frame."""
+        clip = self.clip
+        if clip.delta is not None:
+            one = Personalization.carried(identity.digest, clip.delta)
+            yield 0, one if self.carries else one.named
+        if clip.background is not None:
+            yield 0, clip.background
+
+    def _ticks(self) -> NDArray[np.int64]:
+        """The frames' times [n] in units of the default time scale; they increase."""
+        ticks = np.rint(self.clip.seconds * DEFAULT_TIME_SCALE).astype(np.int64)
+        # Subtracting the frame number turns "increase" into "do not decrease" for accumulate.
+        numbers = np.arange(len(ticks))
+        return np.asarray(np.maximum.accumulate(ticks - numbers) + numbers, np.int64)
+
+    def _groups(self) -> Iterator[TimedGroup]:
+        clip, step, ticks = self.clip, group_frames(self.clip.rate, self.options), self._ticks()
+        for start in range(0, len(ticks), step):
+            part = slice(start, start + step)
+            if self.header.variable_rate:
+                yield TimedGroup(float(ticks[start]) / DEFAULT_TIME_SCALE, clip.packets[part], ticks[part])
+            else:
+                yield TimedGroup(start / float(clip.rate), clip.packets[part])
+
+
+def stream_bytes(
+    clip: EncodedClip,
+    options: EncodeOptions,
+    audio: AudioConfig | None = None,
+    sound: Iterable[AudioChunk] = (),
+) -> Iterator[bytes]:
+    """The clip as a stream, portion by portion; see ClipWriter."""
+    return ClipWriter(clip, options, audio, sound).portions()

@@ -1,0 +1,101 @@
+"""Still pictures, known by their content and not by their names."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from stylecodec.errors import MediaError
+from stylecodec.media.colour import GROUND
+from stylecodec.media.shape import Frame
+from stylecodec.media.source import PathLike, existing, refuse_heif
+
+# What Pillow reads without running other programs and tells apart by signature.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "ICO")
+
+
+def is_picture(path: PathLike) -> bool:
+    """Whether a file holds a still picture that can be read, by its content; MediaError when the file is missing.
+
+    Of animated pictures the first one counts.
+    """
+    try:
+        with _opened(path):
+            return True
+    except Image.DecompressionBombError:
+        return True  # too large a picture, which read_image says
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def read_image(path: PathLike) -> Frame:
+    """A still picture as [H, W, 3] uint8 sRGB, turned as its EXIF data says; of an animated one the first.
+
+    Transparent parts are laid on grey, 16 bits of grey are scaled to 8, colours with an ICC profile are brought to
+    sRGB. Raises MediaError when the file is missing or cannot be read.
+    """
+    file = existing(path)
+    refuse_heif(file)
+    try:
+        with _opened(path) as image:
+            image.load()
+            return cast(Frame, np.array(_to_srgb(_flat(_eight_bits(ImageOps.exif_transpose(image))))))
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{file} is a picture of too many pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError(f"{file} is not a picture that can be read") from error
+
+
+@contextmanager
+def _opened(path: PathLike) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from 89 megapixels on; twice that is refused
+        image = Image.open(existing(path), formats=FORMATS)
+    with image:
+        yield image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Deep grey (16 or 32 bits, or floating point) scaled to 8 bits."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    levels = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        top = 1.0 if levels.max(initial=0) <= 1 else 255.0 if levels.max() <= 255 else float(levels.max())
+    else:
+        top = 65535.0 if levels.max(initial=0) <= 65535 else float(2**31 - 1)
+    grey = Image.fromarray(np.rint(np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
+    grey.info = image.info
+    return grey
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """A picture with transparency, whatever its form, laid on grey."""
+    if not image.has_transparency_data:
+        return image
+    seen = image.convert("RGBA")
+    ground = Image.new("RGBA", image.size, (GROUND, GROUND, GROUND, 255))
+    flat = Image.alpha_composite(ground, seen).convert("RGB")
+    flat.info = {"icc_profile": image.info.get("icc_profile")}
+    return flat
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """RGB, by the picture's ICC profile where it has one that fits its pixels."""
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "CMYK", "L", "LAB"):
+        try:
+            made = ImageCms.profileToProfile(
+                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            made = None
+        if made is not None:
+            return made
+    return image.convert("RGB")

@@ -1,0 +1,106 @@
+"""How well a generator can show photographs that it was not trained on: W+ and codes fitted by gradient steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..decoding.regions import Regions
+from ..encoding.differentiable import DifferentiableRenderer, RowAdam
+from ..encoding.losses import LossWeights, ReconstructionLoss
+from ..encoding.personalization.locality import latent_deviation
+from ..errors import FaceNotFound
+from ..face.recognition import FaceDescriptor
+from ..metrics.ssim import ssim_map
+from ..packs.store import ModelPack
+from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, halved, shown
+
+SIDE = 128  # pixels at which is fitted and compared
+LATENT_RATE, CODE_RATE = 0.1, 0.05
+LATENT_HOLD, CODE_HOLD = 0.01, 0.02
+LOSS = LossWeights(features=0.5, structure=0.5)
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Pictures in [-1, 1] at 256²: targets and outputs [n, 3, 256, 256]; figures by name."""
+
+    targets: Tensor
+    outputs: Tensor
+    figures: dict[str, float]
+
+
+def fit(photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, steps: int) -> Fitted:
+    """Fit every photograph in so many steps from where the pack's feed-forward encoder begins; 0 for that alone."""
+    rows = torch.arange(len(photos))
+    pictures, valid = photos.pictures(rows), photos.validity(rows)
+    with torch.no_grad():
+        regions = Regions(pack, scene.device)
+        weights = halved(regions.weights(pictures), SIDE).clamp(LEAST_WEIGHT, MOST_WEIGHT)
+        head = halved(regions.head(pictures) * valid, SIDE)
+        encoder = pack.feedforward(scene.device)
+        code = [torch.cat(part) for part in zip(*(encoder(few) for few in torch.split(pictures, AT_ONCE)), strict=True)]
+    start, codes = code[0], scene.units.bound_(scene.units.units(code[1], code[2]))
+    small, near = halved(pictures, SIDE), halved(valid, SIDE)
+    spread, loss = latent_deviation(scene), ReconstructionLoss(pack, scene.device, LOSS)
+    moved, coded = RowAdam(torch.zeros(len(rows), start[0].numel())), RowAdam(torch.zeros_like(codes))
+
+    def render(few: Tensor, latents: Tensor, offsets: Tensor, side: int) -> Tensor:
+        return scene.render(scene.anchor(start[few] + latents.view_as(start[few]) * spread), codes[few] + offsets, side)
+
+    for step in range(steps):
+        share = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        for few in torch.split(rows, AT_ONCE):
+            latents, offsets = moved.take(few), coded.take(few)
+            output = render(few, latents, offsets, SIDE)
+            target = shown(small[few], near[few], output)
+            total = loss(output, target, weights[few] * near[few])
+            total = total + LATENT_HOLD * latents.square().mean() + CODE_HOLD * offsets.square().mean()
+            slopes = torch.autograd.grad(total, (latents, offsets))
+            moved.step(few, slopes[0] * len(few), LATENT_RATE * share)
+            coded.step(few, slopes[1] * len(few), CODE_RATE * share)
+    with torch.no_grad():
+        parts = [render(few, moved.values[few], coded.values[few], 256) for few in torch.split(rows, AT_ONCE)]
+        outputs = torch.cat(parts).clamp(-1, 1)
+    return Fitted(pictures, outputs, compared(outputs, pictures, valid, head))
+
+
+@torch.no_grad()
+def compared(outputs: Tensor, pictures: Tensor, valid: Tensor, head: Tensor) -> dict[str, float]:
+    """Mean figures of outputs [n, 3, 256, 256] against pictures, at 128² where the photographs have pixels.
+
+    identity: distance of dlib's descriptors where both show a face, which `described` of n do; missing where none does.
+    """
+    near, small = halved(valid, SIDE), halved(pictures, SIDE)
+    out = shown(halved(outputs, SIDE), near, small)  # equal where there is no photograph
+    error = ((out - small) / 2).square().mean(dim=1, keepdim=True)
+
+    def psnr(weight: Tensor) -> float:
+        mean = (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
+        return float((-10 * torch.log10(mean.clamp_min(1e-10))).mean())
+
+    apart = identity_distances(outputs, pictures)
+    found = {
+        "psnr": psnr(near),
+        "head": psnr(head),
+        "ssim": float(ssim_map(out, small).mean()),
+        "described": float(len(apart)),
+    }
+    return {**found, "identity": float(np.mean(apart))} if apart else found
+
+
+def identity_distances(outputs: Tensor, pictures: Tensor) -> list[float]:
+    """Distances of dlib's descriptors, of the pairs in which a face is found twice."""
+    describe, found = FaceDescriptor(), []
+    for pair in zip(outputs, pictures, strict=True):
+        a, b = ((x.permute(1, 2, 0) + 1).mul(127.5).round().byte().numpy() for x in pair)
+        try:
+            found.append(describe.distance(describe(a), describe(b)))
+        except FaceNotFound:
+            continue
+    return found

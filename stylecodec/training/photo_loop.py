@@ -1,0 +1,163 @@
+"""What the trainings on photographs share: options, the loop with its budget, checkpoints without pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import StylecodecError
+from ..files import atomic_write
+
+FLOOR = 0.05  # of the rates at the end
+SEPARATOR = "/"
+
+
+@dataclass(frozen=True)
+class PhotoOptions:
+    """What the training on photographs is told."""
+
+    photos: Path  # folder of prepared photographs
+    work: Path  # checkpoints, sheets, figures
+    start: str  # pack to begin with, by name or folder
+    minutes: float  # budget, counted over resumed runs
+    steps: int | None = None  # end after so many, whatever the budget: to compare at equal steps
+    widths: Mapping[int, int] = field(default_factory=dict)  # resolutions with another number of feature maps
+    mirror: bool = False  # the generator learns every photograph in a mirror too, with latents and codes of its own
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32  # of feature maps
+
+
+@dataclass
+class Saved:
+    """Numbers, and tensors named group/name."""
+
+    numbers: dict[str, float]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def put(self, group: str, state: Mapping[str, Tensor]) -> None:
+        """Add the tensors of one group."""
+        for name, value in state.items():
+            self.tensors[group + SEPARATOR + name] = value.detach().cpu().contiguous()
+
+    def get(self, group: str) -> dict[str, Tensor]:
+        """The tensors of one group; empty where there is none."""
+        start = group + SEPARATOR
+        return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+def save_state(path: Path, saved: Saved) -> None:
+    """Write a checkpoint, visible only when whole."""
+    tensors = {name: value.clone() for name, value in saved.tensors.items()}  # none may share memory with another
+    with atomic_write(path) as file:
+        file.write(save(tensors, {"numbers": json.dumps(saved.numbers)}))
+
+
+def load_state(path: Path) -> Saved:
+    """Read a checkpoint; StylecodecError where it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            numbers = json.loads((file.metadata() or {}).get("numbers", "{}"))
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            return Saved({str(name): float(value) for name, value in numbers.items()}, tensors)
+    except (OSError, SafetensorError, ValueError, AttributeError) as error:
+        raise StylecodecError(f"{path} is no checkpoint of a training: {error}") from error
+
+
+def falling(fraction: float) -> float:
+    """Factor of the rates: half a cosine from 1 to FLOOR."""
+    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
+
+
+class PhotoTrainer(ABC):
+    """A resumable training within a budget of minutes: steps, progress lines, checkpoints.
+
+    history: rows of seconds, steps and the means of the figures since the last line.
+    """
+
+    name: str  # of the network and its checkpoint
+    report_seconds, save_seconds = 30.0, 180.0
+
+    def __init__(self, options: PhotoOptions) -> None:
+        torch.manual_seed(0)
+        options.work.mkdir(parents=True, exist_ok=True)
+        self.options = options
+        self.path = options.work / f"{self.name}.checkpoint.safetensors"
+        self.step, self.seconds = 0, 0.0
+        self.history: list[list[float]] = []
+
+    @abstractmethod
+    def one_step(self) -> dict[str, float]:
+        """Move everything once; figures of this step, always the same names."""
+
+    @abstractmethod
+    def keep(self, saved: Saved) -> None:
+        """Put what is trained into a checkpoint."""
+
+    @abstractmethod
+    def restore(self, saved: Saved) -> None:
+        """Take it out again."""
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is spent."""
+        share = self.seconds / (60 * self.options.minutes)
+        return max(share, self.step / self.options.steps) if self.options.steps else share
+
+    def share(self, warm_steps: int) -> float:
+        """Factor of the rates in this step: a short rise, then half a cosine."""
+        return min(1.0, (self.step + 1) / warm_steps) * falling(self.fraction)
+
+    def train(self) -> None:
+        """Until the budget is spent; a checkpoint now and then and at the end."""
+        begun, before = time.monotonic(), self.seconds
+        reported = saved = begun
+        recent: dict[str, list[float]] = {}
+        while self.fraction < 1:
+            for name, value in self.one_step().items():
+                recent.setdefault(name, []).append(value)
+            self.step += 1
+            now = time.monotonic()
+            self.seconds = before + now - begun
+            if now - reported > self.report_seconds:
+                self._report({name: sum(values) / len(values) for name, values in recent.items()})
+                reported = now
+                recent.clear()
+            if now - saved > self.save_seconds:
+                self.save()
+                saved = now
+        self.save()
+
+    def _report(self, means: Mapping[str, float]) -> None:
+        self.history.append([self.seconds, self.step, *means.values()])
+        words = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        left = self.options.minutes - self.seconds / 60
+        print(f"{self.name}  step {self.step:,}  {words}  {left:.1f} min left", flush=True)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        saved = Saved({"step": self.step, "seconds": self.seconds})
+        self.keep(saved)
+        if self.history:
+            width = len(self.history[-1])
+            saved.put("history", {"rows": torch.tensor([row for row in self.history if len(row) == width])})
+        save_state(self.path, saved)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, where there is one."""
+        if not self.path.is_file():
+            return
+        saved = load_state(self.path)
+        self.restore(saved)
+        self.history = saved.get("history").get("rows", torch.zeros(0, 0)).tolist()
+        self.step, self.seconds = int(saved.numbers["step"]), saved.numbers["seconds"]
+        print(f"{self.name}: resuming at step {self.step:,} ({self.seconds / 60:.1f} minutes spent)", flush=True)
