@@ -22,7 +22,7 @@ import argparse
 import json
 import resource
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -67,13 +67,15 @@ def options_of(way: str, pack: ModelPack, seconds: float | None, minutes: float,
     return replace(usual, preset=way)
 
 
-def inputs_of(clip: Path, pack: ModelPack, seconds: float | None) -> tuple[list[Frame], list[bool]]:
+def inputs_of(
+    clip: Path, pack: ModelPack, seconds: float | None, start: float = 0.0
+) -> tuple[list[Frame], list[bool]]:
     """The aligned squares of 256² that the encoder sees, and in which frames a face was found."""
     reader = VideoReader(clip)
     landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
     aligner = Aligner(landmarker, alignment=pack.card.alignment)
-    track = aligner.track((frame for _, frame in reader.frames(0.0, seconds)), float(reader.rate))
-    squares = list(crops((frame for _, frame in reader.frames(0.0, seconds)), track, SIDE))
+    track = aligner.track((frame for _, frame in reader.frames(start, seconds)), float(reader.rate))
+    squares = list(crops((frame for _, frame in reader.frames(start, seconds)), track, SIDE))
     return squares, [bool(found) for found in track.found]
 
 
@@ -93,11 +95,13 @@ def quality(inputs: Sequence[Frame], outputs: Sequence[Frame], pack: ModelPack, 
     return found
 
 
-def measure(clip: Path, ways: Sequence[str], arguments: argparse.Namespace, pack: ModelPack) -> list[dict[str, Any]]:
-    """The rows of one clip."""
+def measure(
+    clip: Path, ways: Sequence[str], arguments: argparse.Namespace, pack: ModelPack
+) -> Iterator[dict[str, Any]]:
+    """The rows of one clip, one after the other."""
     squares, there = inputs_of(clip, pack, arguments.seconds)
     inputs = [square for square, found in zip(squares, there, strict=True) if found]
-    rows, yardstick = [], Yardstick()
+    yardstick = Yardstick()
     with tempfile.TemporaryDirectory() as folder:
         for way in ways:
             options = options_of(way, pack, arguments.seconds, arguments.minutes, arguments.processes)
@@ -116,9 +120,8 @@ def measure(clip: Path, ways: Sequence[str], arguments: argparse.Namespace, pack
                 used = cpu_seconds()
                 api.decode(stream, Path(folder) / "out.mp4", device="cpu")
                 row["decode_ms"] = 1000 * (cpu_seconds() - used) / report.frames
-            rows.append({**row, "provenance": origin})
             print(table([shown(row)]), flush=True)
-    return rows
+            yield {**row, "provenance": origin}
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -140,22 +143,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("clips", type=Path, nargs="+", help="videos of one person each")
     parser.add_argument("--ways", nargs="+", choices=(*PRESETS, PERSONALIZED), default=list(PRESETS))
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
-    parser.add_argument("--minutes", type=float, default=3.0, help="for personalising (default: %(default)s)")
+    minutes = EncodeOptions().tune.minutes
+    parser.add_argument("--minutes", type=float, default=minutes, help="for personalising (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="that share personalising (default: %(default)s)")
     parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--results", type=Path, default=FILE)
     arguments = parser.parse_args(argv)
-    pack, rows = open_pack(arguments.pack), []
+    pack, failed = open_pack(arguments.pack), 0
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
     for clip in arguments.clips:
         try:
-            rows = measure(clip, arguments.ways, arguments, pack)
+            for row in measure(clip, arguments.ways, arguments, pack):
+                known = json.loads(arguments.results.read_text())["rows"] if arguments.results.is_file() else []
+                arguments.results.write_text(as_json({"rows": merged(known, [row])}) + "\n")
         except StylecodecError as error:
-            print(f"{clip.name}: {error}")
-            return 1
-        known = json.loads(arguments.results.read_text())["rows"] if arguments.results.is_file() else []
-        arguments.results.parent.mkdir(parents=True, exist_ok=True)
-        arguments.results.write_text(as_json({"rows": merged(known, rows)}) + "\n")
-    return 0
+            failed += 1
+            print(f"failed: {clip.name}: {error}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -55,9 +55,8 @@ def provenances(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | Non
     if "rows" in content and "provenance" not in content:
         return {f"{label(row['clip'])} {row['way']}": row.get("provenance") for row in content["rows"]}
     if "clips" in content and "provenance" not in content:
-        parts = content["clips"].items()
-        named = ((f"{label(clip)} {name}", part) for clip, all_of in parts for name, part in all_of.items())
-        return {name: part.get("provenance") for name, part in named}
+        parts = [(clip, name, part) for clip, all_of in content["clips"].items() for name, part in all_of.items()]
+        return {f"{label(clip)} {name}": part.get("provenance") for clip, name, part in parts}
     return {"": content.get("provenance")}
 
 

@@ -77,11 +77,19 @@ def _mean_row(name: str, way: str, minutes: float | None, rows: Sequence[Json]) 
     values["kbps"] = mean(row["stream"] * 8 / 1000 / row["clip_seconds"] for row in rows)
     values["psnr_worst"] = min(row["psnr_worst"] for row in rows)
     words = f"`--personalize --minutes {minutes:g}`" if minutes is not None else f"`--preset {way}`"
-    return {"group": name, "way": words, "clips": len(rows), **values}
+    return {"group": name, "way": words, "minutes": minutes, "clips": len(rows), **values}
 
 
-WAYS_HEADER = ("clips", "way", "CPU time to encode", "bytes, once", "kbit/s with sound")
-WAYS_HEADER += ("PSNR, mean (worst)", "SSIM", "identity distance")
+WAYS_HEADER: Cells = (
+    "clips",
+    "way",
+    "CPU time to encode",
+    "bytes, once",
+    "kbit/s with sound",
+    "PSNR, mean (worst)",
+    "SSIM",
+    "identity distance",
+)
 
 
 def ways_table(content: Json) -> str:

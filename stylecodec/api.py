@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
-from .bitstream.attached import background as background_of
 from .bitstream.attached import personalizations
+from .bitstream.facts import kbps, stream_facts
 from .bitstream.layout import MAGIC
 from .decoding.known_people import KnownPeople, remember
-from .errors import FaceNotFound, FormatError, MediaError, OptionError, OutputError, Truncated
+from .errors import FormatError, OptionError, OutputError, Truncated
 from .extras import need_extra
 from .files import PathLike, atomic_write, check_output, reading
 from .progress import Progress, ProgressCallback, silent
@@ -31,31 +31,15 @@ if TYPE_CHECKING:
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
     from .decoding.packets import PackChoice
+    from .encoding.front_end import FrontEnd
     from .encoding.identity.cards import IdentityCard
     from .encoding.options import EncodeOptions
     from .encoding.write import EncodedClip, WrittenStream
-    from .face.align import AlignedTrack
-    from .geometry import CropTransform
     from .media.fields import Deinterlace
     from .media.video import VideoReader
     from .packs.store import ModelPack
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
-
-
-PORTRAIT_FRAMES = 16  # of a video that shows who is to be seen, of which the best is taken
-
-
-class FrontEnd(Protocol):
-    """Finds and aligns the face: face.align.Aligner, or a stand-in."""
-
-    def track(self, frames: Iterable[Frame], rate: float) -> AlignedTrack:
-        """The squares of all frames of a clip, `rate` of them per second; FaceNotFound when none shows a face."""
-        ...
-
-    def still(self, image: Frame) -> CropTransform:
-        """The square of one picture; FaceNotFound."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -204,17 +188,17 @@ def puppet(
     """
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
-    portrait = _portrait(source)
-    if portrait is None:
+    if _is_stream(source):
         with reading(source), StreamFile.open(os.fspath(source), recall=KnownPeople().recall) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
+    else:
+        need_extra("encode", "a picture or video that shows whom to see")
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         edit.require_complete(motion)
         if given is None:
-            assert portrait is not None
-            identity = _picture_identity(portrait, motion.header, pack, device, front_end, progress or silent)
+            identity = _portrait(source, motion.header, pack, device, front_end, progress or silent)
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
@@ -230,37 +214,7 @@ def probe(path: PathLike) -> dict[str, Any]:
     Raises FormatError, MediaError (missing file).
     """
     with reading(path), StreamFile.open(os.fspath(path), partial=True) as stream:
-        header, account, seconds = stream.header, stream.byte_account(), stream.duration_seconds
-        report = stream.report
-        config = stream.audio_config
-        crop = header.crop
-        tuned, scene = personalizations(stream), background_of(stream)
-        return {
-            "file": os.fspath(path),
-            "frames": stream.frame_count,
-            "fps": round(float(header.rate), 6),
-            "rate": f"{header.rate.numerator}/{header.rate.denominator}",
-            "variable_rate": header.variable_rate,
-            "duration_seconds": round(seconds, 6),
-            "width": header.width,
-            "height": header.height,
-            "profile": header.profile.name.lower(),
-            "pack": {"name": header.pack_name, "digest": header.pack_digest.hex()},
-            "identities": len({i.digest for i in stream.identities}),
-            "personalized": [
-                {"identity": who.hex(), "delta": one.digest.hex(), "carried": one.delta is not None}
-                for who, one in tuned.items()
-            ],
-            "background": "render" if scene is None else scene.mode.name.lower(),
-            "groups": stream.group_count,
-            "live": header.live,
-            "complete": stream.complete,
-            "missing": list(report.missing) if report else [],
-            "audio": {"codec": "opus", **dataclasses.asdict(config)} if config else None,
-            "source": dataclasses.asdict(crop) if crop else None,
-            "bytes": account,
-            "kbps": _kbps(account, seconds),
-        }
+        return {"file": os.fspath(path), **stream_facts(stream)}
 
 
 def probe_source(path: PathLike) -> dict[str, Any]:
@@ -284,6 +238,7 @@ def _encode(
     source: PathLike, output: PathLike, options: EncodeOptions, progress: ProgressCallback, front_end: FrontEnd | None
 ) -> EncodeReport:
     """`encode`, in the torch state of a fresh process."""
+    from .encoding.front_end import front_end_for
     from .encoding.identity.cards import read_card
     from .encoding.write import ClipWriter
     from .media.audio import encode_opus
@@ -298,7 +253,7 @@ def _encode(
     reader.count(options.start, options.duration)  # refuses a start after the end
     pack = open_pack(options.pack)
     pack.require(ENCODE_ROLES, MAKES_STREAMS)
-    front_end = front_end or _aligner(pack, options)
+    front_end = front_end or front_end_for(pack, options)
     card = None if options.identity is None else read_card(options.identity, pack, options.refit)
     sound, heard = None, list[str]()
     if options.audio and reader.has_audio:
@@ -345,7 +300,7 @@ def _report(
         fps=round(float(header.rate), 6),
         duration_seconds=round(written.duration_seconds, 6),
         bytes=written.bytes,
-        kbps=_kbps(written.bytes, written.duration_seconds),
+        kbps=kbps(written.bytes, written.duration_seconds),
         identity={
             "frame": choice.frame,
             "similarity": round(choice.similarity, 4),
@@ -360,14 +315,6 @@ def _report(
     )
 
 
-def _kbps(account: dict[str, int], seconds: float) -> dict[str, float]:
-    """Kilobits per second of some parts of a byte account."""
-    return {
-        part: round(account[part] * 8 / seconds / 1000, 3) if seconds else 0.0
-        for part in ("total", "packets", "audio")
-    }
-
-
 def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -> None:
     """OutputError where stream or checkpoint cannot be written, or would overwrite what is read or each other."""
     read = [source] if options.identity is None else [source, options.identity]
@@ -376,19 +323,6 @@ def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -
         check_output(options.checkpoint, *read)
         if Path(options.checkpoint).resolve() == Path(output).resolve():
             raise OutputError(f"{output} cannot be the stream and its checkpoint at once")
-
-
-def _aligner(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
-    from .face.align import Aligner
-    from .face.landmarks import make_landmarker
-
-    choice = options.landmarks
-    if choice == "auto":
-        choice = "pack" if pack.has("landmarks") else "predictor" if pack.has("predictor") else "dlib5"
-    net: Any = None
-    if choice in ("pack", "predictor"):
-        net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
-    return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
 
 
 def _counted(
@@ -405,52 +339,27 @@ def _is_stream(path: PathLike) -> bool:
         return file.read(4) == MAGIC[:4]
 
 
-def _portrait(source: PathLike) -> Callable[[], Iterator[Frame]] | None:
-    """How to read the picture, or some frames of the video, that a source is; None for a stream or card."""
-    if _is_stream(source):
-        return None
-    need_extra("encode", "a picture or video that shows whom to see")
-    from .media.pictures import is_picture, read_image
-    from .media.video import VideoReader
-
-    if is_picture(source):
-        return lambda: iter([read_image(source)])
-    try:
-        reader = VideoReader(source)
-    except MediaError as error:
-        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
-    return lambda: reader.samples(PORTRAIT_FRAMES)
-
-
-def _picture_identity(
-    portrait: Callable[[], Iterator[Frame]],
+def _portrait(
+    source: PathLike,
     header: StreamHeader,
     pack: PackChoice,
     device: str,
     front_end: FrontEnd | None,
     progress: ProgressCallback,
 ) -> Identity:
-    """The identity of the face in a picture, fitted to it."""
+    """The identity of the face in a picture or video, fitted to it."""
     from .decoding.packets import matching_pack
-    from .encoding.frames import CROP_SIZE
+    from .encoding.front_end import front_end_for
     from .encoding.identity.portrait import portrait_identity
     from .encoding.options import EncodeOptions
-    from .face.warp import warp
+    from .media.portraits import portrait_frames
     from .nets.isolation import isolated
     from .packs.registry import pick_device
 
     with isolated(draws=True):
-        model = matching_pack(header, pack)
-        front_end = front_end or _aligner(model, EncodeOptions(device=device))
-        crops, failure = [], FaceNotFound("the video shows no frame")
-        for image in portrait():
-            try:
-                crops.append(warp(image, front_end.still(image), CROP_SIZE))
-            except FaceNotFound as error:
-                failure = error
-        if not crops:
-            raise failure
-        return Identity(portrait_identity(crops, model, pick_device(device), progress))
+        frames, model = portrait_frames(source), matching_pack(header, pack)
+        front_end = front_end or front_end_for(model, EncodeOptions(device=device))
+        return portrait_identity(frames, front_end, model, pick_device(device), progress)
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

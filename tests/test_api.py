@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import stylecodec
-from stylecodec import EncodeOptions, StreamFile, api
+from stylecodec import EncodeOptions, StreamFile
+from stylecodec.encoding import front_end
 from stylecodec.encoding.options import FitOptions
 from stylecodec.errors import (
     BadMagic,
@@ -348,5 +349,5 @@ def test_live_bytes_are_the_files_bytes(stc: Path) -> None:
 def test_the_default_front_end_is_dlibs(tiny_pack: ModelPack) -> None:
     from stylecodec.face.align import Aligner
 
-    aligner = api._aligner(tiny_pack, EncodeOptions(device="cpu"))
+    aligner = front_end.front_end_for(tiny_pack, EncodeOptions(device="cpu"))
     assert isinstance(aligner, Aligner)

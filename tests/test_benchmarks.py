@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import io
 import json
 import sys
@@ -24,16 +26,20 @@ from benchmarks import (
     looping,
     measuring,
     memory,
+    presets,
     rate,
     real_clips,
+    report_tables,
     shapes,
     speed,
     video_codecs,
     yardstick,
 )
+from benchmarks import provenance as origins
 from benchmarks.ceiling import block_rows, flops, threads
 from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact.coding import encode_levels
+from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, read_image
@@ -56,8 +62,10 @@ def test_a_table_aligns_words_left_and_numbers_right() -> None:
 
 
 def test_results_are_plain_json(tmp_path: Path) -> None:
-    measuring.save(tmp_path / "new" / "a.json", {"x": float("nan"), "y": [1 / 3, 2], "z": {"w": "ü", "v": True}})
+    content = {"x": float("nan"), "y": [1 / 3, 2], "z": {"w": "ü", "v": True}}
+    measuring.save(tmp_path / "new" / "a.json", {"commit": None}, content)
     assert json.loads((tmp_path / "new" / "a.json").read_text()) == {
+        "provenance": {"commit": None},
         "x": None,
         "y": [0.333333, 2],
         "z": {"w": "ü", "v": True},
@@ -74,12 +82,89 @@ def test_a_timing_counts_its_runs() -> None:
 
 def test_the_machine_names_its_result_file() -> None:
     facts = measuring.machine()
-    assert {"device", "cores", "torch", "date", "load_at_start"} <= set(facts)
+    assert {"device", "cores", "memory_gib", "load_at_start"} <= set(facts)
     name = measuring.machine_name({**facts, "device": "AMD EPYC (TM) 9", "cores": 2})
     assert name == "amd-epyc-tm-9-2-cores"
     assert measuring.machine_name({**facts, "device": "NVIDIA H100", "kind": "cuda"}) == "nvidia-h100"
     assert measuring.busy({**facts, "load_at_start": 3.0, "cores": 2})
     assert measuring.busy({**facts, "load_at_start": 0.2, "cores": 2}) is None
+
+
+# --- where figures come from ------------------------------------------------------------------------------
+
+
+def test_the_code_of_a_room_is_what_it_does() -> None:
+    told = '"""A module."""\n# as it is\ndef f(x: int) -> int:\n    """Doubles."""\n    return 2 * x\n'
+    assert origins.bare(told) == origins.bare("def f(x: int) -> int:\n    return (2 * x)\n")
+    assert origins.bare(told) != origins.bare(told.replace("2", "3"))
+    assert origins.code_digests(["bitstream", "nets"]) == origins.code_digests(["bitstream", "nets"])
+
+
+def test_a_run_says_where_its_figures_come_from(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    found = origins.provenance(tiny_pack, EncodeOptions(pack=tiny_pack.folder), [tmp_path / "a.mp4"])
+    assert found["networks"].items() >= {role: e.sha256 for role, e in tiny_pack.card.networks.items()}.items()
+    assert found["pack"] == {"name": "tiny-1024", "digest": tiny_pack.digest.hex()}
+    assert found["options"]["fit"]["steps"] == EncodeOptions().fit.steps
+    assert found["options"]["pack"] == tiny_pack.folder.name
+    assert found["inputs"] == {"a.mp4": hashlib.sha256(b"film").hexdigest()}
+    json.loads(measuring.as_json(found))
+    assert origins.reasons(found, origins.today(tiny_pack)) == []
+
+
+def test_figures_of_other_code_or_networks_are_stale(tiny_pack: ModelPack, other_pack: ModelPack) -> None:
+    found = origins.provenance(tiny_pack, rooms=["nets", "face"])
+    (why,) = origins.reasons(found, origins.today(other_pack))
+    assert why.startswith("other networks than today's (")
+    assert "generator" in why
+    now = origins.today(tiny_pack)
+    assert origins.reasons(found, dataclasses.replace(now, code={**now.code, "bitstream": "changed"})) == []
+    (why,) = origins.reasons(found, dataclasses.replace(now, code={**now.code, "face": "changed"}))
+    assert why == "code has changed since (face)"
+    assert origins.reasons({**found, "networks": None, "code": None}, now) == [
+        "networks not recorded",
+        "code not recorded",
+    ]
+    assert origins.reasons(None, now)
+    assert origins.from_comment(f"text\n{origins.as_comment(now)}\nmore") == now
+    with pytest.raises(ValueError, match="held against"):
+        origins.from_comment("text")
+
+
+def test_commands_tell_no_folders_of_the_machine() -> None:
+    argv = ["/home/me/stylecodec/benchmarks/personal.py", "/home/me/clips/a.mp4", "--work", "/tmp/w", "--minutes", "3"]
+    assert origins.command(argv) == "python -m benchmarks.personal a.mp4 --work w --minutes 3"
+
+
+def test_new_rows_take_the_place_of_their_own() -> None:
+    old = [{"clip": "b", "way": "fast", "psnr": 1}, {"clip": "a", "way": "fast", "psnr": 2}]
+    new = [{"clip": "b", "way": "fast", "psnr": 3}, {"clip": "b", "way": "balanced", "psnr": 4}]
+    assert [(r["clip"], r["way"], r["psnr"]) for r in presets.merged(old, new)] == [
+        ("a", "fast", 2),
+        ("b", "balanced", 4),
+        ("b", "fast", 3),
+    ]
+
+
+def row_of(clip: str, way: str, psnr: float, **more: object) -> dict[str, object]:
+    numbers = {"clip_seconds": 2.0, "cpu_seconds": 30.0, "once": 6000, "stream": 4000, "ssim": 0.8, "identity": 0.4}
+    return {"clip": clip, "way": way, "psnr": psnr, "psnr_worst": psnr - 1, **numbers, **more}
+
+
+def test_the_table_of_ways_keeps_sets_of_clips_apart() -> None:
+    rows = [row_of("d3", "fast", 20.0), row_of("d6", "fast", 24.0)]
+    rows += [row_of("d0", "fast", 30.0), row_of("talk", "fast", 28.0)]
+    rows += [row_of("talk", "personalized", 33.0, minutes=3.0), row_of("talk", "personalized", 35.0, minutes=15.0)]
+    found = report_tables.ways(rows)
+    assert [(r["group"], r["minutes"], r["psnr"], r["psnr_worst"]) for r in found] == [
+        ("the example clip", None, 28.0, 27.0),
+        ("the example clip", 3.0, 33.0, 32.0),
+        ("the example clip", 15.0, 35.0, 34.0),
+        ("validation", None, 22.0, 19.0),
+        ("developed on", None, 30.0, 29.0),
+    ]
+    assert found[0]["kbps"] == 16.0
+    assert report_tables.ways_table({"rows": rows}).splitlines()[4].split(" | ")[1] == "`--personalize --minutes 15`"
 
 
 # --- speed ------------------------------------------------------------------------------------------------

@@ -1,22 +1,49 @@
-"""Every script in examples/ runs as its docstring says."""
+"""Every script in examples/ runs as its docstring says, every command of the tour is one, README can be followed."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import stylecodec
 from stylecodec.bitstream import check
+from stylecodec.cli.main import main
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.decoding import streams
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CLIPS = sorted(EXAMPLES.glob("*.mp4"))
+ROOT = EXAMPLES.parent
+READMES = ("README.md", "examples/README.md", "benchmarks/README.md", "stylecodec/training/README.md", "CHANGELOG.md")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The fenced blocks of a Markdown file."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(), flags=re.S)
+
+
+def commands(name: str) -> list[list[str]]:
+    """The arguments of every `stylecodec` command in the blocks of a Markdown file, those after && too."""
+    found = []
+    for line in "".join(blocks(name, "sh")).splitlines():
+        for part in line.split("&&"):
+            words = shlex.split(part, comments=True)
+            if words and words[0].endswith("stylecodec"):
+                found.append(words[1:])
+    return found
+
+
+TOUR = [arguments for name in READMES for arguments in commands(name)]
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +99,75 @@ def test_live_udp(stc: Path, tiny_pack: ModelPack) -> None:
     out = run("live_udp.py", stc, 32, packs=tiny_pack.folder.parent)
     for word in ("sent 10 frames", "received ", "shown ", "rendered "):
         assert word in out
+
+
+class Parsed(BaseException):
+    """The command line made sense: what the program would do next."""
+
+
+@pytest.mark.parametrize("arguments", TOUR, ids=" ".join)
+def test_commands_of_the_tour_make_sense(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(*given: Any, **more: Any) -> None:
+        parse(*given, **more)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    with pytest.raises(Parsed):
+        main(arguments)
+
+
+def test_the_tour_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = re.findall(r"^    (\w[\w-]*)  ", capsys.readouterr().out, flags=re.M)
+    assert {"encode", "decode", "train"} <= set(listed)
+    assert set(listed) <= {arguments[0] for arguments in TOUR}
+
+
+def test_the_test_command_is_the_one_that_ci_runs() -> None:
+    text = (ROOT / "README.md").read_text()
+    (command,) = re.findall(r"<!-- test-command -->\n```sh\n(.*?)\n```", text, flags=re.S)
+    assert "\n" not in command
+    torch, project = command.index("torch=="), command.index('-e ".[')
+    assert command.startswith("python3 -m venv ")
+    assert torch < project
+    assert command.endswith("-m pytest -q")
+
+
+def test_the_readme_is_short() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    code = {line for block in blocks("README.md", "sh") for line in block.splitlines()}
+    assert [line for line in lines if len(line) > 120 and line not in code and not line.startswith("|")] == []
+
+
+def test_the_python_of_the_readme_runs(tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("README.md", "python")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
+    report = type("Report", (), {"bytes": {}})
+
+    def encode(source: str, output: str) -> type:
+        Path(output).write_bytes(streams.stream(tiny_pack, count=30))
+        return report
+
+    monkeypatch.setattr(stylecodec, "encode", encode)  # an encoder is run by other tests
+    names: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert tuple(names["frame"].shape) == tuple(names["later"].shape) == (1024, 1024, 3)
+    assert names["packets"].shape == (10, 35)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith(("http", "#")):
+            continue
+        path, _, place = target.partition("#")
+        found = (ROOT / name).parent / path
+        assert found.exists(), target
+        if place:
+            titles = re.findall(r"^#+ (.*)$", found.read_text(), flags=re.M)
+            assert place in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target

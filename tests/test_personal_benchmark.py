@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import personal, video_codecs
+from benchmarks import personal, personal_bars, video_codecs
 from benchmarks import personal_figures as figures
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.packs.store import ModelPack
-
-PARTS = {"total": 600_000, "header": 200, "identity": 5_000, "packets": 4_000, "audio": 15_000, "index": 300}
-PARTS |= {"personalization": 575_500, "background": 0, "other": 0}
 
 
 def test_the_mask_says_what_is_compared() -> None:
@@ -31,16 +29,6 @@ def test_the_mask_says_what_is_compared() -> None:
     found = figures.likeness([a, a], [a, b], np.stack([mask, mask]))
     assert found["psnr_worst"] == pytest.approx(13.98, abs=0.01)
     assert found["frames"] == 2
-
-
-def test_longer_calls_cost_less_a_second() -> None:
-    rows = figures.call_rates(PARTS, 10.0, (10.0, 600.0))
-    assert rows[0]["total"] == pytest.approx(480.0)
-    assert rows[1]["packets"] == rows[0]["packets"] == pytest.approx(3.2)
-    assert rows[1]["personalization"] == pytest.approx(rows[0]["personalization"] / 60)
-    assert figures.break_even(PARTS, 10.0, 3.0) is None
-    seconds = figures.break_even(PARTS, 10.0, 103.2)
-    assert seconds == pytest.approx(581_000 * 8 / 1000 / 100)
 
 
 @pytest.mark.parametrize("border", [0, 1, 7, 51, 60])
@@ -69,21 +57,51 @@ def test_an_untuned_generator_changes_nobody(tiny_pack: ModelPack) -> None:
     assert figures.locality(tiny_pack, TunedPack(tiny_pack))["psnr_worst"] > 90
 
 
-def test_the_verdicts(tmp_path: Path, tiny_pack: ModelPack, capsys: pytest.CaptureFixture[str]) -> None:
+def whole_and_held_out() -> dict[str, dict[str, Any]]:
     head = {"psnr": 31.0, "psnr_worst": 24.0, "ssim": 0.95}
-    track = {"correlation": 0.97, "gain": 0.9}
-    tracks = dict.fromkeys(personal.TRACKS, track)
+    tracks = {name: {"correlation": 0.97, "gain": 0.9} for name in personal_bars.TRACKS}
     whole = {"head": head, "tracks": tracks, "delta_loss": 0.2, "locality": {"psnr": 33.0}, "identity": {"mean": 0.4}}
-    held_out = {"rest_loss": 1.0, "refitted_loss": 0.5}
-    rows = {"a": personal.summary({"whole": whole, "held_out": held_out}), "b": personal.summary({})}
-    found = {row["figure"]: row for row in personal.verdicts(rows)}
-    assert {name for name, row in found.items() if row["reached"] == "NO"} == {"psnr_worst", "identity"}
+    return {"whole": whole, "held_out": {"rest": {"psnr": 28.4}, "refitted": {"psnr": 28.6}}}
+
+
+def test_the_verdicts() -> None:
+    rows = {"a": personal_bars.summary(whole_and_held_out()), "b": personal_bars.summary({})}
+    found = {row["figure"]: row for row in personal_bars.verdicts(rows)}
+    missed = {name for name, row in found.items() if row["reached"] == "NO"}
+    assert missed == {"psnr_worst", "identity", "refitted_psnr"}
     assert all(row["clips"] == 1 for row in found.values())
-    work = personal.Work(tmp_path / "a.mp4", tmp_path / "work" / "a", tiny_pack, EncodeOptions())
-    work.folder.mkdir(parents=True)
-    assert work.done("whole") is None
-    work.write("whole", whole)
-    assert work.done("whole") == whole
-    personal.report(tmp_path / "work", tmp_path / "out.json", tiny_pack)
-    assert "psnr_worst" in capsys.readouterr().out
-    assert json.loads((tmp_path / "out.json").read_text())["clips"]["a"]["whole"] == whole
+    assert found.keys() == personal_bars.BARS.keys()
+    still = whole_and_held_out()
+    still["whole"]["tracks"]["yaw"] = {"correlation": None, "gain": None}
+    assert "yaw" not in {row["figure"] for row in personal_bars.verdicts({"a": personal_bars.summary(still)})}
+
+
+def test_more_tuning_does_not_miss_a_bar_on_later_frames() -> None:
+    parts = whole_and_held_out()
+    before = personal_bars.summary(parts)
+    parts["held_out"]["first"] = {"psnr": 40.0}
+    assert personal_bars.summary(parts) == before
+
+
+def test_parts_of_other_networks_are_refused_or_stay_what_they_were(
+    tmp_path: Path, tiny_pack: ModelPack, other_pack: ModelPack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    parts, folder, out = whole_and_held_out(), tmp_path / "work", tmp_path / "out.json"
+    for pack, part in ((tiny_pack, "whole"), (other_pack, "held_out")):
+        work = personal.Work(tmp_path / "a.mp4", folder / "a", pack, EncodeOptions())
+        work.folder.mkdir(parents=True, exist_ok=True)
+        assert work.done(part) is None
+        written = work.write(part, parts[part])
+        assert work.done(part) == written
+        assert written["provenance"]["networks"].items() >= {r: e.sha256 for r, e in pack.card.networks.items()}.items()
+    personal.report(folder, out, tiny_pack)
+    printed = capsys.readouterr().out
+    assert "left out: a/held_out: other networks than today's" in printed
+    assert "psnr_worst" in printed
+    assert json.loads(out.read_text())["clips"]["a"].keys() == {"whole"}
+    personal.report(folder, out, tiny_pack, stale=True)
+    assert "stale: a/held_out" in capsys.readouterr().out
+    kept = json.loads(out.read_text())["clips"]["a"]
+    assert kept["held_out"]["provenance"]["pack"]["digest"] == other_pack.digest.hex()
+    assert kept["whole"]["head"] == parts["whole"]["head"]

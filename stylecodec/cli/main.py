@@ -19,10 +19,9 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import OptionError, OutputError, StylecodecError
-from ..files import reason
 from .arguments import CommandParser, add_command
 from .output import DONE, FAILED, INTERRUPTED, USAGE
-from .pipes import occupy_descriptors, open_streams
+from .pipes import drop_stdout, open_streams, own_streams
 
 DEBUG_VARIABLE = "STYLECODEC_DEBUG"
 
@@ -72,8 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SIGTERM and SIGHUP raise SystemExit where they would end the process, so that no half-written file stays.
     """
     if argv is None:
-        occupy_descriptors()
-        _print_everything()
+        own_streams()
     with open_streams(), _ending_by_exception():
         code = _run_guarded(list(sys.argv[1:] if argv is None else argv))
         return _flush(code, ours=argv is None)
@@ -132,22 +130,15 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _flush(code: int, ours: bool) -> int:
-    """Write out what stdout holds; the exit code. ours: the process ends now, and Python must not complain again."""
+    """Write out what stdout holds; the exit code. ours: the process ends now."""
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except (OSError, OutputError) as error:
         if ours:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            return _complain(f"error: {OutputError(f'stdout cannot be written: {reason(error)}')}", FAILED)
+            drop_stdout()
+        if code == DONE and not isinstance(error, BrokenPipeError):  # else the failure has been told
+            return _complain(f"error: {error}", FAILED)
     return code
-
-
-def _print_everything() -> None:
-    """File names that are no text, and signs that a terminal has not, are printed as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

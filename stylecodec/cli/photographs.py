@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,16 +93,11 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    import torch
-
     from ..packs.registry import pick_device
-    from ..training import photo_encoder, photo_generator
-    from ..training.loop import keep_memory
-    from ..training.photo_export import note
-    from ..training.photo_loop import PhotoOptions
+    from ..training.photo_loop import PhotoOptions, feature_type
+    from ..training.runs import train_on_photographs
     from ..training.widen import parse_widths
 
-    device = pick_device(arguments.device)
     options = PhotoOptions(
         arguments.photos,
         arguments.work,
@@ -112,16 +106,10 @@ def _train(arguments: argparse.Namespace) -> int:
         arguments.steps,
         parse_widths(getattr(arguments, "widths", "")),
         getattr(arguments, "mirror", False),
-        device,
-        torch.bfloat16 if arguments.bfloat16 else torch.float32,
+        pick_device(arguments.device),
+        feature_type(arguments.bfloat16),
     )
-    keep_memory()
-    train = photo_generator.train if arguments.network == "generator" else photo_encoder.train
-    figures = train(options)
-    unit = "gpu_minutes" if device.type == "cuda" else "core_minutes"
-    count = 1 if device.type == "cuda" else torch.get_num_threads()
-    note(options, f"photo_{arguments.network}", {unit: arguments.minutes * count, **figures})
-    print(f"photo-{arguments.network}: {json.dumps({key: round(value, 4) for key, value in figures.items()})}")
+    train_on_photographs(arguments.network, options)
     return DONE
 
 

@@ -80,12 +80,32 @@ def _read(source: BinaryIO) -> bytes:
 
 
 def _copy_to_stdout(place: Path, sink: BinaryIO) -> None:
-    try:
-        with place.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                sink.write(block)
+    with place.open("rb") as file, _writing_stdout():
+        while block := file.read(_BLOCK_BYTES):
+            sink.write(block)
         sink.flush()
-    except BrokenPipeError:  # the reader has enough
+
+
+class _Stdout(io.TextIOWrapper):
+    """stdout whose failures are OutputError, told from those of files; BrokenPipeError where the reader has enough.
+
+    File names that are no text, and signs that the terminal's encoding has not, are written as escapes.
+    """
+
+    def write(self, text: str, /) -> int:
+        with _writing_stdout():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _writing_stdout():
+            super().flush()
+
+
+@contextmanager
+def _writing_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
         raise
     except OSError as error:
         raise OutputError(f"stdout cannot be written: {reason(error)}") from error
@@ -109,11 +129,24 @@ def open_streams() -> Iterator[None]:
         yield
 
 
-def occupy_descriptors() -> None:
-    """Open the null device in place of descriptors 0 to 2 that are closed, or a file opened next would get one of them
-    and be written to by whatever prints."""
+def own_streams() -> None:
+    """Prepare the standard streams of a process that is ours alone.
+
+    The null device takes the place of descriptors 0 to 2 that are closed: a file opened next would get one of them and
+    be written to by whatever prints.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding, lines = sys.stdout.encoding, sys.stdout.line_buffering
+        sys.stdout = _Stdout(sys.stdout.detach(), encoding, "backslashreplace", line_buffering=lines)
+
+
+def drop_stdout() -> None:
+    """Let what stdout still holds go nowhere, or Python complains of it again when the process ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

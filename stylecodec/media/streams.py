@@ -57,13 +57,14 @@ class StreamInfo:
 
 
 def ranked_video(container: InputContainer) -> list[VideoStream]:
-    """The video streams that can be decoded, best first: by default flag and size; cover art never counts."""
+    """The video streams that can be decoded, best first: by default flag and size; cover art never counts, and a
+    single picture beside a moving one (animated AVIF) comes after it."""
 
-    def rank(stream: VideoStream) -> tuple[bool, int]:
+    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
         context = stream.codec_context
         flagged = bool(stream.disposition & Disposition.default)
         score = context.width * context.height + DEFAULT_PIXELS * flagged
-        return not stream.disposition & SECONDARY, score
+        return not stream.disposition & SECONDARY, stream.frames != 1, score
 
     streams = [s for s in _videos(container) if s.codec_context is not None]
     return sorted(streams, key=rank, reverse=True)

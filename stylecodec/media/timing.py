@@ -14,6 +14,9 @@ Floats = NDArray[np.float64]
 # A last frame that stays for so many frames or more is a pause, which is told by repeating it at its end.
 PAUSE = 2.0
 MOST_PARTS = 1001  # largest denominator of a rate
+# Frames that are further apart than the first are a screen that stands still, not a rate, when the last of them stays
+# for less than half as long, but no less than the second.
+SLOW, SHORTEST = 0.2, 1 / 120  # seconds
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def timing_of(
     seconds = (times - times[0]) * float(unit)
     rate, variable = _fit_rate(seconds, told, float(unit))
     stay = max((p.duration for p, s in zip(packets, stamps, strict=True) if s == times[-1]), default=0) * float(unit)
+    if not variable and rate * Fraction(SLOW) < 1 and SHORTEST <= stay < 0.5 / float(rate):
+        rate, variable = Fraction(1 / stay).limit_denominator(MOST_PARTS), True
     origin = None if by_number else int(times[0])
     timing = Timing(seconds, rate, variable, float(seconds[-1] + 1 / rate), origin, int(times[0]))
     return _with_pause(timing, stay, longest)

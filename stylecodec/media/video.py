@@ -59,11 +59,13 @@ class VideoReader:
         with readable(self._failure), open_input(path) as container:
             candidates = [candidate.index for candidate in find_video(container, stream, path)]
             self.has_audio = bool(container.streams.audio)
+            animated = container.format.name == "webp_pipe"  # FFmpeg reads still ones only
         for index in candidates:
             if self._begins(index, stream is not None or len(candidates) == 1):
                 break
         else:
-            raise MediaError(f"{self.path} holds no video frame that can be decoded")
+            why = "is an animated WebP picture, which is not read: save it as GIF or MP4"
+            raise MediaError(f"{self.path} {why if animated else 'holds no video frame that can be decoded'}")
 
     def _begins(self, index: int, only: bool) -> bool:
         """Take this stream if it has a frame; False when none can be decoded."""
@@ -206,7 +208,7 @@ class VideoReader:
         timing, unit = self.timing, stream.time_base
         if timing.origin is not None and unit is not None and begin > 0:
             container.seek(timing.origin + int(begin / unit), stream=stream, backward=True)
-        frames = _decoded(container, stream, damage)
+        frames = self._fields_noted(_decoded(container, stream, damage))
         if self._deinterlace != "off":
             frames = progressive(frames, self._fields)
         for number, frame in enumerate(frames):
@@ -218,16 +220,21 @@ class VideoReader:
                 ticks = frame.pts * (frame.time_base or unit) / unit - timing.origin  # fields have finer units
                 yield float(ticks) * float(unit), frame
 
+    def _fields_noted(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """The frames as they come; what is done to interlaced ones goes into the notes."""
+        for frame in frames:
+            if frame.interlaced_frame and self._deinterlace == "off":
+                self._note("the picture is interlaced and its fields stay woven, as asked")
+            elif frame.interlaced_frame:
+                made = "each field" if self._fields else "each pair of fields"
+                self._note(f"the picture is interlaced: one frame is made of {made}")
+            yield frame
+
     def _look(self, frame: av.VideoFrame, seconds: float = 0.0) -> Frame:
         """The frame as it is to be seen, [height, width, 3]; what is done to it goes into the notes."""
         tags = Tags.of(frame).or_else(self._container_tags)
         for sentence in tags.notes():
             self._note(sentence)
-        if frame.interlaced_frame and self._deinterlace == "off":
-            self._note("the picture is interlaced and its fields stay woven, as asked")
-        elif frame.interlaced_frame:
-            made = "each field" if self._fields else "each pair of fields"
-            self._note(f"the picture is interlaced: one frame is made of {made}")
         place = Orientation.of(frame, self._aspect if self._first_size == (frame.width, frame.height) else None)
         if place.shown != (self.width, self.height):
             before, now = (f"{w}x{h}" for w, h in ((self.width, self.height), place.shown))

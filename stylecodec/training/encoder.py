@@ -117,6 +117,99 @@ def in_units(encoder: HybridEncoder, alpha_std: Tensor) -> None:
     encoder.alpha_scale.copy_(alpha_std)
 
 
+def begin_encoder(options: TrainOptions, model: AvatarModel, data: HeadsDataset) -> HybridEncoder:
+    """The encoder to begin with, in the units of this data set."""
+    encoder = HybridEncoder(**SETTINGS)  # type: ignore[arg-type]
+    w_mean, w_std, alpha_std = statistics(model, data)
+    encoder.latent_avg.copy_(w_mean)
+    encoder.latent_std.copy_(w_std)
+    encoder.alpha_scale.copy_(alpha_std)
+    options.begin(encoder, "feedforward")
+    encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_units(encoder, alpha_std)
+    return encoder
+
+
+class EncoderTraining:
+    """The networks of a run and the loss of one step.
+
+    tuned: the renderer learns along with the encoder.
+    """
+
+    def __init__(self, options: TrainOptions, data: HeadsDataset, model: AvatarModel, tuned: bool) -> None:
+        self.options, self.data, self.model, self.tuned = options, data, model, tuned
+        self.encoder = begin_encoder(options, model, data)
+        expressions = torch.from_numpy(data.expressions())
+        self.reader = Reader(self.encoder.motion_size, expressions).to(options.device)
+        self.distance = parser.feature_distance(options)
+        self.weights = region_weights(data.meta["class_names"]).to(options.device)
+        self.mirror = mirrored_order(data.meta.get("expression_names", []))
+
+    def draw(self, fraction: float, count: int, others: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
+        """Frames [count] whose motion is read, and pictures of the same people [others] whose identity is."""
+        rows = self.data.draw(self.options.batch(count), rng)
+        plain = self.data.siblings(rows[: self.options.batch(others)], rng)
+        driving, source = (self.data.batch(r).to(self.options.device) for r in (rows, plain))
+        if self.mirror and fraction < CODES and rng.random() < 0.5:  # later the picture must be of a known person
+            driving = driving.mirrored(self.mirror)
+        return driving, source
+
+    def read(
+        self, driving: Batch, source: Batch, rng: np.random.Generator
+    ) -> tuple[HybridCode, HybridCode, Tensor, Tensor]:
+        """Codes of both batches; the loss of what is supervised, and how far the latents are from the true ones."""
+        x = wild(driving.pictures(256), driving.labels, rng)
+        y = source.pictures(256)
+        y = degrade(y, rng) if rng.random() < 0.3 else y
+        encoder, count = self.encoder, len(driving.pose)
+        with self.options.autocast():
+            motion_features, person = encoder.features(torch.cat([x, y]).contiguous(memory_format=torch.channels_last))
+            code = encoder.code(motion_features, person)
+            expression = torch.cat([driving.expression, source.expression])
+            reading = self.reader.loss(motion_features, expression)
+        motion = HybridCode(code.w_id[:count], code.pose[:count], code.alpha[:count])
+        still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
+        with torch.no_grad():
+            alpha_x, alpha_y = self.model.expression(driving.expression), self.model.expression(source.expression)
+            w_true = self.model.latent(source.identity)[:, None]
+        supervised = code_loss(motion, driving, alpha_x, encoder) + 0.5 * code_loss(still, source, alpha_y, encoder)
+        near = ((still.w_id - w_true) / encoder.latent_std).square().mean()
+        return motion, still, supervised + reading, near
+
+    def rendered(
+        self, run: Run, driving: Batch, motion: HybridCode, still: HybridCode, side: int, straight: bool
+    ) -> Tensor:
+        """The loss of the renderings; straight: of renderings from the true parameters as well."""
+        target, weight = driving.pictures(side), weight_map(driving.labels, self.weights, side)
+        output = self.model.render(still.w_id, motion.pose, motion.alpha, side, self.options.dtype)
+        loss = pixel_loss(output, target, weight)
+        if self.distance is not None and side >= 128:
+            apart = self.distance(output.clamp(-1, 1), target).mean()
+            loss = loss + PERCEPTUAL * apart
+            run.log(0, perceptual=float(apart.detach()))
+        run.log(0, psnr=float(psnr(output.detach(), target).mean()))
+        if straight:  # keep the renderer true to its parameters
+            part = slice(0, max(1, len(target) // 2))
+            few = Batch(*(field[part] for field in driving))
+            loss = loss + pixel_loss(forward(self.model, few, side, self.options.dtype), target[part], weight[part])
+        return loss
+
+    def step(self, run: Run, step: int) -> None:
+        """Draw, look, render, update."""
+        fraction = run.fraction
+        side, count, others = next(rest for start, *rest in reversed(STAGES) if fraction >= start)
+        driving, source = self.draw(fraction, count, others, run.rng)
+        motion, still, supervised, near = self.read(driving, source, run.rng)
+        if fraction < CODES:
+            loss = supervised + near
+        else:
+            straight = self.tuned and step % 2 == 0
+            loss = self.rendered(run, driving, motion, still, side, straight) + 0.5 * supervised + 0.05 * near
+        run.update(loss, limit=2.0)
+        pose = float((motion.pose.detach() - driving.pose).abs().mean())
+        run.log(len(driving.pose), side=side, pose=pose, codes=float(supervised.detach()), near=float(near.detach()))
+
+
 def train(options: TrainOptions) -> dict[str, float]:
     """Train within the budget from `work/generator.checkpoint.pt`, or from the pack to go on from.
 
@@ -127,77 +220,17 @@ def train(options: TrainOptions) -> dict[str, float]:
     data = HeadsDataset(options.data)
     torch.manual_seed(1)
     model = renderer(options, data)
-    encoder = HybridEncoder(**SETTINGS)  # type: ignore[arg-type]
-    w_mean, w_std, alpha_std = statistics(model, data)
-    encoder.latent_avg.copy_(w_mean)
-    encoder.latent_std.copy_(w_std)
-    encoder.alpha_scale.copy_(alpha_std)
-    options.begin(encoder, "feedforward")
-    encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    in_units(encoder, alpha_std)
-    reader = Reader(encoder.motion_size, torch.from_numpy(data.expressions())).to(options.device)
+    training = EncoderTraining(options, data, model, tuned=not options.keep_renderer)
+    encoder, reader = training.encoder, training.reader
     ours = [*encoder.parameters(), *reader.parameters()]
-    tuned = [] if options.keep_renderer else parameter_groups(model, TUNE)
+    tuned = parameter_groups(model, TUNE) if training.tuned else []
     optimizer = torch.optim.Adam([{"params": ours, "lr": 1.5e-3}, *tuned], betas=(0.9, 0.99))
     modules: dict[str, nn.Module] = {"avatar": model, "hybrid": encoder, "reader": reader}
     run = Run("encoder", options.work, modules, optimizer, options.minutes)
-    distance = parser.feature_distance(options)
-    weights = region_weights(data.meta["class_names"]).to(options.device)
-    mirror = mirrored_order(data.meta.get("expression_names", []))
-    rng = run.rng
     for step in run.steps():
         if step % REFRESH_STEPS == REFRESH_STEPS - 1:
             data.refresh()
-        fraction = run.fraction
-        side, count, others = next(rest for start, *rest in reversed(STAGES) if fraction >= start)
-        rows = data.draw(options.batch(count), rng)
-        count = len(rows)
-        plain = data.siblings(rows[: options.batch(others)], rng)
-        driving, source = (data.batch(r).to(options.device) for r in (rows, plain))
-        if mirror and fraction < CODES and rng.random() < 0.5:  # later the picture must be that of a known person
-            driving = driving.mirrored(mirror)
-        x = wild(driving.pictures(256), driving.labels, rng)
-        y = source.pictures(256)
-        y = degrade(y, rng) if rng.random() < 0.3 else y
-        with options.autocast():
-            motion_features, person = encoder.features(torch.cat([x, y]).contiguous(memory_format=torch.channels_last))
-            code = encoder.code(motion_features, person)
-            expression = torch.cat([driving.expression, source.expression])
-            reading = reader.loss(motion_features, expression)
-        motion = HybridCode(code.w_id[:count], code.pose[:count], code.alpha[:count])
-        still = HybridCode(code.w_id[count:], code.pose[count:], code.alpha[count:])
-        with torch.no_grad():
-            alpha_x, alpha_y = model.expression(driving.expression), model.expression(source.expression)
-            w_true = model.latent(source.identity)[:, None]
-        supervised = code_loss(motion, driving, alpha_x, encoder) + 0.5 * code_loss(still, source, alpha_y, encoder)
-        near = ((still.w_id - w_true) / encoder.latent_std).square().mean()
-        supervised = supervised + reading
-        if fraction < CODES:
-            loss = supervised + near
-        else:
-            target, weight = driving.pictures(side), weight_map(driving.labels, weights, side)
-            output = model.render(still.w_id, motion.pose, motion.alpha, side, options.dtype)
-            loss = pixel_loss(output, target, weight) + 0.5 * supervised + 0.05 * near
-            if distance is not None and side >= 128:
-                apart = distance(output.clamp(-1, 1), target).mean()
-                loss = loss + PERCEPTUAL * apart
-                run.log(0, perceptual=float(apart.detach()))
-            run.log(0, psnr=float(psnr(output.detach(), target).mean()))
-            if tuned and step % 2 == 0:  # keep the renderer true to its parameters as well
-                part = slice(0, max(1, count // 2))
-                few = Batch(*(field[part] for field in driving))
-                straight = forward(model, few, side, options.dtype)
-                loss = loss + pixel_loss(straight, target[part], weight[part])
-        run.update(loss, limit=2.0)
-        pose_error = (motion.pose.detach() - driving.pose).abs().mean()
-        run.log(
-            count,
-            side=side,
-            pose=float(pose_error),
-            codes=float(supervised.detach()),
-            near=float(near.detach()),
-            reading=float(reading.detach()),
-        )
+        training.step(run, step)
     run.load_averages()
     sheet(model, encoder, data, options.work / "encoder.png")
     return evaluate(model, encoder, data)

@@ -22,6 +22,11 @@ FLOOR = 0.05  # of the rates at the end
 SEPARATOR = "/"
 
 
+def feature_type(bfloat16: bool) -> torch.dtype:
+    """Type of the feature maps: half the memory on hardware that has bfloat16, else float32."""
+    return torch.bfloat16 if bfloat16 else torch.float32
+
+
 @dataclass(frozen=True)
 class PhotoOptions:
     """What the training on photographs is told."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ import pytest
 import stylecodec
 from stylecodec import api
 from stylecodec.cli import main as cli
+from stylecodec.cli.arguments import CommandParser
+from stylecodec.encoding import front_end
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -22,14 +24,14 @@ from tests.decoding import streams
 from tests.tiny import FixedFace
 
 Run = pytest.CaptureFixture[str]
-ENCODE = ["--pack", "tiny-1024", "--device", "cpu"]
+ENCODE = ["--pack", "tiny-1024", "--device", "cpu", "--identity-steps", "1", "--no-follow"]  # quick
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tiny_pack: ModelPack) -> None:
     monkeypatch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
-    monkeypatch.setattr(api, "_aligner", lambda pack, options: FixedFace(lost=[1]))
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=[1]))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,8 @@ def test_info_for_people(stc: Path, capsys: Run) -> None:
 
 
 def test_reports_as_json(clip: Path, stc: Path, tmp_path: Path, capsys: Run) -> None:
-    assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, "--no-audio", "--json"]) == 0
+    given = ["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, "--profile", "raw", "--no-audio", "--json"]
+    assert cli.main(given) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["frames"], report["held"], report["bytes"]["audio"]) == (20, 1, 0)
     assert cli.main(["decode", str(stc), str(tmp_path / "a.mp4"), "--size", "32", "--device", "cpu", "--json"]) == 0
@@ -88,6 +91,7 @@ def test_reports_as_json(clip: Path, stc: Path, tmp_path: Path, capsys: Run) -> 
 
 def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> None:
     arguments = ["--start", "0.2", "--duration", "0.4", "--identity-average", "1", "--smoothing", "0.1"]
+    arguments += ["--profile", "raw"]
     code = cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE, *arguments, "--json"])
     assert code == 0
     report = json.loads(capsys.readouterr().out)
@@ -114,7 +118,7 @@ def test_stages_can_be_left_out(
         raise OptionError("seen enough")
 
     monkeypatch.setattr(api, "encode", encode)
-    assert cli.main(["encode", str(clip), str(tmp_path / "talk.stc"), *ENCODE, *flags]) != 0
+    assert cli.main(["encode", str(clip), str(tmp_path / "talk.stc"), "--pack", "tiny-1024", *flags]) != 0
     assert "seen enough" in capsys.readouterr().err
     (options,) = given
     correction, fit = options.landmark_correction.enabled, options.fit.enabled
@@ -181,7 +185,7 @@ def test_failures_are_one_sentence(
 
 
 def test_no_face_is_one_sentence(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Run) -> None:
-    monkeypatch.setattr(api, "_aligner", lambda pack, options: FixedFace(lost=range(99)))
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=range(99)))
     assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE]) == 1
     assert capsys.readouterr().err == "stylecodec: error: no face was found in any of the 20 frames\n"
     assert list(tmp_path.iterdir()) == []
@@ -195,14 +199,56 @@ def test_wrong_usage(arguments: list[str], capsys: Run) -> None:
     assert "error: " in err
 
 
-def test_help_has_examples_and_exit_codes(capsys: Run) -> None:
+def every_command() -> list[list[str]]:
+    """The words of every command, those with actions of their own included."""
+    found: list[list[str]] = []
+
+    def look(words: list[str], parser: CommandParser) -> None:
+        actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if words:
+            found.append(words)
+        for name, one in (pair for action in actions for pair in action.choices.items()):
+            assert isinstance(one, CommandParser)
+            if one._fill is not None:
+                one._fill(one)
+            look([*words, name], one)
+
+    look([], cli._parser())
+    return found
+
+
+def test_every_command_has_help_with_examples_and_exit_codes(capsys: Run) -> None:
+    commands = every_command()
+    assert [words[0] for words in commands if len(words) == 1] == list(cli.COMMANDS)
+    assert len(commands) >= 35
+    for words in [[], *commands]:
+        assert cli.main([*words, "--help"]) == 0
+        out = capsys.readouterr().out
+        command = " ".join(["stylecodec", *words])
+        assert out.startswith(f"usage: {command} ")
+        assert f"{command} " in out.split("examples:\n")[1].split("exit codes: 0 ")[0], command
+        assert "; 2 wrong usage; 130 interrupted." in out
+        assert max(map(len, out.splitlines())) <= 120
+
+
+def test_help_knows_every_command(capsys: Run) -> None:
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
-    for word in ("encode", "decode", "info", "puppet", "verify", "train", "examples:", "exit codes:"):
-        assert word in out
-    for command in ("encode", "decode", "puppet"):
-        assert cli.main([command, "--help"]) == 0
-        assert "examples:" in capsys.readouterr().out
+    for name, (_, what) in cli.COMMANDS.items():
+        assert f"    {name} " in out or f"    {name}\n" in out
+        assert what.split(",")[0] in out
+
+
+def test_one_family_is_loaded() -> None:
+    """The help of the program loads no command, and a command loads its family only."""
+    code = (
+        "import sys\nfrom stylecodec.cli.main import main\nmain(sys.argv[1:])\n"
+        "print(sorted(m.split('.')[-1] for m in sys.modules if m.startswith('stylecodec.cli.')), file=sys.stderr)"
+    )
+    families = {family for family, _ in cli.COMMANDS.values()}
+    for words, loaded in (["--help"], set()), (["cut", "--help"], {"streams"}), (["train", "--help"], {"train"}):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        assert set(ast.literal_eval(done.stderr)) & families == loaded
 
 
 def test_version(capsys: Run) -> None:
@@ -234,13 +280,6 @@ def test_interrupted(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE]) == 130
     assert capsys.readouterr().err == "stylecodec: interrupted\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_train_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
-    monkeypatch.setattr("stylecodec.cli.train.main", lambda argv: seen.append(argv) or 3)
-    assert cli.main(["train", "generator", "--work", "x"]) == 3
-    assert seen == [["generator", "--work", "x"]]
 
 
 def test_progress_is_quiet_at_first_and_then_has_a_rate(capsys: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,34 +325,6 @@ def test_as_a_program(stc: Path, tmp_path: Path) -> None:
     failed = run("decode", tmp_path / "none.stc", tmp_path / "b.mp4")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == f"stylecodec: error: there is no file {tmp_path / 'none.stc'}\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopping_a_program_leaves_no_file(
-    tiny_pack: ModelPack, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
-    long = tmp_path / "long.stc"
-    long.write_bytes(streams.stream(tiny_pack, count=20_000, group=1000))
-    out = tmp_path / "out"
-    out.mkdir()
-    command = [sys.executable, "-m", "stylecodec", "decode", str(long), str(out / "a.mp4"), "--device", "cpu"]
-
-    def heed_signals() -> None:  # a shell's background jobs ignore SIGINT, and their children would with them
-        signal.signal(number, signal.SIG_DFL)
-
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals) as program:
-        deadline = time.monotonic() + 30
-        while not any(out.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        program.send_signal(number)
-        try:
-            _, err = program.communicate(timeout=60)
-        finally:
-            program.kill()
-    assert program.returncode == code
-    assert "Traceback" not in err
-    assert list(out.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no shell")

@@ -104,10 +104,6 @@ def test_encoding_with_a_partial_pack_names_what_is_missing(
     assert not (tmp_path / "out.stc").exists()
 
 
-def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "--help"]) == 0
-    assert "stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt" in capsys.readouterr().out
-
 
 def test_the_page_on_upstream_files_says_what_the_program_knows() -> None:
     text = UPSTREAM.read_text(encoding="utf-8")

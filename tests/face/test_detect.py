@@ -177,3 +177,15 @@ def test_the_drawn_face_turns_as_it_should():
     x, y = (int(v) for v in pupil)
     assert (x, y) == (240, 280)
     assert frame[y, x].mean() < 60
+
+
+@pytest.mark.parametrize("eyes", [17, 20])
+def test_a_small_face_is_found_enlarged_and_again_beside_itself(detector, eyes):
+    frame = draw_face(1280, 720, center=(700, 300), eyes=eyes)
+    found = detector(frame)
+    assert found is not None
+    assert found.box.contains(np.array([(700, 300)]))
+    assert 1.8 < found.box.width / eyes < 3.2
+    again = detector(frame, near=found.box)
+    assert again.box.overlap(found.box) > 0.6
+    assert detector(draw_face(1280, 720, center=(30, 20), eyes=eyes), near=found.box) is None

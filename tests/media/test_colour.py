@@ -31,8 +31,8 @@ def coded(picture, transfer):
     display = light / 1000
     luminance = display @ np.array([0.2627, 0.6780, 0.0593])
     linear = display * np.maximum(luminance, 1e-9)[..., None] ** (1 / 1.2 - 1)
-    root, curve = np.sqrt(3 * linear.clip(0)), 0.17883277 * np.log(np.maximum(12 * linear - 0.28466892, 1e-9)) + 0.55991073
-    return np.where(linear <= 1 / 12, root, curve)
+    curve = 0.17883277 * np.log(np.maximum(12 * linear - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(linear <= 1 / 12, np.sqrt(3 * linear.clip(0)), curve)
 
 
 def write_coded(path, signal, transfer, count=3):

@@ -74,7 +74,10 @@ def transparent(mode):
     return picture.convert(mode)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("RGBA", "PNG"), ("P", "PNG"), ("P", "GIF"), ("LA", "PNG"), ("RGBA", "WEBP")])
+TRANSPARENT = [("RGBA", "PNG"), ("P", "PNG"), ("P", "GIF"), ("LA", "PNG"), ("RGBA", "WEBP")]
+
+
+@pytest.mark.parametrize(("mode", "kind"), TRANSPARENT)
 def test_transparent_parts_lie_on_grey(tmp_path, mode, kind):
     picture = transparent(mode)
     options = {"lossless": True} if kind == "WEBP" else {}

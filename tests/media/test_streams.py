@@ -167,7 +167,8 @@ def test_loud_surround_is_not_clipped(tmp_path):
 
 def two_programmes():
     """Packets of a transport stream: an association table with two programmes (and the network's)."""
-    entries = b"".join(n.to_bytes(2, "big") + (0xE000 | pid).to_bytes(2, "big") for n, pid in ((0, 16), (1, 4096), (2, 64)))
+    pids = {0: 16, 1: 4096, 2: 64}
+    entries = b"".join(n.to_bytes(2, "big") + (0xE000 | pid).to_bytes(2, "big") for n, pid in pids.items())
     section = b"\0\xb0" + bytes([len(entries) + 9]) + b"\0\x01\xc1\0\0" + entries + bytes(4)
     return (b"\x47\x40\0\x10\0" + section).ljust(188, b"\xff")
 

@@ -1,0 +1,127 @@
+"""The golden figures of examples/talk.mp4, to which tests/test_golden.py holds the codec.
+
+    python -m benchmarks.golden             measure, and say how far the figures are from the golden ones
+    python -m benchmarks.golden --write     make what is measured the golden figures
+
+A short stretch of the clip, in which the mouth speaks and the eyes blink, goes through the default encoder, with fewer
+steps for the identity, and the decoder. Write the figures anew when the pack changes, or when a change of the codec is
+meant to change them; say so in the commit. Nothing else writes them.
+
+Networks differ in their last digits from CPU to CPU, and the fit of the identity makes more of it; hence the
+tolerances.
+What is exact on every machine, bytes to numbers, is tested by the vectors of format_spec/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.face_tracks import following
+from benchmarks.likeness import ssim
+from benchmarks.measuring import as_json
+from benchmarks.presets import inputs_of, outputs_of
+from benchmarks.provenance import ROOT, provenance
+from benchmarks.yardstick import read_by_mesh
+from stylecodec import api
+from stylecodec.encoding.options import EncodeOptions, FitOptions
+from stylecodec.packs.card import DEFAULT_PACK
+from stylecodec.packs.store import open_pack
+
+CLIP = ROOT / "examples" / "talk.mp4"
+FILE = ROOT / "tests" / "golden" / "talk.json"
+START, SECONDS = 1.76, 0.48  # a blink, and speech
+STEPS = 8  # of the identity's fit
+TRACKS = ("mouth_open", "eyes_open")
+
+#: How far a figure may be from the golden one: (a share of it, or an amount).
+TOLERANCES: Mapping[str, tuple[float, float]] = {
+    "identity_bytes": (0.02, 0),
+    "packets_bytes": (0.02, 2),
+    "psnr": (0, 0.2),
+    "psnr_worst": (0, 0.4),
+    "ssim": (0, 0.005),
+    **dict.fromkeys(TRACKS, (0, 0.03)),
+}
+
+
+def options() -> EncodeOptions:
+    """What the stretch is encoded with."""
+    return EncodeOptions(
+        device="cpu",
+        start=START,
+        duration=SECONDS,
+        audio=False,
+        identity_candidates=4,
+        identity_average=4,
+        fit=FitOptions(steps=STEPS),
+    )
+
+
+def measure() -> dict[str, float]:
+    """The figures of today's code and pack: bytes; PSNR and SSIM of aligned 256² squares; correlation of tracks that
+    the face mesh reads off input and output."""
+    pack = open_pack(DEFAULT_PACK)
+    with tempfile.TemporaryDirectory() as folder:
+        stream = Path(folder) / "talk.stc"
+        report = api.encode(CLIP, stream, options())
+        outputs = outputs_of(stream, pack)
+    inputs, _ = inputs_of(CLIP, pack, SECONDS, START)
+    error = np.square(np.stack(inputs).astype(np.float64) - np.stack(outputs)).mean(axis=(1, 2, 3))
+    psnr = 10 * np.log10(255**2 / error)
+    figures = {
+        "frames": float(len(outputs)),
+        "identity_bytes": float(report.bytes["identity"]),
+        "packets_bytes": float(report.bytes["packets"]),
+        "psnr": float(psnr.mean()),
+        "psnr_worst": float(psnr.min()),
+        "ssim": float(np.mean([ssim(a, b)[0] for a, b in zip(inputs, outputs, strict=True)])),
+    }
+    mine, theirs = read_by_mesh(inputs), read_by_mesh(outputs)
+    return figures | {track: following(mine[track], theirs[track])["correlation"] for track in TRACKS}
+
+
+def differences(found: Mapping[str, float], golden: Mapping[str, float]) -> list[str]:
+    """What is further from the golden figures than its tolerance, as sentences."""
+    out = []
+    for name, (share, amount) in TOLERANCES.items():
+        allowed = max(share * abs(golden[name]), amount)
+        if not abs(found[name] - golden[name]) <= allowed:  # NaN is no agreement
+            out.append(f"{name} is {found[name]:.4g}, golden {golden[name]:.4g}, at most {allowed:.3g} apart")
+    if found["frames"] != golden["frames"]:
+        out.append(f"{found['frames']:g} frames, golden {golden['frames']:g}")
+    return out
+
+
+def read() -> dict[str, Any]:
+    """The golden file: {"provenance": …, "figures": …}."""
+    content: dict[str, Any] = json.loads(FILE.read_text())
+    return content
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.golden", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="make what is measured the golden figures")
+    arguments = parser.parse_args(argv)
+    figures = measure()
+    print(as_json(figures))
+    if arguments.write:
+        FILE.parent.mkdir(parents=True, exist_ok=True)
+        origin = provenance(open_pack(DEFAULT_PACK), options(), [CLIP])
+        FILE.write_text(as_json({"provenance": origin, "figures": figures}) + "\n")
+        return 0
+    wrong = differences(figures, read()["figures"])
+    print("\n".join(wrong) or "all figures are the golden ones")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

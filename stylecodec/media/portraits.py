@@ -1,0 +1,23 @@
+"""Whom to show, from a file of any kind: the picture that it is, or some frames of the video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import MediaError
+from .pictures import is_picture, read_image
+from .shape import Frame
+from .source import PathLike
+from .video import VideoReader
+
+SAMPLES = 16  # frames of a video, of which the best is taken
+
+
+def portrait_frames(source: PathLike) -> Iterator[Frame]:
+    """The picture, uint8 [H, W, 3], or frames spread over the video; MediaError for a file that is neither."""
+    if is_picture(source):
+        return iter([read_image(source)])
+    try:
+        return iter(VideoReader(source).samples(SAMPLES))
+    except MediaError as error:
+        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
