@@ -284,6 +284,25 @@ def test_networks_of_others_come_from_the_embedded_pack(pack: ModelPack) -> None
         pack.calibration("colour")
 
 
+@pytest.mark.parametrize("role", ["flow", "parser", "landmarks", "identity", "expression", "face_mesh", "lpips_heads"])
+def test_networks_do_not_depend_on_what_the_program_has_set(role: str) -> None:
+    usual, random_state = embedded_pack().network(role, "cpu"), torch.get_rng_state()
+    fresh = open_pack(embedded_pack().folder)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        with torch.device("meta"), torch.inference_mode():
+            found = fresh.network(role, "cpu")
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    expected = dict([*usual.named_parameters(), *usual.named_buffers()])
+    for name, value in [*found.named_parameters(), *found.named_buffers()]:
+        assert value.dtype == expected[name].dtype
+        assert torch.equal(value, expected[name])
+        assert not value.is_inference()
+
+
 def test_published_heads_of_lpips() -> None:
     heads = embedded_pack().lpips_heads()
     for trunk, widths in CHANNELS.items():
