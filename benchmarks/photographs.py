@@ -1,7 +1,7 @@
 """How well does a pack show people whom it was not trained on: held-out photographs, encoded and fitted.
 
     stylecodec train photos --images portraits/ --out squares/
-    python -m benchmarks.photographs squares/ --pack avatar-1024 my-pack/ --sheets sheets/
+    python -m benchmarks.photographs squares/ --pack my-pack/ --sheet sheet.png
 
 The photographs are those that `stylecodec train photos` holds out by the digest of their file. Measured at 128², where
 the photograph has pixels of its own: PSNR, PSNR of the head, SSIM; and the distance of dlib's descriptors at 256².
@@ -18,23 +18,24 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import RESULTS, machine, save
+from benchmarks.measuring import RESULTS, save
+from benchmarks.provenance import provenance
 from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.packs.card import DEFAULT_PACK
-from stylecodec.packs.store import open_pack
+from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import update_card
 from stylecodec.training.loop import keep_memory
 from stylecodec.training.photo_data import Photographs
 from stylecodec.training.photo_fit import fit
+from stylecodec.training.photos import INDEX
 from stylecodec.training.sheets import save_sheet
 
 STEPS = 160
 COLUMNS = 12  # of the sheet
 
 
-def measured(folder: Path, photos: Photographs, steps: int, sheet: Path | None) -> dict[str, dict[str, float]]:
+def measured(pack: ModelPack, photos: Photographs, steps: int, sheet: Path | None) -> dict[str, dict[str, float]]:
     """Figures of one pack, feed-forward and fitted; the sheet shows photographs, feed-forward, fitted."""
-    pack = open_pack(folder)
     scene = DifferentiableRenderer(pack, torch.device("cpu"))
     alone, fitted = (fit(photos, pack, scene, count) for count in (0, steps))
     if sheet is not None:
@@ -47,30 +48,26 @@ def measured(folder: Path, photos: Photographs, steps: int, sheet: Path | None) 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure packs."""
+    """Measure a pack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of `stylecodec train photos`")
-    parser.add_argument("--pack", nargs="+", default=[DEFAULT_PACK], help="names or folders (%(default)s)")
+    parser.add_argument("--pack", default=DEFAULT_PACK, help="name or folder (%(default)s)")
     parser.add_argument("--count", type=int, default=24, help="photographs (%(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the fit (%(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "photographs.json", help="figures (%(default)s)")
-    parser.add_argument("--sheets", type=Path, help="folder for a contact sheet of each pack")
-    parser.add_argument("--write-card", action="store_true", help="put the figures on the packs' cards")
+    parser.add_argument("--out", type=Path, help="figures (results/photographs_PACK.json)")
+    parser.add_argument("--sheet", type=Path, help="contact sheet: photographs, feed-forward, fitted")
+    parser.add_argument("--write-card", action="store_true", help="put the figures on the pack's card")
     arguments = parser.parse_args(argv)
     keep_memory()
-    facts = machine()
+    pack = open_pack(arguments.pack)
+    origin = provenance(pack, vars(arguments), [arguments.photos / INDEX])
     photos = Photographs(arguments.photos, held_out=True, most=arguments.count)
-    about = {"photographs": len(photos), "steps": arguments.steps}
-    results = {}
-    for name in arguments.pack:
-        pack = open_pack(name)
-        sheet = arguments.sheets / f"photographs-{pack.name}.png" if arguments.sheets else None
-        results[pack.name] = {"digest": pack.digest.hex(), **measured(name, photos, arguments.steps, sheet)}
-        print(f"{pack.name}: {json.dumps(results[pack.name])}", flush=True)
-        if arguments.write_card:
-            figures = {key: value for key, value in results[pack.name].items() if key != "digest"}
-            update_card(pack.folder, figures={**pack.card.figures, "photographs": {**about, **figures}})
-    save(arguments.out, {"machine": facts, **about, "packs": results})
+    results = measured(pack, photos, arguments.steps, arguments.sheet)
+    print(f"{pack.name}: {json.dumps(results)}", flush=True)
+    found = {"photographs": len(photos), "steps": arguments.steps, **results}
+    save(arguments.out or RESULTS / f"photographs_{pack.name}.json", origin, found)
+    if arguments.write_card:
+        update_card(pack.folder, figures={**pack.card.figures, "photographs": found})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import photographs
 from stylecodec.cli.main import main
 from stylecodec.encoding.motion.landmark_features import NAMES, features_of
 from stylecodec.errors import OptionError, StylecodecError
@@ -337,3 +339,16 @@ def test_damage_leaves_pictures_in_range() -> None:
     assert torch.equal(compressed(x, rng, share=0.0), x)
     hidden = covered(x, rng, share=1.0)
     assert 0.01 < float((hidden != x).float().mean()) < 0.6
+
+
+def test_the_benchmark_writes_figures_and_card(tiny_pack: ModelPack, prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_pack.folder, tmp_path / "pack")
+    out = tmp_path / "figures.json"
+    arguments = [str(prepared), "--pack", str(tmp_path / "pack"), "--steps", "1", "--out", str(out)]
+    photographs.main([*arguments, "--sheet", str(tmp_path / "sheet.png"), "--write-card"])
+    found = json.loads(out.read_text())
+    assert (found["photographs"], found["steps"]) == (2, 1)
+    assert found["fitted"]["psnr"] > 0
+    assert found["provenance"]["pack"]["name"] == "tiny-1024"
+    assert (tmp_path / "sheet.png").is_file()
+    assert open_pack(tmp_path / "pack").card.figures["photographs"]["fitted"] == found["fitted"]
