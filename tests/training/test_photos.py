@@ -246,12 +246,19 @@ def test_a_generator_learns_photographs_and_resumes(tiny_pack: ModelPack, prepar
     still = {name for name, value in trainer.generator.state_dict().items() if torch.equal(value, before[name])}
     untouched = ("mapping.", "blocks.5", "blocks.6", "blocks.7", "blocks.8")  # the last four are above 64²
     assert still == {name for name in before if name.startswith(untouched) or "noise" in name}
-    latents, codes = fitted_latents(tmp_path / photo_generator.LATENTS)
-    assert (latents.shape, codes.shape) == ((10, 18, 512), (10, 34))
+    latents, codes, names = fitted_latents(tmp_path / photo_generator.LATENTS)
+    assert (latents.shape, codes.shape, names.shape) == ((10, 18, 512), (10, 34), (5, 16))
     again = GeneratorTrainer(options)
     assert again.step == 12
     assert torch.equal(again.latents.values, trainer.latents.values)
     assert torch.equal(again.generator.constant, trainer.generator.constant)
+    later = tmp_path / "later"  # a new run that was given the latents alone begins with them
+    later.mkdir()
+    shutil.copy(tmp_path / photo_generator.LATENTS, later)
+    fresh = GeneratorTrainer(replace(options, work=later))
+    assert (fresh.step, fresh.start.remembered) == (0, 5)
+    assert torch.equal(fresh.start.latents, latents)
+    assert torch.equal(fresh.start.codes, codes)
 
 
 @pytest.mark.usefixtures("small")
