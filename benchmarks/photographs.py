@@ -7,6 +7,9 @@ The photographs are those that `stylecodec train photos` holds out by the digest
 the photograph has pixels of its own: PSNR, PSNR of the head, SSIM; and the distance of dlib's descriptors at 256².
 - feed_forward: W+, pose and α as the pack's encoder sees them in one pass;
 - fitted: the same after so many steps of gradient descent on W+ and codes, the generator left as it is.
+- drawn: random people of the pack's mapping with random codes, which the pack's encoder must read off their pictures:
+  mean errors of yaw and pitch in degrees, mean correlation of α. With `--against` the PSNR of these pictures against
+  those of the pack from which the training went on.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import torch
 
 from benchmarks.measuring import RESULTS, save
 from benchmarks.provenance import provenance
-from stylecodec.encoding.differentiable import DifferentiableRenderer
+from stylecodec.encoding.differentiable import SIZE, DifferentiableRenderer
+from stylecodec.encoding.personalization.locality import CODE_DEVIATION, random_people
+from stylecodec.metrics.psnr import psnr
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import update_card
@@ -31,6 +36,7 @@ from stylecodec.training.photos import INDEX
 from stylecodec.training.sheets import save_sheet
 
 STEPS = 160
+DRAWN, AT_ONCE = 96, 8  # drawn people, and how many at a time
 COLUMNS = 12  # of the sheet
 
 
@@ -47,11 +53,38 @@ def measured(pack: ModelPack, photos: Photographs, steps: int, sheet: Path | Non
     return {name: {key: round(value, 3) for key, value in figures.items()} for name, figures in results.items()}
 
 
+@torch.no_grad()
+def drawn(pack: ModelPack, against: ModelPack | None) -> dict[str, float]:
+    """What the training has left of drawn people: see the module."""
+    random = torch.Generator().manual_seed(7)
+    scene, encoder = DifferentiableRenderer(pack, torch.device("cpu")), pack.feedforward("cpu")
+    other = None if against is None else DifferentiableRenderer(against, torch.device("cpu"))
+    seen, true, likeness = [], [], []
+    for _ in range(DRAWN // AT_ONCE):
+        w = random_people(scene.generator, AT_ONCE, random)[:, None].expand(-1, scene.generator.rows, -1)
+        codes = scene.units.bound_(CODE_DEVIATION * torch.randn(AT_ONCE, SIZE, generator=random))
+        pictures = scene.render(scene.anchor(w), codes, 256).clamp(-1, 1)
+        code = encoder(pictures)
+        seen.append(torch.cat([code.pose, code.alpha], dim=1))
+        true.append(torch.cat(scene.units.split(codes), dim=1))
+        if other is not None:
+            likeness.append(psnr(other.render(other.anchor(w), codes, 256), pictures))
+    a, b = torch.cat(seen), torch.cat(true)
+    error = (a - b)[:, :2].abs().mean(0)
+    a, b = a - a.mean(0), b - b.mean(0)
+    correlation = ((a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0) + 1e-6))[2:].mean()
+    found = {"yaw_error": error[0], "pitch_error": error[1], "alpha_correlation": correlation}
+    if likeness:
+        found["psnr_against"] = torch.cat(likeness).mean()
+    return {key: round(float(value), 3) for key, value in found.items()}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure a pack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of `stylecodec train photos`")
     parser.add_argument("--pack", default=DEFAULT_PACK, help="name or folder (%(default)s)")
+    parser.add_argument("--against", help="pack from which the training went on, name or folder")
     parser.add_argument("--count", type=int, default=24, help="photographs (%(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the fit (%(default)s)")
     parser.add_argument("--out", type=Path, help="figures (results/photographs_PACK.json)")
@@ -62,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pack = open_pack(arguments.pack)
     origin = provenance(pack, vars(arguments), [arguments.photos / INDEX])
     photos = Photographs(arguments.photos, held_out=True, most=arguments.count)
-    results = measured(pack, photos, arguments.steps, arguments.sheet)
+    against = open_pack(arguments.against) if arguments.against else None
+    results = {**measured(pack, photos, arguments.steps, arguments.sheet), "drawn": drawn(pack, against)}
     print(f"{pack.name}: {json.dumps(results)}", flush=True)
     found = {"photographs": len(photos), "steps": arguments.steps, **results}
     save(arguments.out or RESULTS / f"photographs_{pack.name}.json", origin, found)

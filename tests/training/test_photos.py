@@ -348,14 +348,19 @@ def test_damage_leaves_pictures_in_range() -> None:
     assert 0.01 < float((hidden != x).float().mean()) < 0.6
 
 
-def test_the_benchmark_writes_figures_and_card(tiny_pack: ModelPack, prepared: Path, tmp_path: Path) -> None:
+def test_the_benchmark_writes_figures_and_card(
+    tiny_pack: ModelPack, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photographs, "DRAWN", 8)
     shutil.copytree(tiny_pack.folder, tmp_path / "pack")
     out = tmp_path / "figures.json"
     arguments = [str(prepared), "--pack", str(tmp_path / "pack"), "--steps", "1", "--out", str(out)]
+    arguments += ["--against", str(tiny_pack.folder)]
     photographs.main([*arguments, "--sheet", str(tmp_path / "sheet.png"), "--write-card"])
     found = json.loads(out.read_text())
     assert (found["photographs"], found["steps"]) == (2, 1)
     assert found["fitted"]["psnr"] > 0
+    assert found["drawn"]["psnr_against"] == 100.0  # the same pack
     assert found["provenance"]["pack"]["name"] == "tiny-1024"
     assert (tmp_path / "sheet.png").is_file()
     assert open_pack(tmp_path / "pack").card.figures["photographs"]["fitted"] == found["fitted"]
