@@ -22,6 +22,8 @@ from .photos import INDEX, LANDMARKS, SIDE, read_square, square_of, validity
 
 MOST_WEIGHT, LEAST_WEIGHT = 4.0, 0.5  # parts differ less than in the codec: photographs must look right all over
 
+NAME = 16  # bytes of a name in a file of tensors
+
 
 class Photographs:
     """The kept photographs of one part of the split, in memory.
@@ -51,6 +53,12 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self.squares)
+
+    @property
+    def names(self) -> Tensor:
+        """Their names, uint8 [n, 16]."""
+        names = [list(square.name.encode().ljust(NAME)[:NAME]) for square in self.squares]
+        return torch.tensor(names, dtype=torch.uint8)
 
     def pictures(self, rows: Tensor) -> Tensor:
         """Rows [n] of 0..2 count - 1 -> float32 [n, 3, 256, 256] in [-1, 1], those of the second half mirrored."""

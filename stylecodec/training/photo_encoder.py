@@ -93,7 +93,7 @@ class EncoderTrainer(PhotoTrainer):
         hand, else as the encoder sees them."""
         path = self.options.work / LATENTS
         if path.is_file():
-            return fitted_latents(path)
+            return fitted_latents(path)[:2]
         with torch.no_grad():
             code = [self.encoder(self.photos.pictures(few)) for few in torch.split(torch.arange(len(self.photos)), 16)]
         joined = HybridCode(*(torch.cat(part) for part in zip(*code, strict=True)))

@@ -47,17 +47,19 @@ LATENTS = "latents.safetensors"  # in the work folder: what the photographs were
 
 
 class Beginning:
-    """Where the pack's encoder sees the photographs: W+ float16 [m, 18, 512] and codes in units [m, 34]. Computed once,
-    kept in the work folder."""
+    """Where the photographs' W+ float16 [m, 18, 512] and codes in units [m, 34] begin: as an earlier training left them
+    in the work folder, by name, else where the pack's encoder sees them. Computed once, kept in the work folder."""
 
     def __init__(
         self, photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, options: PhotoOptions
     ) -> None:
+        self.remembered = 0  # of them an earlier training knew
         rows = torch.arange(len(photos) * (2 if options.mirror else 1))
         path = options.work / f"beginning_{photos.digest}_{len(rows)}.npz"
         known = cached(path, ("latents", "codes"))
         if known is None:
             known = self._look(photos, pack, scene, rows)
+            self.remembered = recall(options.work / LATENTS, photos, known)
             with atomic_write(path) as file:
                 np.savez(file, latents=known[0].numpy(), codes=known[1].numpy())
         self.latents, self.codes = known
@@ -72,6 +74,23 @@ class Beginning:
             latents.append(code.w_id.half().cpu())
             codes.append(scene.units.bound_(scene.units.units(code.pose, code.alpha)).cpu())
         return [torch.cat(latents), torch.cat(codes)]
+
+
+def recall(path: Path, photos: Photographs, beginning: list[Tensor]) -> int:
+    """Put into W+ and codes of photographs [m] what an earlier training fitted to those of the same name; how many.
+
+    Of a photograph that it knew without its mirror image only the first half [n] is taken.
+    """
+    if not path.is_file():
+        return 0
+    latents, codes, names = fitted_latents(path)
+    known = {bytes(name.tolist()): row for row, name in enumerate(names)}
+    pairs = [(row, known[key]) for row, key in enumerate(map(bytes, photos.names.tolist())) if key in known]
+    for shift, other in ((0, 0), (len(photos), len(names))):
+        if pairs and shift < len(beginning[0]) and other < len(latents):
+            mine, theirs = (torch.tensor(rows) for rows in zip(*pairs, strict=True))
+            beginning[0][mine + shift], beginning[1][mine + shift] = latents[theirs + other], codes[theirs + other]
+    return len(pairs)
 
 
 class GeneratorTrainer(PhotoTrainer):
@@ -159,16 +178,20 @@ class GeneratorTrainer(PhotoTrainer):
         """W+ float16 [m, 18, 512] and codes [m, 34] in units of the photographs, as they are now."""
         latents = self.start.latents.float() + self.latents.values.view(-1, ROWS, W_DIM) * self.spread
         saved = Saved({"step": self.step})
-        saved.put("photographs", {"latents": latents.half(), "codes": self.start.codes + self.codes.values})
+        codes = self.start.codes + self.codes.values
+        saved.put("photographs", {"latents": latents.half(), "codes": codes, "names": self.photos.names})
         return saved
 
 
-def fitted_latents(path: Path) -> tuple[Tensor, Tensor]:
-    """W+ float16 [m, 18, 512] and codes [m, 34] of a generator's training; StylecodecError where there are none."""
+def fitted_latents(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """W+ float16 [m, 18, 512], codes [m, 34] and names uint8 [n, 16] of a generator's training, m being n or 2 n.
+
+    StylecodecError where there are none.
+    """
     state = load_state(path).get("photographs")
-    if state.keys() != {"latents", "codes"} or state["latents"].shape[1:] != (ROWS, W_DIM):
+    if state.keys() != {"latents", "codes", "names"} or state["latents"].shape[1:] != (ROWS, W_DIM):
         raise StylecodecError(f"{path} does not hold the latents of photographs")
-    return state["latents"], state["codes"]
+    return state["latents"], state["codes"], state["names"]
 
 
 def scene_with(scene: DifferentiableRenderer, generator: nn.Module) -> DifferentiableRenderer:

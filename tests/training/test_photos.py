@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import photographs
 from stylecodec.cli.main import main
 from stylecodec.encoding.motion.landmark_features import NAMES, features_of
 from stylecodec.errors import OptionError, StylecodecError
@@ -244,12 +246,19 @@ def test_a_generator_learns_photographs_and_resumes(tiny_pack: ModelPack, prepar
     still = {name for name, value in trainer.generator.state_dict().items() if torch.equal(value, before[name])}
     untouched = ("mapping.", "blocks.5", "blocks.6", "blocks.7", "blocks.8")  # the last four are above 64²
     assert still == {name for name in before if name.startswith(untouched) or "noise" in name}
-    latents, codes = fitted_latents(tmp_path / photo_generator.LATENTS)
-    assert (latents.shape, codes.shape) == ((10, 18, 512), (10, 34))
+    latents, codes, names = fitted_latents(tmp_path / photo_generator.LATENTS)
+    assert (latents.shape, codes.shape, names.shape) == ((10, 18, 512), (10, 34), (5, 16))
     again = GeneratorTrainer(options)
     assert again.step == 12
     assert torch.equal(again.latents.values, trainer.latents.values)
     assert torch.equal(again.generator.constant, trainer.generator.constant)
+    later = tmp_path / "later"  # a new run that was given the latents alone begins with them
+    later.mkdir()
+    shutil.copy(tmp_path / photo_generator.LATENTS, later)
+    fresh = GeneratorTrainer(replace(options, work=later))
+    assert (fresh.step, fresh.start.remembered) == (0, 5)
+    assert torch.equal(fresh.start.latents, latents)
+    assert torch.equal(fresh.start.codes, codes)
 
 
 @pytest.mark.usefixtures("small")
@@ -337,3 +346,21 @@ def test_damage_leaves_pictures_in_range() -> None:
     assert torch.equal(compressed(x, rng, share=0.0), x)
     hidden = covered(x, rng, share=1.0)
     assert 0.01 < float((hidden != x).float().mean()) < 0.6
+
+
+def test_the_benchmark_writes_figures_and_card(
+    tiny_pack: ModelPack, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photographs, "DRAWN", 8)
+    shutil.copytree(tiny_pack.folder, tmp_path / "pack")
+    out = tmp_path / "figures.json"
+    arguments = [str(prepared), "--pack", str(tmp_path / "pack"), "--steps", "1", "--out", str(out)]
+    arguments += ["--against", str(tiny_pack.folder)]
+    photographs.main([*arguments, "--sheet", str(tmp_path / "sheet.png"), "--write-card"])
+    found = json.loads(out.read_text())
+    assert (found["photographs"], found["steps"]) == (2, 1)
+    assert found["fitted"]["psnr"] > 0
+    assert found["drawn"]["psnr_against"] == 100.0  # the same pack
+    assert found["provenance"]["pack"]["name"] == "tiny-1024"
+    assert (tmp_path / "sheet.png").is_file()
+    assert open_pack(tmp_path / "pack").card.figures["photographs"]["fitted"] == found["fitted"]
