@@ -276,7 +276,7 @@ def test_interrupted(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stylecodec.encoding.pipeline.analyse", stop)
+    monkeypatch.setattr("stylecodec.encoding.pipeline.analyse_clip", stop)
     assert cli.main(["encode", str(clip), str(tmp_path / "a.stc"), *ENCODE]) == 130
     assert capsys.readouterr().err == "stylecodec: interrupted\n"
     assert list(tmp_path.iterdir()) == []
