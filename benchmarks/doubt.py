@@ -41,7 +41,7 @@ def lack(path: Path, pack: ModelPack) -> np.ndarray:
     frames = list(AlignedClip(reader.frames, track))
     clip = encode_frames(frames, pack, options, reader.rate)
     there = [k for k, frame in enumerate(frames) if frame.crop is not None]
-    features = FeatureReader(CPU)(to_input([frame.crop for frame in frames if frame.crop is not None], CPU))
+    features = FeatureReader(pack, CPU)(to_input([frame.crop for frame in frames if frame.crop is not None], CPU))
     wanted = torch.from_numpy(smooth(features.numpy(), options.smoothing * float(reader.rate)))
     renderer, codes = DifferentiableRenderer(pack, CPU), Motion(np.asarray(clip.packets, np.float16)).codes(there)
     latent = torch.from_numpy(clip.identity.latent.astype(np.float32))

@@ -45,6 +45,7 @@ from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.decoder import Decoder
+from stylecodec.decoding.options import DecodeOptions
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.encoding.frames import evenly_spaced
 from stylecodec.encoding.identity.cards import card_bytes, read_card
@@ -116,12 +117,17 @@ def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedCli
     return clip, clip.track
 
 
+def as_aligned(pack: ModelPack, size: int | None = None) -> DecodeOptions:
+    """The squares as the encoder's crops lie, without a background."""
+    return DecodeOptions(device="cpu", pack=pack, size=size, pose="aligned", as_numpy=True, background="render")
+
+
 def seen(work: Work, stream: Path, track: AlignedTrack, options: EncodeOptions, avatar: bool = False) -> Seen:
     """What the decoder makes of a stream, beside the crops that it was made from."""
     reader = VideoReader(work.clip)
     frames = (frame for _, frame in reader.frames(options.start, options.duration))
     inputs = list(crops(frames, track, SIDE))
-    with Decoder.open(stream, "cpu", work.pack, SIDE, "aligned", True, avatar=avatar, background="render") as decoder:
+    with Decoder.open(stream, as_aligned(work.pack, SIDE), avatar=avatar) as decoder:
         outputs = [np.asarray(frame, np.uint8) for frame in decoder]
     there = np.flatnonzero(track.found)
     return Seen([inputs[k] for k in there], [outputs[k] for k in there])
@@ -169,7 +175,7 @@ def whole(work: Work, yardstick: Yardstick) -> dict[str, Any]:
 def large_sheet(work: Work, stream: Path, track: AlignedTrack) -> None:
     """Some frames at 1024² beside their enlarged 256² pictures, to be looked at."""
     rows: list[Frame] = []
-    with Decoder.open(stream, "cpu", work.pack, None, "aligned", True, background="render") as decoder:
+    with Decoder.open(stream, as_aligned(work.pack)) as decoder:
         numbers = [int(np.flatnonzero(track.found)[k]) for k in evenly_spaced(int(track.found.sum()), 3)]
         for number in numbers:
             rows.append(np.asarray(decoder[number], np.uint8)[192:832, 192:832])

@@ -104,7 +104,7 @@ def through(path: Path, pack: ModelPack, options: EncodeOptions, work: Path) -> 
 def rendered(stream: Path, pack: ModelPack, device: str, work: Path) -> list[Frame]:
     """The frames of a stream as the decode command writes them: 256², upright, without sound."""
     video = work / "rendered.mp4"
-    api.decode(stream, video, SIDE, device, "aligned", pack, audio=False)
+    api.decode(stream, video, size=SIDE, device=device, pose="aligned", pack=pack, audio=False)
     return [frame for _, frame in VideoReader(video).frames()]
 
 

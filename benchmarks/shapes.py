@@ -100,7 +100,7 @@ def main() -> None:
     pack = open_pack(arguments.pack)
     origin = provenance(pack, vars(arguments))
     renderer, avatar = Renderer(HeadModel(load_assets(arguments.geometry)), 256), Avatar(pack)
-    names, reader = renderer.model.names, FeatureReader(torch.device("cpu"))
+    names, reader = renderer.model.names, FeatureReader(pack, torch.device("cpu"))
     changes: list[list[Floats]] = []
     rows: list[NDArray[np.uint8]] = []
     for number in PEOPLE[: arguments.people]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from time import perf_counter
@@ -30,8 +30,9 @@ from benchmarks.measuring import RESULTS, Timing, busy, cores, machine_name, sav
 from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import Identity, StreamFile
-from stylecodec.decoding.decoder import PacketRenderer
-from stylecodec.decoding.render import PRECISIONS, Precision, pick_dtype, restore_roll, to_uint8
+from stylecodec.decoding.options import PRECISIONS, DecodeOptions, Precision
+from stylecodec.decoding.packets import PacketRenderer
+from stylecodec.decoding.render import pick_dtype, restore_roll, to_uint8
 from stylecodec.encoding.analysis import CPU_BATCH, CUDA_BATCH
 from stylecodec.encoding.frames import CROP_SIZE
 from stylecodec.encoding.identity.selection import CandidatePool, select
@@ -96,12 +97,13 @@ def batch_rows(
     """One row per batch."""
     count = torch.get_num_threads()
     most = next(row for row in ceilings if row["dtype"] == precision and row["threads"] == count)
-    one = PacketRenderer(plan.pack, plan.device, size, batch=1, precision=precision)
+    options = DecodeOptions(device=plan.device, size=size, batch=1, precision=precision)
+    one = PacketRenderer(plan.pack, options)
     list(one.render(identity, packets[:1]))  # the identity's anchor is made once
     work = flops(lambda: list(one.render(identity, packets[:1])))
     rows: Rows = []
     for batch in plan.batches:
-        pictures = PacketRenderer(plan.pack, plan.device, size, batch=batch, precision=precision)
+        pictures = PacketRenderer(plan.pack, replace(options, batch=batch))
         timing = render_time(plan, pictures, identity, packets)
         rate = timing.per_second(batch)
         rows.append(
@@ -134,7 +136,7 @@ def telling(rows: Rows) -> Rows:
 @torch.inference_mode()
 def stage_rows(plan: Plan, identity: Identity, packets: Packets) -> tuple[Rows, Rows]:
     """Where the decoder's time goes at full size and its own settings: by stage, and by block of the generator."""
-    pictures = PacketRenderer(plan.pack, plan.device)
+    pictures = PacketRenderer(plan.pack, DecodeOptions(device=plan.device))
     batch, renderer, latents = pictures.batch, pictures.renderer, pictures.latents
     values = torch.from_numpy(np.resize(packets, (batch, packets.shape[1]))).to(plan.device)
     anchor = latents.anchor(torch.from_numpy(identity.latent.astype(np.float32))[None])
@@ -159,7 +161,7 @@ def other_manners(plan: Plan, names: Sequence[str], identity: Identity, packets:
     rows: Rows = []
     for precision in plan.precisions:
         for name in ("as it is", *names):
-            pictures = PacketRenderer(plan.pack, plan.device, precision=precision)
+            pictures = PacketRenderer(plan.pack, DecodeOptions(device=plan.device, precision=precision))
             row: dict[str, Any] = {"manner": name, "dtype": precision, "batch": pictures.batch}
             try:
                 with manner(name, pictures.renderer):
@@ -241,8 +243,8 @@ def whole(plan: Plan, clip: Path, seconds: float, work: Path) -> tuple[Rows, Pat
     encoded = api.encode(clip, stream, options)
     rows: Rows = [{"command": "encode", "frames": encoded.frames, "fps": encoded.frames / encoded.seconds_taken}]
     for size, precision in product(plan.sizes, plan.precisions):
-        options_of_decode = {"size": size, "device": str(plan.device), "pack": plan.pack, "precision": precision}
-        report = api.decode(stream, work / "out.mp4", **options_of_decode)  # type: ignore[arg-type]
+        decode_options = DecodeOptions(size=size, device=plan.device, pack=plan.pack, precision=precision)
+        report = api.decode(stream, work / "out.mp4", decode_options)
         rate = report.frames / report.seconds_taken
         command = f"decode --size {size} --precision {precision}"
         rows.append({"command": command, "frames": report.frames, "fps": rate})

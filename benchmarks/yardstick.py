@@ -29,7 +29,7 @@ from stylecodec.face.align import crops
 from stylecodec.face.detect import Box
 from stylecodec.media import Frame, VideoReader
 from stylecodec.metrics.tracks import MESH_AS_68, NAMES, Floats, compare, face_tracks
-from stylecodec.nets.face_mesh import published_mesh
+from stylecodec.packs.store import embedded_pack
 
 OWN = "the detector's"  # what Yardstick reads by
 # Times the side of the detector's box, and by how much of it higher; more than one: the mean of the points.
@@ -64,7 +64,7 @@ def read(pictures: Sequence[Frame], box: Box, yardstick: Yardstick) -> dict[str,
 
 def read_by_mesh(pictures: Sequence[Frame]) -> dict[str, Floats]:
     """The tracks by the face mesh."""
-    mesh = published_mesh(torch.device("cpu"))
+    mesh = embedded_pack().face_mesh("cpu")
     with torch.no_grad():
         points = torch.cat([mesh(few)[:, list(MESH_AS_68)] for few in batches(pictures, 8)])
     return face_tracks(points.double().numpy())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api import DecodeReport, EncodeReport, decode, encode, probe, probe_source, puppet, verify
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
+    from .decoding.options import DecodeOptions
     from .encoding.options import EncodeOptions
     from .errors import (
         BadMagic,
@@ -52,6 +53,7 @@ _HOMES = {
     "api": "DecodeReport EncodeReport decode encode probe probe_source puppet verify",
     "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
     "decoding.decoder": "Decoder",
+    "decoding.options": "DecodeOptions",
     "encoding.options": "EncodeOptions",
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
@@ -65,6 +67,7 @@ __all__ = [
     "BadMagic",
     "ChecksumMismatch",
     "CorruptChunk",
+    "DecodeOptions",
     "DecodeReport",
     "Decoder",
     "DeltaNotFound",

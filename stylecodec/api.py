@@ -6,7 +6,6 @@ The layers are imported when they are needed: `probe`, `verify` and puppeteering
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -19,7 +18,9 @@ from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamRe
 from .bitstream.attached import personalizations
 from .bitstream.facts import kbps, stream_facts
 from .bitstream.layout import MAGIC
+from .decoding.known_people import KnownPeople, remember
 from .errors import FormatError, OptionError, OutputError, Truncated
+from .extras import need_extra
 from .files import PathLike, atomic_write, check_output, reading
 from .progress import Progress, ProgressCallback, silent
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .decoding.decoder import BackgroundChoice, Decoder, PackChoice, PoseMode
-    from .decoding.render import Precision
+    from .decoding.decoder import Decoder
+    from .decoding.options import DecodeOptions
+    from .decoding.packets import PackChoice
     from .encoding.front_end import FrontEnd
     from .encoding.identity.cards import IdentityCard
     from .encoding.options import EncodeOptions
@@ -98,6 +100,7 @@ def encode(
     Raises MediaError (missing, no video, no frames between start and end), FaceNotFound, PackError, OptionError,
     OutputError, FormatError (an identity card that is none, or names what is not known here).
     """
+    need_extra("encode", "encoding")
     from .encoding.options import EncodeOptions
     from .nets.isolation import isolated
 
@@ -108,52 +111,41 @@ def encode(
 def decode(
     source: PathLike,
     output: PathLike,
-    size: int | None = None,
-    device: str = "auto",
-    pose: PoseMode = "restore",
-    pack: PackChoice = None,
-    audio: bool = True,
-    partial: bool = False,
+    options: DecodeOptions | None = None,
     progress: ProgressCallback | None = None,
-    precision: Precision = "auto",
-    avatar: bool = False,
-    background: BackgroundChoice = "stream",
+    **changes: Any,
 ) -> DecodeReport:
     """Render an .stc file into a video (.mp4, .mkv or .webm) with its sound.
 
-    size: even number of pixels per side, 16 to 1024 (the default). partial: of a damaged or incomplete file, decode
-    what is whole and hold the picture where frames are missing; without it such a file is an error. precision: of
-    the generator's feature maps, see decoding.render.Renderer. avatar: leave personalised generators aside.
-    background: see Decoder.open. Personalised people that the file carries are kept for files that name them.
-    Raises FormatError, PackError, OptionError, MediaError (missing file), MissingDependency (an AVIF background),
-    DeltaNotFound, OutputError.
+    Single options may be given by keyword: `decode("talk.stc", "talk.mp4", size=512)`. The size must be even.
+    Raises FormatError, PackError, OptionError, MediaError (missing file), MissingDependency (an AVIF background, or
+    PyAV is not installed), DeltaNotFound, OutputError.
     """
+    need_extra("video", "writing a video")
     from .decoding.decoder import Decoder
-    from .decoding.personal import keep
+    from .decoding.options import DecodeOptions
     from .media.writer import VideoWriter
     from .opus_chunks import opus_track
 
     begun = perf_counter()
-    if size is not None and size % 2:
-        raise OptionError(f"a video needs an even size, not {size}")
+    options = DecodeOptions.of(options, {**changes, "as_numpy": True})
+    if options.size is not None and options.size % 2:
+        raise OptionError(f"a video needs an even size, not {options.size}")
     check_output(output, source)
     tell = progress or silent
-    with (
-        reading(source),
-        Decoder.open(source, device, pack, size, pose, True, None, precision, avatar, background, partial) as decoder,
-    ):
+    with reading(source), Decoder.open(source, options) as decoder:
         stream = decoder.stream
-        if not partial:
+        if not options.partial:
             edit.require_complete(stream, "decode it with --partial to get the rest")
         elif not stream.frame_count:
             raise Truncated("not one group of frames is whole")
-        with contextlib.suppress(FormatError, OutputError):  # a courtesy
-            keep(stream)
+        if options.remember:
+            remember(stream)
         width, height = decoder.frame_size
-        sound = opus_track(stream) if audio else None
+        sound = opus_track(stream) if options.audio else None
         header, count, held = stream.header, 0, 0
         with VideoWriter(output, width, height, header.rate, sound, header.variable_rate) as writer:
-            for number, picture, repeated in _pictures(decoder, partial):
+            for number, picture, repeated in _pictures(decoder, options.partial):
                 seconds = float(stream.pts(number, number + 1)[0]) if header.variable_rate else None
                 writer.write(picture, seconds)
                 count, held = count + 1, held + repeated
@@ -197,10 +189,12 @@ def puppet(
     check_output(output, source, driving)
     given, personal, rest = None, None, edit.AT_REST
     if _is_stream(source):
-        with reading(source), StreamFile.open(os.fspath(source), recall=_recalled) as stream:
+        with reading(source), StreamFile.open(os.fspath(source), recall=KnownPeople().recall) as stream:
             identity = edit.first_identity(stream)
             given, personal = stream.header, personalizations(stream).get(identity.digest)
             rest = edit.neutral(stream) if relative and stream.frame_count else rest
+    else:
+        need_extra("encode", "a picture or video that shows whom to see")
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         edit.require_complete(motion)
         if given is None:
@@ -225,6 +219,7 @@ def probe(path: PathLike) -> dict[str, Any]:
 
 def probe_source(path: PathLike) -> dict[str, Any]:
     """What a media file holds: its format, seconds and streams, and which of them `encode` takes; MediaError."""
+    need_extra("video", "looking into a video")
     from .media.streams import describe
 
     return describe(path)
@@ -234,13 +229,6 @@ def verify(path: PathLike) -> StreamReport:
     """Read every byte of a stream and report what is whole, damaged, missing; FormatError, MediaError (no file)."""
     with reading(path):
         return check(os.fspath(path))
-
-
-def _recalled(digest: bytes) -> Identity | None:
-    """As KnownPeople.recall; torch is loaded only for streams that do not hold their identity."""
-    from .decoding.personal import KnownPeople
-
-    return KnownPeople().recall(digest)
 
 
 # --- encoding ---------------------------------------------------------------------------------------------
@@ -360,7 +348,7 @@ def _portrait(
     progress: ProgressCallback,
 ) -> Identity:
     """The identity of the face in a picture or video, fitted to it."""
-    from .decoding.decoder import matching_pack
+    from .decoding.packets import matching_pack
     from .encoding.front_end import front_end_for
     from .encoding.identity.portrait import portrait_identity
     from .encoding.options import EncodeOptions

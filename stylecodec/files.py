@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,21 +120,6 @@ def _close(file: io.BufferedWriter) -> None:
     """Close a file that is flushed, or that nobody wants: what it still holds may not fit on the disk."""
     with suppress(OSError, OutputError):
         file.close()
-
-
-def platform_folder(mac: str, variable: str, otherwise: str) -> Path:
-    """Our folder where the platform keeps a user's files of one kind.
-
-    mac, otherwise: places in the home folder on a Mac, and elsewhere unless the environment names one in `variable`.
-    On Windows it is the local application data, whatever the kind.
-    """
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / mac
-    else:
-        base = Path(os.environ.get(variable) or Path.home() / otherwise)
-    return base / "stylecodec"
 
 
 @contextmanager

@@ -43,9 +43,8 @@ from stylecodec.errors import StylecodecError
 from stylecodec.face.detect import Box
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, read_image
 from stylecodec.metrics import tracks as tracks_of
-from stylecodec.nets.face_mesh import published_mesh
 from stylecodec.nets.stylegan2 import Generator
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training.datasets import scaled_expression
 from tests.decoding import streams
 
@@ -437,7 +436,7 @@ def test_the_mesh_reads_the_points_that_dlib_reads() -> None:
     picture = large.reshape(256, 2, 256, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
     points = follow.Yardstick()([picture])
     assert points is not None
-    pixels = published_mesh(torch.device("cpu"))(next(likeness.batches([picture])))[0] * 256
+    pixels = embedded_pack().face_mesh("cpu")(next(likeness.batches([picture])))[0] * 256
     apart = tracks_of.landmark_distance(pixels.numpy()[None, list(tracks_of.MESH_AS_68)], points / follow.ENLARGED)
     assert apart["inner"] < 0.06
     mine, theirs = yardstick.read_by_mesh([picture]), tracks_of.face_tracks(points)

@@ -13,9 +13,10 @@ from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.attached import personalizations
 from stylecodec.cli.main import main
-from stylecodec.decoding.personal import IDENTITIES_VARIABLE, KnownPeople
+from stylecodec.decoding.known_people import IDENTITIES_VARIABLE, KnownPeople
+from stylecodec.decoding.options import DecodeOptions
 from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
-from stylecodec.errors import DeltaNotFound, FormatError, PackMismatch
+from stylecodec.errors import DeltaNotFound, FormatError, OutputError, PackMismatch
 from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
 from tests.tiny import FixedFace
@@ -70,11 +71,25 @@ def test_every_byte_is_counted(personal: Made) -> None:
 
 
 def test_decoded_in_the_sources_framing(personal: Made, tiny_pack: ModelPack, tmp_path: Path) -> None:
-    scene = api.decode(personal[0], tmp_path / "scene.mp4", 32, "cpu", pack=tiny_pack)
+    scene = api.decode(personal[0], tmp_path / "scene.mp4", size=32, device="cpu", pack=tiny_pack)
     assert (scene.width, scene.height, scene.frames) == size_of(tmp_path / "scene.mp4") == (96, 96, 10)
-    assert len(KnownPeople().digests()) == 1  # kept for streams that only name it
-    square = api.decode(personal[0], tmp_path / "b.mp4", 32, "cpu", pack=tiny_pack, background="blur", avatar=True)
+    assert KnownPeople().items() == []  # nothing is kept of anybody unless it is asked for
+    options = DecodeOptions(size=32, device="cpu", pack=tiny_pack, background="blur", avatar=True)
+    square = api.decode(personal[0], tmp_path / "b.mp4", options)
     assert (square.width, square.height) == (32, 32)
+
+
+def test_a_person_is_kept_where_it_is_asked_for(personal: Made, tiny_pack: ModelPack, tmp_path: Path) -> None:
+    """As files and by the command line, and forgotten again."""
+    api.decode(personal[0], tmp_path / "a.mp4", size=32, device="cpu", pack=tiny_pack, remember=True)
+    assert [item.kind for item in KnownPeople().items()] == ["generator", "latent"]
+    assert main(["identity", "clear"]) == 0
+    assert KnownPeople().items() == []
+    arguments = [str(personal[0]), str(tmp_path / "b.mp4"), "--size", "32", "--device", "cpu", "--no-audio"]
+    assert main(["decode", *arguments, "--pack", str(tiny_pack.folder), "--remember"]) == 0
+    latent = KnownPeople().items()[1]
+    assert main(["identity", "remove", latent.digest.hex()[:16]]) == 0
+    assert [item.kind for item in KnownPeople().items()] == ["generator"]
 
 
 def test_a_card_and_a_second_call(
@@ -96,16 +111,16 @@ def test_a_card_and_a_second_call(
     assert report.personalization is None
     assert not api.probe(second)["personalized"][0]["carried"]
     with pytest.raises(FormatError, match="identity import"):
-        api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack)
+        api.decode(second, tmp_path / "out.mp4", size=32, device="cpu", pack=tiny_pack)
     with StreamFile.open(card) as stream:
         KnownPeople().add_identity(stream.identities[0])
     with pytest.raises(DeltaNotFound, match="identity import"):
-        api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack)
+        api.decode(second, tmp_path / "out.mp4", size=32, device="cpu", pack=tiny_pack)
     assert main(["identity", "import", str(card)]) == 0
     assert "kept the personalised generator" in capsys.readouterr().out
     assert main(["identity", "list"]) == 0
     assert exported["delta"] in capsys.readouterr().out
-    assert api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
+    assert api.decode(second, tmp_path / "out.mp4", size=32, device="cpu", pack=tiny_pack).frames == 10
     with StreamFile.open(personal[0]) as one, StreamFile.open(second, recall=KnownPeople().recall) as two:
         assert one.identity_for(0).digest == two.identity_for(0).digest
 
@@ -143,7 +158,10 @@ def test_a_folder_that_cannot_be_written(
     (tmp_path / "identities").write_bytes(b"")
     assert main(["identity", "import", str(personal[0])]) == 1
     assert "people cannot be kept in" in capsys.readouterr().err
-    assert api.decode(personal[0], tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
+    with pytest.raises(OutputError, match="people cannot be kept in"):
+        api.decode(personal[0], tmp_path / "out.mp4", size=32, device="cpu", pack=tiny_pack, remember=True)
+    assert not (tmp_path / "out.mp4").exists()
+    assert api.decode(personal[0], tmp_path / "out.mp4", size=32, device="cpu", pack=tiny_pack).frames == 10
 
 
 def test_a_second_call_with_its_own_latent(
@@ -156,7 +174,7 @@ def test_a_second_call_with_its_own_latent(
     assert report.bytes["personalization"] == 66 + 16
     assert report.bytes["identity"] > 1000
     assert main(["identity", "import", str(personal[0])]) == 0
-    assert api.decode(second, tmp_path / "out.mp4", 32, "cpu", pack=tiny_pack).frames == 10
+    assert api.decode(second, tmp_path / "out.mp4", size=32, device="cpu", pack=tiny_pack).frames == 10
     with StreamFile.open(personal[0]) as one, StreamFile.open(second) as two:
         assert one.identity_for(0).digest != two.identity_for(0).digest
 

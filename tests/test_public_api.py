@@ -15,6 +15,7 @@ NAMES = [
     "BadMagic",
     "ChecksumMismatch",
     "CorruptChunk",
+    "DecodeOptions",
     "DecodeReport",
     "Decoder",
     "DeltaNotFound",

@@ -58,7 +58,9 @@ def add_stream_output(parser: argparse.ArgumentParser) -> None:
 
 def add_work(parser: argparse.ArgumentParser) -> None:
     """Where networks run, and how that is told."""
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto, CUDA where there is one)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or mps (default: auto, CUDA where there is one)"
+    )
     add_json(parser)
     parser.add_argument(
         "--progress", action=argparse.BooleanOptionalAction, help="progress on stderr (default: on a terminal)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .. import api
+from ..decoding.options import BACKGROUND_CHOICES, POSE_MODES, PRECISIONS, DecodeOptions
 from ..errors import OptionError
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_pack_of_stream, add_work
@@ -18,8 +19,7 @@ stylecodec decode cut-off.stc rest.mp4 --partial
 stylecodec decode me.stc avatar.mp4 --avatar --background blur
 ssh host cat talk.stc | stylecodec decode - talk.mp4
 
-A personalised generator that the file carries is kept, with its identity, for later files that only name it: in
-~/.cache/stylecodec/identities, or the folder that STYLECODEC_IDENTITIES names (`stylecodec identity list`)."""
+Nothing is kept of the person in the file unless --remember asks for it (`stylecodec identity list`)."""
 
 PUPPET_EXAMPLES = """
 stylecodec puppet portrait.jpg talk.stc puppet.stc
@@ -34,7 +34,7 @@ def _decode_arguments(parser: CommandParser) -> None:
     parser.add_argument("--size", type=int, metavar="N", help="pixels per side, even, 16 to 1024 (default: 1024)")
     parser.add_argument(
         "--pose",
-        choices=("restore", "aligned"),
+        choices=POSE_MODES,
         default="restore",
         help="restore the head's roll or leave it upright (default: %(default)s)",
     )
@@ -42,15 +42,20 @@ def _decode_arguments(parser: CommandParser) -> None:
         "--precision",
         default="auto",
         metavar="TYPE",
-        help="auto, float32, bfloat16 or float16; bfloat16 is quicker on some CPUs, and a little coarser",
+        help=f"{', '.join(PRECISIONS)}; bfloat16 is quicker on some CPUs, and a little coarser",
     )
     add_pack_of_stream(parser)
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="leave the sound out")
     parser.add_argument("--partial", action="store_true", help="decode what is whole of a damaged or cut-off file")
     parser.add_argument("--avatar", action="store_true", help="leave personalised generators aside")
     parser.add_argument(
+        "--remember",
+        action="store_true",
+        help="keep the personalised people that the file carries, for files that only name them (see `identity`)",
+    )
+    parser.add_argument(
         "--background",
-        choices=("stream", "render", "blur", "key"),
+        choices=BACKGROUND_CHOICES,
         default="stream",
         help="behind the head: as the stream says, what the generator makes of it, a blur, a key colour "
         "(default: %(default)s)",
@@ -75,10 +80,10 @@ def _puppet_arguments(parser: CommandParser) -> None:
 def _decode(arguments: argparse.Namespace) -> int:
     if arguments.output == PIPE:
         raise OptionError("a video is not written to stdout: name a file, .mp4, .mkv or .webm")
-    names = ("size", "device", "pose", "pack", "audio", "partial", "precision", "avatar", "background")
-    values = {name: getattr(arguments, name) for name in names}
+    names = ("size", "device", "pose", "pack", "audio", "partial", "precision", "avatar", "background", "remember")
+    options = DecodeOptions(**{name: getattr(arguments, name) for name in names})
     with piped([arguments.input]) as ((source,), _), ProgressDisplay(arguments.progress) as progress:
-        report = api.decode(source, arguments.output, progress=progress, **values)
+        report = api.decode(source, arguments.output, options, progress)
     if arguments.json:
         return print_json(report.as_dict())
     sound = "with sound" if report.audio else "without sound"

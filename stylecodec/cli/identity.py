@@ -8,6 +8,7 @@ from typing import Any
 from ..bitstream import StreamFile
 from ..bitstream.attached import personalizations
 from ..bitstream.edit import first_identity
+from ..decoding.known_people import LEAST_DIGITS, KnownItem, KnownPeople, remember
 from ..files import check_output, reading
 from .arguments import CommandParser, add_command, add_json
 from .output import DONE, print_json, report_to
@@ -19,15 +20,20 @@ stylecodec encode first.mp4 first.stc --personalize
 stylecodec identity export first.stc me.stid        # the latent and the personalised generator
 stylecodec identity import me.stid                  # on the machine that decodes: streams may now just name it
 stylecodec encode second.mp4 second.stc --identity me.stid
-stylecodec identity list"""
+stylecodec identity list                            # what is kept here, and where
+stylecodec identity remove 3f9a60c1                 # forget what has this hash; `clear` forgets everything
+
+Nothing of anybody is kept unless it is imported, or decoded with --remember. The folder is for its owner only."""
 
 
 def _arguments(parser: CommandParser) -> None:
     parser.end_with(EXAMPLES)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     add_command(actions, "export", "write the identity of a stream, with its generator, as a card", _export_arguments)
-    add_command(actions, "import", "keep the personalised generator of a card or stream", _import_arguments)
-    add_command(actions, "list", "list the personalised generators that are kept here", _list_arguments)
+    add_command(actions, "import", "keep the person of a card, for streams that only name them", _import_arguments)
+    add_command(actions, "list", "list what is kept of people here", _list_arguments)
+    add_command(actions, "remove", "forget what is kept under some hashes", _remove_arguments)
+    add_command(actions, "clear", "forget everybody", _clear_arguments)
 
 
 def _export_arguments(parser: CommandParser) -> None:
@@ -51,8 +57,20 @@ def _list_arguments(parser: CommandParser) -> None:
     parser.set_defaults(run=_list)
 
 
+def _remove_arguments(parser: CommandParser) -> None:
+    parser.end_with("stylecodec identity remove 3f9a60c1 d06e71ab")
+    parser.add_argument("hashes", nargs="+", metavar="HASH", help=f"{LEAST_DIGITS} or more of its hexadecimal digits")
+    add_json(parser)
+    parser.set_defaults(run=_remove)
+
+
+def _clear_arguments(parser: CommandParser) -> None:
+    parser.end_with("stylecodec identity clear")
+    add_json(parser)
+    parser.set_defaults(run=_clear)
+
+
 def _export(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import KnownPeople
     from ..encoding.identity.cards import card_bytes
 
     with piped([arguments.input], arguments.output) as ((source,), target):
@@ -66,11 +84,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import keep
-
     with piped([arguments.input]) as ((source,), _):
         with reading(source), StreamFile.open(source) as stream:
-            kept = keep(stream)
+            kept = remember(stream)
         facts = _facts(source, arguments.input) | {"kept": [digest.hex() for digest in kept]}
     words = ", ".join(digest.hex()[:16] for digest in kept)
     sentence = f"kept the personalised generator {words}" if kept else "it carries no personalised generator"
@@ -78,17 +94,37 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ..decoding.personal import KnownPeople
-
     known = KnownPeople()
-    found = [digest.hex() for digest in known.digests()]
-    return _say(arguments, {"folder": str(known.folder), "deltas": found}, "\n".join([str(known.folder), *found]))
+    found = known.items()
+    lines = [f"{known.folder}: {len(found)} kept", *map(_line, found)]
+    return _say(arguments, {"folder": str(known.folder), "items": list(map(_item, found))}, "\n".join(lines))
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    known = KnownPeople()
+    return _forgot(arguments, known, [known.remove(digits) for digits in arguments.hashes])
+
+
+def _clear(arguments: argparse.Namespace) -> int:
+    known = KnownPeople()
+    return _forgot(arguments, known, known.clear())
+
+
+def _forgot(arguments: argparse.Namespace, known: KnownPeople, items: list[KnownItem]) -> int:
+    lines = [f"{known.folder}: {len(items)} forgotten", *map(_line, items)]
+    return _say(arguments, {"folder": str(known.folder), "forgotten": list(map(_item, items))}, "\n".join(lines))
+
+
+def _item(item: KnownItem) -> dict[str, Any]:
+    return {"kind": item.kind, "hash": item.digest.hex(), "bytes": item.bytes}
+
+
+def _line(item: KnownItem) -> str:
+    return f"  {item.kind:<10}{item.digest.hex()}  {item.bytes:>9,} bytes"
 
 
 def _facts(path: str, name: str) -> dict[str, Any]:
     """What a card is, or a stream of somebody known here, which the user called `name`."""
-    from ..decoding.personal import KnownPeople
-
     with reading(path), StreamFile.open(path, recall=KnownPeople().recall) as stream:
         identity = first_identity(stream)
         found = personalizations(stream).get(identity.digest)

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "puppet": ("decode", "give a stream another identity"),
     "info": ("inspection", "say what an .stc file holds, or which streams a video has"),
     "verify": ("inspection", "read every byte of an .stc file and report damage"),
-    "identity": ("identity", "cards of known people: export, import, list"),
+    "identity": ("identity", "cards of known people: export, import, list, remove, clear"),
     "cut": ("streams", "cut a stretch out of a stream, sound in step"),
     "concat": ("streams", "join streams, one after the other"),
     "strip": ("streams", "take parts out of a stream"),

@@ -7,7 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ..packs.abilities import abilities
-from ..packs.card import STREAM_ROLES
+from ..packs.card import SHIPPED_ROLES, STREAM_ROLES
 from .arguments import CommandParser, add_command, add_json
 from .output import DONE, FAILED, print_json
 
@@ -140,8 +140,15 @@ def _show(arguments: argparse.Namespace) -> int:
         if role in record:
             origin = record[role]
             print(f"    from {origin['file']}, sha256 {origin['sha256']}, {origin['date']}; {origin['trust']}")
+    for role, provider in _borrowed(pack).items():
+        print(f"  {role}: that of {provider}, which comes with stylecodec")
     _print_abilities(pack)
     return DONE
+
+
+def _borrowed(pack: ModelPack) -> dict[str, str]:
+    """The roles that another pack fills, and its name."""
+    return {role: pack.provider(role).name for role in SHIPPED_ROLES if pack.provider(role) is not pack}
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -190,6 +197,7 @@ def _facts(pack: ModelPack) -> dict[str, Any]:
             role: {"kind": e.kind, "file": e.file, "sha256": e.sha256, "licence": e.licence, "source": e.source}
             for role, e in card.networks.items()
         },
+        "borrowed": _borrowed(pack),
         "imported": card.training.get(IMPORTED, {}),
         "abilities": [{"what": a.what, "works": a.works, "missing": list(a.missing)} for a in abilities(card)],
     }

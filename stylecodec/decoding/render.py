@@ -7,7 +7,6 @@ it turns the whole picture clockwise about its centre, and what comes in at the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +15,8 @@ from torch.nn import functional as F
 from ..errors import OptionError
 from ..packs.registry import pick_device
 from ..packs.store import ModelPack
+from .options import MIN_SIZE, PRECISIONS, Precision
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
-MIN_SIZE = 16
 LEAST_ROLL = 0.01  # degrees: moves the corner of 1024 pixels by an eighth of a pixel
 RIM = 128  # the outermost 1/128 of a picture is replaced by its mirrored inside where the picture is turned
 

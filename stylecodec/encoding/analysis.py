@@ -71,7 +71,7 @@ def analyse_clip(
     """
     pool = CandidatePool(options)
     extra = Keyframes(CodeUnits(pack, device), options.fit.keyframe_count) if keyframes else None
-    reader = FeatureReader(device) if landmark_features else None
+    reader = FeatureReader(pack, device) if landmark_features else None
     squares = _MeanSquare()
     packets: list[Packets] = []
     features: list[NDArray[np.float32]] = []

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bitstream.background import MIN_SIDE, Background, Mode, PictureFormat
-from ..decoding.backdrop import KEY_GREEN
+from ..decoding.background import KEY_GREEN
 from ..decoding.regions import Regions
 from ..errors import MediaError
 from ..face.warp import Frame, warp

@@ -62,7 +62,7 @@ class DifferentiableRenderer:
     """
 
     def __init__(self, pack: ModelPack, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self.device, self.dtype = device, dtype
+        self.pack, self.device, self.dtype = pack, device, dtype
         self.latents = LatentDecoder(pack, device)
         self.generator = self.latents.generator
         self.noise = any(bool(p.any()) for name, p in self.generator.named_parameters() if "noise_strength" in name)

@@ -20,4 +20,4 @@ def portrait_frames(source: PathLike) -> Iterator[Frame]:
     try:
         return iter(VideoReader(source).samples(SAMPLES))
     except MediaError as error:
-        raise MediaError(f"{error}; whom to show, a picture, a video or a stream tells") from error
+        raise MediaError(f"{error}, nor a picture or a stream") from error

@@ -8,23 +8,18 @@ guess of the whole mesh, and for lips and eyes a second look at the finer featur
                  └─► each eye with its brow, likewise ─► 71 of them again
                                                      └─► 5 of its iris
 
-The weights are the published ones in half precision (Apache-2.0, see NOTICE): face_landmark_with_attention.tflite of
-mediapipe 0.10.21 (sha256 e06a804e0144f992…). They were trained on people, where the pack's own landmark net was trained
-on drawn heads. Points come out as MediaPipe has them, to a tenth of a pixel of a 256² picture.
+With the published weights, which come with stylecodec's own pack (see its card), points come out as MediaPipe has them,
+to a tenth of a pixel of a 256² picture. They were trained on people, the pack's own landmark net on drawn heads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WEIGHTS_FILE = Path(__file__).with_name("face_mesh.safetensors")
 SIDE = 192  # pixels of what the network looks at
 CUT = 16  # of what is cut out
 AROUND = 1.5  # times as large as the points' box
@@ -168,11 +163,3 @@ class FaceMesh(nn.Module):
         down, across = torch.meshgrid(line * side + y, line * side + x, indexing="ij")
         grid = torch.stack([across, down], dim=-1).expand(len(pictures), -1, -1, -1) * 2 - 1
         return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False) / 2 + 0.5
-
-
-@cache
-def published_mesh(device: torch.device) -> FaceMesh:
-    """The network with its published weights, frozen."""
-    mesh = FaceMesh()
-    mesh.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS_FILE).items()})
-    return mesh.to(device).eval().requires_grad_(False)

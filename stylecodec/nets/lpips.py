@@ -2,19 +2,15 @@
 
 Activations at five places of the trunk, of unit length over channels, are subtracted and squared; a non-negative weight
 per channel adds them up, and the means over the picture are summed. The trunk is torchvision's (its convolutions keep
-their numbers, `features.N`); the weights are the published ones (BSD-2, see NOTICE), which come with stylecodec.
+their numbers, `features.N`); the published weights per channel (BSD-2, see NOTICE) come with stylecodec's own pack.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HEADS_FILE = Path(__file__).with_name("lpips_heads.safetensors")
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 
@@ -32,10 +28,17 @@ TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}  # ReLUs whose outp
 CHANNELS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
 
 
-def published_heads(trunk: str) -> list[Tensor]:
-    """The five vectors of channel weights published for a trunk."""
-    tensors = load_file(HEADS_FILE)
-    return [tensors[f"{trunk}.{k}"] for k in range(5)]
+class LpipsHeads(nn.Module):
+    """The channel weights of the five taps, for both trunks: `of("alex")[k]` [C_k]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for trunk, widths in CHANNELS.items():
+            self.add_module(trunk, nn.ParameterList(nn.Parameter(torch.ones(width)) for width in widths))
+
+    def of(self, trunk: str) -> list[Tensor]:
+        """The five vectors of a trunk, "alex" or "vgg"."""
+        return list(self.get_submodule(trunk).parameters())
 
 
 class Lpips(nn.Module):

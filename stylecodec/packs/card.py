@@ -8,6 +8,7 @@
     [stylespace] indices                 32 pairs (layer, channel): where the offsets of a packet are added
     [networks.<role>]                    kind, file, sha256, licence, source; params, handed to the builder ("none"
                                          stands for None); zeros: tensors that are all zero and not in the file
+    [calibration.<name>]                 source, and values: numbers by name that were measured with this pack
     [training], [figures]                free tables: how it was made and what it reaches
 
 A card can be read without torch.
@@ -15,13 +16,14 @@ A card can be read without torch.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
+
+import tomli_w
 
 from ..errors import PackCorrupt
 from ..geometry import FFHQ_ALIGNMENT, Alignment
@@ -54,6 +56,9 @@ USER_ROLES: Mapping[str, str] = MappingProxyType(
 )
 """Roles that only networks of others fill: stylecodec trains none for them."""
 
+SHIPPED_ROLES: Mapping[str, str] = MappingProxyType({"face_mesh": "face_mesh", "lpips_heads": "lpips_heads"})
+"""Networks of others that come with stylecodec in its own pack, whose are used where another pack has none."""
+
 OTHER_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"inversion": ("restyle",)})
 """What else may fill a role besides its usual kind."""
 
@@ -85,6 +90,14 @@ class Pose:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Numbers by name that were measured with a pack, and what measured them."""
+
+    values: Mapping[str, float]
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class PackCard:
     """A validated card; `parse` and `to_toml` are inverse to each other."""
 
@@ -97,6 +110,7 @@ class PackCard:
     source: str = ""
     alignment: Alignment = FFHQ_ALIGNMENT
     pose: Pose = Pose()
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
     training: Table = field(default_factory=dict)
     figures: Table = field(default_factory=dict)
 
@@ -139,6 +153,7 @@ class PackCard:
             ),
             indices=_pairs(stylespace.take("indices", list)),
             networks=networks,
+            calibration={name: _calibration(name, one) for name, one in top.take("calibration", dict, {}).items()},
             training=top.take("training", dict, {}),
             figures=top.take("figures", dict, {}),
         )
@@ -163,14 +178,17 @@ class PackCard:
                     "licence": entry.licence,
                     "source": entry.source,
                     **({"zeros": list(entry.zeros)} if entry.zeros else {}),
-                    "params": entry.params,
+                    "params": dict(entry.params),
                 }
                 for role, entry in self.networks.items()
+            },
+            "calibration": {
+                name: {"source": one.source, "values": dict(one.values)} for name, one in self.calibration.items()
             },
             "training": self.training,
             "figures": self.figures,
         }
-        return "".join(_emit(head, ())).lstrip("\n")
+        return tomli_w.dumps(head)
 
 
 class _Reader:
@@ -187,7 +205,7 @@ class _Reader:
             raise PackCorrupt(f"{self.prefix}{key} must be of type {kind.__name__}, not {value!r}")
         return value
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float = 0.0) -> float:
         value = self.table.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise PackCorrupt(f"{self.prefix}{key} must be a number, not {value!r}")
@@ -228,6 +246,14 @@ def _network(role: str, table: Any) -> NetworkEntry:
     )
 
 
+def _calibration(name: str, table: Any) -> Calibration:
+    if not isinstance(table, dict):
+        raise PackCorrupt(f"calibration.{name} must be a table")
+    reader = _Reader(table, f"calibration.{name}.")
+    numbers = _Reader(reader.take("values", dict), f"calibration.{name}.values.")
+    return Calibration({key: numbers.number(key) for key in numbers.table}, reader.take("source", str, ""))
+
+
 def _check(card: PackCard) -> None:
     if not card.name or len(card.name.encode()) > MAX_NAME_BYTES or not card.name.isprintable():
         raise PackCorrupt(f"name must be 1 to {MAX_NAME_BYTES} bytes of printable text, not {card.name!r}")
@@ -256,7 +282,8 @@ def _check(card: PackCard) -> None:
 
 def _check_network(role: str, entry: NetworkEntry) -> None:
     if (usual := usual_kind(role)) is None:
-        raise PackCorrupt(f"networks.{role} is no role; the roles are {', '.join([*ROLES, *USER_ROLES])}")
+        known = ", ".join([*ROLES, *USER_ROLES, *SHIPPED_ROLES])
+        raise PackCorrupt(f"networks.{role} is no role; the roles are {known}")
     if entry.kind not in (usual, *OTHER_KINDS.get(role, ())):
         raise PackCorrupt(f"networks.{role}.kind must be {usual!r}, not {entry.kind!r}")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors", entry.file):
@@ -269,36 +296,4 @@ def _check_network(role: str, entry: NetworkEntry) -> None:
 
 def usual_kind(role: str) -> str | None:
     """The kind of network that a role is usually filled with, None when there is no such role."""
-    return ROLES.get(role) or USER_ROLES.get(role)
-
-
-def _emit(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    """Lines of one TOML table: its values first, then its sub-tables under their own headings."""
-    plain = [(key, value) for key, value in table.items() if not isinstance(value, Mapping)]
-    inner = [(key, value) for key, value in table.items() if isinstance(value, Mapping)]
-    lines = []
-    if path and (plain or not inner):
-        lines.append(f"\n[{'.'.join(_key(part) for part in path)}]\n")
-    lines += [f"{_key(str(key))} = {_value(value)}\n" for key, value in plain]
-    for key, value in inner:
-        lines += _emit(value, (*path, str(key)))
-    return lines
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # TOML's basic strings are JSON's, save that DEL must be escaped too.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return repr(value)  # also inf and nan, which TOML spells the same
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    raise TypeError(f"a card cannot hold {value!r}")
+    return ROLES.get(role) or USER_ROLES.get(role) or SHIPPED_ROLES.get(role)

@@ -29,6 +29,8 @@ BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "blendshapes": ("stylecodec.nets.expression", "ExpressionNet"),
         "shape_predictor": ("stylecodec.nets.shape_predictor", "ShapePredictor"),
         "lpips": ("stylecodec.nets.lpips", "Lpips"),
+        "lpips_heads": ("stylecodec.nets.lpips", "LpipsHeads"),
+        "face_mesh": ("stylecodec.nets.face_mesh", "FaceMesh"),
     }
 )
 """kind -> (module, class); modules are imported when a network of that kind is built."""
@@ -38,17 +40,21 @@ SPARED = 4096  # elements from which an all-zero tensor is not stored
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
-    """The torch device of "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1"; OptionError otherwise."""
+    """The torch device of "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "mps"; OptionError otherwise."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise OptionError(f"there is no device {name!r}; use auto, cpu or cuda") from error
+        raise OptionError(f"there is no device {name!r}; use auto, cpu, cuda or mps") from error
     if device.type == "cpu":
         return device
+    if device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise OptionError("there is no MPS device here; use --device cpu")
+        return device
     if device.type != "cuda":
-        raise OptionError(f"the networks do not run on device {str(name)!r}; use auto, cpu or cuda")
+        raise OptionError(f"the networks do not run on device {str(name)!r}; use auto, cpu, cuda or mps")
     if not torch.cuda.is_available():
         raise OptionError("there is no CUDA device here; use --device cpu")
     last = torch.cuda.device_count() - 1

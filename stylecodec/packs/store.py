@@ -11,25 +11,27 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from platformdirs import user_data_path
 from torch import nn
 
 from ..errors import PackCorrupt, PackNotFound
-from ..files import platform_folder
 from ..geometry import Alignment
-from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, STREAM_ROLES, PackCard
+from ..nets.isolation import isolated
+from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, SHIPPED_ROLES, STREAM_ROLES, Calibration, PackCard
 from .registry import build, load_weights, pick_device
 
 if TYPE_CHECKING:
     from ..nets.e4e import E4eEncoder
+    from ..nets.face_mesh import FaceMesh
     from ..nets.feedforward import HybridEncoder
     from ..nets.identity import IdentityNet
     from ..nets.landmarks import LandmarkNet
-    from ..nets.lpips import Lpips
+    from ..nets.lpips import Lpips, LpipsHeads
     from ..nets.parsing import BiSeNet
     from ..nets.shape_predictor import ShapePredictor
     from ..nets.styleflow import HeadPoseFlow
@@ -44,6 +46,10 @@ class ModelPack:
     def __init__(self, folder: Path, card: PackCard) -> None:
         self.folder, self.card = folder, card
         self._built: dict[tuple[str, str], nn.Module] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies in other processes build their networks anew, from the same files."""
+        return self.__dict__ | {"_built": {}}
 
     def __repr__(self) -> str:
         return f"ModelPack({self.name!r}, {str(self.folder)!r})"
@@ -144,15 +150,42 @@ class ModelPack:
         """The landmark network: crop -> points in crop units."""
         return cast("LandmarkNet", self.network("landmarks", device))
 
+    def face_mesh(self, device: str | torch.device = "auto") -> FaceMesh:
+        """The face mesh: aligned pictures -> 478 points in crop units."""
+        return cast("FaceMesh", self.network("face_mesh", device))
+
+    def lpips_heads(self) -> LpipsHeads:
+        """The published channel weights of LPIPS for both trunks, on the CPU."""
+        return cast("LpipsHeads", self.network("lpips_heads", "cpu"))
+
+    def calibration(self, name: str) -> Calibration:
+        """Numbers measured with this pack, else those of the embedded one; PackNotFound where neither has them."""
+        for card in (self.card, embedded_pack().card):
+            if name in card.calibration:
+                return card.calibration[name]
+        raise PackNotFound(f"pack {self.name} has no calibration {name!r}")
+
+    def provider(self, role: str) -> ModelPack:
+        """The pack that `network` takes a role from: this one, or the embedded one for SHIPPED_ROLES that it lacks."""
+        if role in SHIPPED_ROLES and not self.has(role) and (embedded := embedded_pack()).has(role):
+            return embedded
+        return self
+
     def network(self, role: str, device: str | torch.device = "auto") -> nn.Module:
-        """The network of `role`, built and verified at the first call; PackNotFound when the pack has none."""
+        """The network of `role`, built and verified at the first call; PackNotFound when there is none.
+
+        One of card.SHIPPED_ROLES that the pack lacks is that of the embedded pack.
+        """
+        if (provider := self.provider(role)) is not self:
+            return provider.network(role, device)
         if not self.has(role):
             raise PackNotFound(f"pack {self.name} has no {role} network")
         place = pick_device(device)
         key = (role, str(place))
         if key not in self._built:
-            with torch.inference_mode(False):  # what is kept must also serve calls that need gradients
-                self._built[key] = self._load(role).to(place).eval().requires_grad_(False)
+            with isolated(draws=True):  # what is kept serves every caller, whatever this one has set in torch
+                module = self._load(role).to(place).eval().requires_grad_(False)
+            return self._built.setdefault(key, module)  # threads may build the same at once: all get the first
         return self._built[key]
 
     def verify(self) -> None:
@@ -181,6 +214,13 @@ class ModelPack:
         if found != entry.sha256:
             raise PackCorrupt(f"pack {self.name}: {file} does not match the sha256 on its card")
         return file
+
+
+@cache
+def embedded_pack() -> ModelPack:
+    """The pack that comes with stylecodec, whatever packs of its name a user has."""
+    folder = Path(__file__).parent / DEFAULT_PACK.replace("-", "_")
+    return ModelPack(folder, read_card(folder))
 
 
 def open_pack(pack: str | os.PathLike[str] = DEFAULT_PACK) -> ModelPack:
@@ -223,8 +263,8 @@ def search_path() -> list[Path]:
 
 
 def user_pack_folder() -> Path:
-    """Where a user's own packs live: the platform's data folder, then stylecodec/packs."""
-    return platform_folder("Library/Application Support", "XDG_DATA_HOME", ".local/share") / "packs"
+    """Where a user's own packs live: stylecodec/packs in the platform's folder for user data."""
+    return user_data_path("stylecodec", appauthor=False) / "packs"
 
 
 def _candidates(name: str) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
@@ -36,6 +36,14 @@ class NetworkSource:
     licence: str = ""
     source: str = ""
     half: bool = True  # floats are stored as fp16; they are computed with as fp32
+
+    @classmethod
+    def of(cls, pack: ModelPack, role: str) -> NetworkSource:
+        """A network of another pack, to be stored with the precision that it has there."""
+        entry, module = pack.card.networks[role], pack.network(role, "cpu")
+        with safe_open(pack.folder / entry.file, "pt") as file:
+            half = all(file.get_slice(name).get_dtype() != "F32" for name in file.keys())  # noqa: SIM118
+        return cls(module, entry.params, entry.licence, entry.source, half)
 
 
 @dataclass(frozen=True)

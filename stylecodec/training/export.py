@@ -19,8 +19,8 @@ from ..nets.identity import IdentityNet
 from ..nets.landmarks import LandmarkNet
 from ..nets.parsing import BiSeNet
 from ..nets.stylegan2 import StyledConv
-from ..packs.card import DEFAULT_PACK, Pose
-from ..packs.store import ModelPack, open_pack
+from ..packs.card import DEFAULT_PACK, SHIPPED_ROLES, Pose
+from ..packs.store import ModelPack, embedded_pack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, RENDERER_RUNS, AvatarModel
@@ -141,15 +141,15 @@ def export(
     """Write the pack into `folder` (replacing a pack that is there) and open it; `blend` as for `networks`.
 
     base: a pack that gives what was not trained in `work`: networks, and what its card says of their training.
+    Networks of others (SHIPPED_ROLES) and calibrated numbers are those of `base`, else of the embedded pack.
     """
     figures = work / FIGURES
     runs: dict[str, Any] = json.loads(figures.read_text()) if figures.is_file() else {}
     found, expression_names = networks(work, blend), _expression_names(work)
+    pack = embedded_pack() if base is None else open_pack(base)
+    for role in SHIPPED_ROLES if base is None else (*pack.card.networks, *SHIPPED_ROLES):
+        found.setdefault(role, NetworkSource.of(pack.provider(role), role))
     if base is not None:
-        pack = open_pack(base)
-        for role, entry in pack.card.networks.items():
-            given = NetworkSource(pack.network(role, "cpu"), entry.params, entry.licence, entry.source)
-            found.setdefault(role, given)
         runs = {**runs_of(pack), **runs}
         expression_names = expression_names or list(pack.card.training.get("expression_inputs", []))
     return write_pack(
@@ -164,6 +164,7 @@ def export(
         indices=ALPHA_INDICES,
         alignment=AVATAR_ALIGNMENT,  # the crop that the heads are rendered in
         pose=Pose(rows=POSE_ROWS, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
+        calibration={**embedded_pack().card.calibration, **pack.card.calibration},
         training={
             "expression_inputs": expression_names,
             "torch": torch.__version__,

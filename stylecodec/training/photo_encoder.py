@@ -22,9 +22,8 @@ from ..encoding.differentiable import DifferentiableRenderer, shuffled
 from ..encoding.losses import LossWeights, ReconstructionLoss
 from ..encoding.motion.landmark_features import NAMES, features_of
 from ..encoding.personalization.locality import latent_deviation, random_people
-from ..nets.face_mesh import published_mesh
 from ..nets.feedforward import HybridCode, HybridEncoder
-from ..packs.store import open_pack
+from ..packs.store import embedded_pack, open_pack
 from . import augment
 from .loop import Average
 from .photo_data import Photographs, PixelWeights, halved, shown
@@ -77,7 +76,7 @@ class EncoderTrainer(PhotoTrainer):
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.weights = PixelWeights(self.photos, self.pack, options.work)
         self.pool: list[Generated] = []
-        self.mesh = published_mesh(options.device)
+        self.mesh = embedded_pack().face_mesh(options.device)
         self.marks = photo_marks(self.photos.points)
         self.marks_spread = self.marks.std(0).clamp_min(1e-3)
         self.marks_weight = torch.ones(len(NAMES))

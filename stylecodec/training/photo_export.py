@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import StylecodecError
 from ..files import atomic_write
 from ..nets.stylegan2 import Generator
-from ..packs.store import ModelPack, open_pack
+from ..packs.card import SHIPPED_ROLES
+from ..packs.store import ModelPack, embedded_pack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from .export import LICENCE, runs_of
 from .photo_loop import PhotoOptions, load_state
@@ -48,10 +49,8 @@ def trained_generator(pack: ModelPack, checkpoint: Path) -> Generator:
 
 def networks(pack: ModelPack, work: Path, source: str) -> dict[str, NetworkSource]:
     """Every network of the pack by its role, those in whose place a checkpoint in `work` has another exchanged."""
-    found = {
-        role: NetworkSource(pack.network(role, "cpu"), entry.params, entry.licence, entry.source)
-        for role, entry in pack.card.networks.items()
-    }
+    roles = dict.fromkeys((*pack.card.networks, *SHIPPED_ROLES))
+    found = {role: NetworkSource.of(pack.provider(role), role) for role in roles}
     checkpoints = {role: work / f"{name}.checkpoint.safetensors" for role, name in ROLES.items()}
     if not any(path.is_file() for path in checkpoints.values()):
         raise StylecodecError(f"{work} holds no network that was trained on photographs")
@@ -91,6 +90,7 @@ def export(work: Path, folder: Path, base: str, name: str, version: str, photogr
         indices=card.indices,
         alignment=card.alignment,
         pose=dataclasses.replace(card.pose),
+        calibration={**embedded_pack().card.calibration, **card.calibration},
         training=training,
     )
 

@@ -34,8 +34,8 @@ from ..face.landmarks import CORNERS_OF_5, Dlib5, make_landmarker
 from ..face.warp import warp
 from ..files import atomic_write
 from ..geometry import CropTransform
-from ..nets.face_mesh import EYE_CORNERS, LEFT_EYE, RIGHT_EYE, FaceMesh, published_mesh
-from ..packs.store import ModelPack
+from ..nets.face_mesh import EYE_CORNERS, LEFT_EYE, RIGHT_EYE, FaceMesh
+from ..packs.store import ModelPack, embedded_pack
 
 Frame = NDArray[np.uint8]
 Report = Callable[[str, int, int], None]
@@ -112,7 +112,7 @@ class Looker:
         landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.alignment)
         self._corners = Dlib5()
         self._aligner = Aligner(landmarker, self._detector, alignment=pack.alignment, checker=self._corners)
-        self._mesh = published_mesh(torch.device("cpu"))
+        self._mesh = embedded_pack().face_mesh("cpu")
         self._out = out
 
     def __call__(self, path: Path, source: str) -> Square:
@@ -294,7 +294,7 @@ def square_of(entry: dict[str, Any]) -> Square:
 
 def _points(out: Path, kept: Sequence[Square], report: Report) -> NDArray[np.float32]:
     """Points [n, 478, 2] of the face mesh on the squares."""
-    mesh, found = published_mesh(torch.device("cpu")), []
+    mesh, found = embedded_pack().face_mesh("cpu"), []
     for start in range(0, len(kept), AT_ONCE):
         pictures = np.stack([read_square(out, square.name) for square in kept[start : start + AT_ONCE]])
         with torch.no_grad():

@@ -16,7 +16,9 @@ import torch
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.live.transport import Packetizer
-from stylecodec.decoding.decoder import Decoder, PacketRenderer
+from stylecodec.decoding.decoder import Decoder
+from stylecodec.decoding.options import DecodeOptions
+from stylecodec.decoding.packets import PacketRenderer
 from stylecodec.errors import BadMagic, ChecksumMismatch, DeltaNotFound, OptionError, PackMismatch, PackNotFound
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.decoding import streams
@@ -86,7 +88,7 @@ def test_numbers_outside(data: bytes, tiny_pack: ModelPack) -> None:
 
 def test_each_group_has_its_identity(tiny_pack: ModelPack) -> None:
     data = streams.stream(tiny_pack, identities=(1, 2))
-    renderer = PacketRenderer(tiny_pack, "cpu", SIZE)
+    renderer = PacketRenderer(tiny_pack, DecodeOptions(device="cpu", size=SIZE))
     values = streams.packets(12)
     with open_stream(data, tiny_pack) as decoder:
         for number, seed in ((4, 1), (5, 2), (9, 2), (10, 1)):

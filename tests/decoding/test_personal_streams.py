@@ -18,9 +18,12 @@ from stylecodec.bitstream.delta import Personalization
 from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.live.transport import Packetizer
 from stylecodec.cli.main import main
-from stylecodec.decoding import personal
-from stylecodec.decoding.decoder import Decoder, LiveDecoder, PacketRenderer
-from stylecodec.decoding.personal import KnownPeople, TunedPack
+from stylecodec.decoding.decoder import Decoder
+from stylecodec.decoding.known_people import IDENTITIES_VARIABLE, KnownPeople
+from stylecodec.decoding.live import LiveDecoder
+from stylecodec.decoding.options import DecodeOptions
+from stylecodec.decoding.packets import PacketRenderer
+from stylecodec.decoding.personal import TunedPack
 from stylecodec.errors import DeltaNotFound, FormatError
 from stylecodec.packs.store import ModelPack
 from tests.decoding import streams
@@ -31,7 +34,7 @@ SIZE = 32
 
 @pytest.fixture(autouse=True)
 def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(personal.IDENTITIES_VARIABLE, str(tmp_path / "identities"))
+    monkeypatch.setenv(IDENTITIES_VARIABLE, str(tmp_path / "identities"))
 
 
 def stream(pack: ModelPack, carried: bool = True, live: bool = False) -> bytes:
@@ -45,8 +48,8 @@ def stream(pack: ModelPack, carried: bool = True, live: bool = False) -> bytes:
 
 def expected(pack: ModelPack) -> np.ndarray:
     values = streams.packets(10)
-    tuned = PacketRenderer(TunedPack(pack, delta_of(pack)), "cpu", SIZE)
-    plain = PacketRenderer(pack, "cpu", SIZE)
+    tuned = PacketRenderer(TunedPack(pack, delta_of(pack)), DecodeOptions(device="cpu", size=SIZE))
+    plain = PacketRenderer(pack, DecodeOptions(device="cpu", size=SIZE))
     own = [*tuned.render(streams.identity(1), values[:6]), *plain.render(streams.identity(2), values[6:])]
     return torch.cat(own).numpy().astype(int)
 

@@ -184,3 +184,11 @@ def test_programmes_are_counted(tmp_path, gap):
     assert programmes(path) == 2
     path.write_bytes(b"\x47" * 50)
     assert programmes(path) == 1
+
+
+def test_a_second_programme_is_told(tmp_path):
+    path = write_tracks(tmp_path / "a.ts", [SMALL])
+    assert VideoReader(path).notes == []
+    path.write_bytes(two_programmes() + path.read_bytes())
+    assert level_of(path) == 50
+    assert any("2 programmes" in note for note in VideoReader(path).notes)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, MESH, POINTS, RIGHT_EYE, FaceMesh, published_mesh
+from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, MESH, POINTS, RIGHT_EYE, FaceMesh
+from stylecodec.packs.store import embedded_pack
 
 CPU = torch.device("cpu")
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
@@ -26,7 +27,7 @@ def portrait() -> torch.Tensor:
 
 
 def test_points_are_mediapipes(portrait: torch.Tensor) -> None:
-    points = published_mesh(CPU)(portrait)[0].numpy()
+    points = embedded_pack().face_mesh(CPU)(portrait)[0].numpy()
     assert points.shape == (POINTS, 2)
     apart = np.abs(points - np.load(REFERENCE)) * 256
     assert apart.mean() < 0.15
@@ -35,7 +36,7 @@ def test_points_are_mediapipes(portrait: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(("name", "part"), [("lips", LIPS), ("left eye", LEFT_EYE), ("right eye", RIGHT_EYE)])
 def test_the_second_look_is_needed(portrait: torch.Tensor, name: str, part: tuple[int, ...]) -> None:
-    mesh = published_mesh(CPU)
+    mesh = embedded_pack().face_mesh(CPU)
     features = mesh.stem(mesh.first(torch.nn.functional.pad(mesh._cut(portrait), (0, 1, 0, 1))))
     first = mesh.face(features).reshape(MESH, 3)[list(part), :2].numpy() / 192 * 0.9 + np.array([0.05, 0.10])
     reference = np.load(REFERENCE)[list(part)]
@@ -44,7 +45,7 @@ def test_the_second_look_is_needed(portrait: torch.Tensor, name: str, part: tupl
 
 
 def test_a_moved_picture_moves_its_points(portrait: torch.Tensor) -> None:
-    mesh = published_mesh(CPU)
+    mesh = embedded_pack().face_mesh(CPU)
     moved = torch.roll(portrait, (5, 8), dims=(2, 3))
     change = (mesh(moved) - mesh(portrait))[0].numpy() * 256
     np.testing.assert_allclose(np.median(change, axis=0), (8, 5), atol=1.0)
@@ -52,7 +53,7 @@ def test_a_moved_picture_moves_its_points(portrait: torch.Tensor) -> None:
 
 def test_points_know_how_pixels_move_them(portrait: torch.Tensor) -> None:
     picture = portrait.clone().requires_grad_(True)
-    published_mesh(CPU)(picture)[0, 13, 1].backward()  # the upper lip's inner edge, downwards
+    embedded_pack().face_mesh(CPU)(picture)[0, 13, 1].backward()  # the upper lip's inner edge, downwards
     assert picture.grad is not None
     felt = picture.grad[0].abs().sum(dim=0)
     mouth = felt[140:200, 70:140].mean()
@@ -60,11 +61,11 @@ def test_points_know_how_pixels_move_them(portrait: torch.Tensor) -> None:
 
 
 def test_a_picture_alone_and_among_others(portrait: torch.Tensor) -> None:
-    mesh = published_mesh(CPU)
+    mesh = embedded_pack().face_mesh(CPU)
     both = mesh(torch.cat([portrait, portrait.flip(3)]))
     torch.testing.assert_close(both[:1], mesh(portrait), atol=1e-5, rtol=0)
 
 
 def test_random_weights_have_the_published_names() -> None:
     names = {name: value.shape for name, value in FaceMesh().state_dict().items()}
-    assert names == {name: value.shape for name, value in published_mesh(CPU).state_dict().items()}
+    assert names == {name: value.shape for name, value in embedded_pack().face_mesh(CPU).state_dict().items()}

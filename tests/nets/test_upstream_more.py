@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecodec.nets.lpips import Lpips, published_heads
+from stylecodec.nets.lpips import Lpips
 from stylecodec.nets.restyle import RestyleEncoder
 from stylecodec.nets.styleflow import NEUTRAL_ATTRIBUTES, PUBLISHED_POSE, PUBLISHED_ROWS, PUBLISHED_SIGNS, HeadPoseFlow
 from stylecodec.nets.stylegan2 import Generator
+from stylecodec.packs.store import embedded_pack
 from stylecodec.packs.upstream import names as upstream_names
 from tests.nets import seeded_weights as seeded
 from tests.nets.test_upstream import ATTRIBUTES
@@ -77,7 +78,7 @@ def test_lpips(trunk: str) -> None:
     net = Lpips(trunk).eval().requires_grad_(False)
     for name, parameter in net.features.named_parameters():
         parameter.copy_(seeded.draw(f"features.{name}", parameter.shape))
-    for head, published in zip(net.heads, published_heads(trunk), strict=True):
+    for head, published in zip(net.heads, embedded_pack().lpips_heads().of(trunk), strict=True):
         head.copy_(published)
     a, b = pictures()
     shares = net.per_layer(a, b)

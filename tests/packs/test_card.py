@@ -9,7 +9,7 @@ import pytest
 
 from stylecodec.errors import PackCorrupt
 from stylecodec.geometry import Alignment
-from stylecodec.packs.card import NetworkEntry, PackCard, Pose
+from stylecodec.packs.card import Calibration, NetworkEntry, PackCard, Pose
 
 INDICES = tuple((layer, channel) for layer in range(8) for channel in range(4))
 CARD = PackCard(
@@ -27,9 +27,12 @@ CARD = PackCard(
     source='quoted "text", a back\\slash,\nlines, ünïcode and \x7f',
     alignment=Alignment(1.08, 0.035),
     pose=Pose(9, (-40.0, 40.0), (-22.0, 22.5)),
+    calibration={"noise": Calibration({"lips": 0.5, "gaze": float("inf")}, "a benchmark")},
     training={"steps": 6200, "notes": "two words", "by resolution": {"32": [1, 2.5], "64": []}},
     figures={"psnr": 21.5, "worst": float("inf"), "done": True},
 )
+YAW = "yaw = [\n    {},\n    {},\n]"  # as the card is written
+PAIR = "    [\n        {},\n        {},\n    ],\n"
 
 
 def test_a_card_survives_its_own_text() -> None:
@@ -59,20 +62,22 @@ def test_defaults() -> None:
         ("scale = 1.08", 'scale = "big"', r"alignment\.scale must be a number"),
         ("scale = 1.08", "scale = 9.0", "alignment is out of range"),
         ("rows = 9", "rows = 19", "the generator has 18 rows"),
-        ("yaw = [-40.0, 40.0]", "yaw = [40.0, -40.0]", r"pose\.yaw"),
-        ("yaw = [-40.0, 40.0]", "yaw = [40.0]", r"pose\.yaw must be two numbers"),
-        ("[0, 0], ", "", "32 different pairs, not 31"),
-        ("[0, 0], ", "[0, 1], ", "32 different pairs, not 32 of which 31"),
-        ("[0, 0], ", "[0, -1], ", "channels up to"),
-        ("[0, 0], ", "[0, 0, 0], ", "pairs"),
+        (YAW.format("-40.0", "40.0"), YAW.format("40.0", "-40.0"), r"pose\.yaw"),
+        (YAW.format("-40.0", "40.0"), "yaw = [40.0]", r"pose\.yaw must be two numbers"),
+        (PAIR.format(0, 0), "", "32 different pairs, not 31"),
+        (PAIR.format(0, 0), PAIR.format(0, 1), "32 different pairs, not 32 of which 31"),
+        (PAIR.format(0, 0), PAIR.format(0, -1), "channels up to"),
+        (PAIR.format(0, 0), "    [0, 0, 0],\n", "pairs"),
         ("networks.flow", "networks.flaw", r"networks\.flaw is no role"),
         ("[networks.flow]", "[networks.flux]\n[networks.flow]", r"networks\.flux\.kind is missing"),
         ('kind = "styleflow"', 'kind = "glow"', "must be 'styleflow'"),
         ('file = "flow.safetensors"', 'file = "../flow.safetensors"', "plain name"),
         ('file = "flow.safetensors"', 'file = "flow.pt"', "plain name"),
         ("f" * 64, "F" * 64, "64 lower-case hexadecimal digits"),
-        ('zeros = ["a.noise", "b"]', "zeros = [1]", r"networks\.flow\.zeros must be a list of names"),
+        ('zeros = [\n    "a.noise",\n    "b",\n]', "zeros = [1]", r"networks\.flow\.zeros must be a list of names"),
         ("[alignment]", "[alignment", "not valid TOML"),
+        ("lips = 0.5", 'lips = "half"', r"calibration\.noise\.values\.lips must be a number"),
+        ("[calibration.noise.values]", "[calibration.noise.numbers]", r"calibration\.noise\.values is missing"),
     ],
 )
 def test_refused(before: str, after: str, message: str) -> None:

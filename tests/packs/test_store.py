@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stylecodec.errors import OptionError, OutputError, PackCorrupt, PackError, PackNotFound
+from stylecodec.nets.lpips import CHANNELS
 from stylecodec.packs import store
+from stylecodec.packs.card import Calibration
 from stylecodec.packs.registry import BUILDERS, pick_device
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.packs.writing import NetworkSource, update_card, write_pack
 from tests.tiny import FLOW_PARAMS, TINY_INDICES, tiny_networks, write_tiny_pack
 
@@ -234,16 +237,92 @@ def test_devices_that_networks_do_not_run_on(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("cuda:2", "cuda:200", torch.device("cuda:7")):  # torch takes 200 for -56
         with pytest.raises(OptionError, match=f"no device '{name}' here; the last one is cuda:1"):
             pick_device(name)
-    for name in ("mps", "xpu", "meta", torch.device("meta")):
+    for name in ("xpu", "meta", torch.device("meta")):
         with pytest.raises(OptionError, match=f"do not run on device '{name}'"):
             pick_device(name)
 
 
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="there is no MPS device here")
+def test_networks_run_on_mps(pack: ModelPack) -> None:
+    from stylecodec.decoding.render import pick_dtype
+
+    device = pick_device("mps")
+    assert pick_dtype("auto", device) == torch.float32
+    assert next(pack.flow(device).parameters()).device.type == "mps"
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an MPS device here")
+def test_mps_where_there_is_none() -> None:
+    with pytest.raises(OptionError, match="there is no MPS device here; use --device cpu"):
+        pick_device("mps")
+
+
+def test_networks_of_others_come_from_the_embedded_pack(pack: ModelPack) -> None:
+    """As long as the pack brings none of its own."""
+    mesh = pack.face_mesh("cpu")
+    assert not pack.has("face_mesh")
+    assert pack.provider("face_mesh") is embedded_pack()
+    assert mesh is embedded_pack().face_mesh("cpu")
+    assert pack.provider("parser") is pack
+    with pytest.raises(PackNotFound, match="no parser network"):
+        pack.parser("cpu")
+    own = write_pack(
+        pack.folder.parent / "own",
+        tiny_networks() | {"face_mesh": NetworkSource(mesh, licence="Apache-2.0")},
+        name="own",
+        resolution=1024,
+        indices=TINY_INDICES,
+        calibration={"landmark_noise_floor": Calibration({"lips_apart": 0.5})},
+    )
+    assert own.face_mesh("cpu") is not mesh
+    assert own.digest == pack.digest  # which streams name: the mesh is nothing that decoding depends on
+    for name, value in mesh.state_dict().items():
+        assert torch.equal(own.face_mesh("cpu").state_dict()[name], value)
+    assert own.calibration("landmark_noise_floor").values == {"lips_apart": 0.5}
+    assert pack.calibration("landmark_noise_floor") == embedded_pack().card.calibration["landmark_noise_floor"]
+    with pytest.raises(PackNotFound, match="no calibration 'colour'"):
+        pack.calibration("colour")
+
+
+@pytest.mark.parametrize("role", ["flow", "parser", "landmarks", "identity", "expression", "face_mesh", "lpips_heads"])
+def test_networks_do_not_depend_on_what_the_program_has_set(role: str) -> None:
+    usual, random_state = embedded_pack().network(role, "cpu"), torch.get_rng_state()
+    fresh = open_pack(embedded_pack().folder)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        with torch.device("meta"), torch.inference_mode():
+            found = fresh.network(role, "cpu")
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    expected = dict([*usual.named_parameters(), *usual.named_buffers()])
+    for name, value in [*found.named_parameters(), *found.named_buffers()]:
+        assert value.dtype == expected[name].dtype
+        assert torch.equal(value, expected[name])
+        assert not value.is_inference()
+
+
+def test_published_heads_of_lpips() -> None:
+    heads = embedded_pack().lpips_heads()
+    for trunk, widths in CHANNELS.items():
+        assert tuple(len(head) for head in heads.of(trunk)) == widths
+        assert all(float(head.min()) >= 0 and float(head.max()) > float(head.min()) for head in heads.of(trunk))
+
+
+def test_a_copy_builds_its_networks_anew(pack: ModelPack) -> None:
+    generator = pack.generator("cpu")
+    copy = pickle.loads(pickle.dumps(pack))
+    assert copy.digest == pack.digest
+    assert copy.generator("cpu") is not generator
+    assert torch.equal(copy.generator("cpu").constant, generator.constant)
+
+
 def test_every_kind_of_a_card_has_a_builder() -> None:
-    from stylecodec.packs.card import OTHER_KINDS, ROLES, USER_ROLES
+    from stylecodec.packs.card import OTHER_KINDS, ROLES, SHIPPED_ROLES, USER_ROLES
 
     others = {kind for kinds in OTHER_KINDS.values() for kind in kinds}
-    assert {*ROLES.values(), *USER_ROLES.values(), *others} == set(BUILDERS)
+    assert {*ROLES.values(), *USER_ROLES.values(), *SHIPPED_ROLES.values(), *others} == set(BUILDERS)
 
 
 def test_a_card_is_read_without_torch() -> None:

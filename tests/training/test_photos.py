@@ -14,8 +14,8 @@ from PIL import Image
 from stylecodec.cli.main import main
 from stylecodec.encoding.motion.landmark_features import NAMES, features_of
 from stylecodec.errors import OptionError, StylecodecError
-from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, RIGHT_EYE, published_mesh
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, RIGHT_EYE
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training import photo_encoder, photo_generator, photos
 from stylecodec.training.augment import compressed, covered
 from stylecodec.training.muon import FilterOptimizer, orthogonal
@@ -275,7 +275,7 @@ def test_marks_in_a_mirror() -> None:
     """What the mesh sees of a mirrored face is what `photo_marks` says of it, roughly: the mesh is not quite even."""
     picture = np.array(Image.open(PORTRAIT).convert("RGB").resize((256, 256)))
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
-    plain, turned = published_mesh(torch.device("cpu"))(torch.cat([x, x.flip(3)]))[:, None]
+    plain, turned = embedded_pack().face_mesh("cpu")(torch.cat([x, x.flip(3)]))[:, None]
     _, wanted = photo_marks(plain)
     seen = features_of(turned)[0]
     assert float((wanted - seen).abs().mean()) < 0.02

@@ -15,7 +15,7 @@ from stylecodec.cli.main import main
 from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.nets.pixel_loss import pixel_loss
-from stylecodec.packs.card import ROLES
+from stylecodec.packs.card import ROLES, SHIPPED_ROLES
 from stylecodec.packs.store import open_pack
 from stylecodec.training import augment, avatar, encoder, generator, landmarks, reader, sharpen
 from stylecodec.training.datasets import HeadsDataset, mirrored_order
@@ -149,7 +149,7 @@ def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch:
     assert (runs["parser"]["people"], runs["parser"]["renders"]) == (26, 52)
     assert runs["generator"]["core_minutes"] >= 0
     assert pack.name == "avatar-1024"
-    assert set(pack.card.networks) == set(ROLES)
+    assert set(pack.card.networks) == {*ROLES, *SHIPPED_ROLES}
     code = pack.feedforward("cpu")(torch.zeros(1, 3, 256, 256))
     assert code.w_id.shape == (1, 18, 512)
     torch.manual_seed(9)
@@ -182,7 +182,7 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     assert not open_pack(folder / "alone").has("feedforward")
     assert main(["train", "export", "--work", str(work), "--pack", str(folder / "new"), "--base", str(start)]) == 0
     new = open_pack(folder / "new")
-    assert set(new.card.networks) == set(ROLES)
+    assert set(new.card.networks) == {*ROLES, *SHIPPED_ROLES}
     for name, value in pack.feedforward("cpu").state_dict().items():
         assert torch.equal(new.feedforward("cpu").state_dict()[name], value)
     both = [p.generator("cpu").state_dict() for p in (new, pack)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...bitstream import Identity, Profile, StreamFile, StreamWriter, edit
 from ...bitstream.attached import personalizations
 from ...bitstream.delta import GeneratorDelta, Personalization
-from ...decoding.personal import KnownPeople, resolve
+from ...decoding.known_people import KnownPeople, resolve
 from ...errors import OptionError, PackMismatch
 from ...files import reading
 from ...packs.store import ModelPack

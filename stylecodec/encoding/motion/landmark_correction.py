@@ -30,7 +30,7 @@ from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import POSE_UNITS, DifferentiableRenderer
 from ..frames import FrameCodes, Motion, smooth
 from ..options import LandmarkCorrectionOptions
-from .landmark_features import NAMES, NOISE_FLOOR, POSE, FeatureReader
+from .landmark_features import NAMES, POSE, FeatureReader, noise_floor
 
 CORRECTING = "correcting by landmarks"  # the stage's name in reports of progress
 AT_ONCE = 16  # renderings
@@ -47,13 +47,13 @@ def correct_by_landmarks(
     options: LandmarkCorrectionOptions,
     sigma_frames: float,
     progress: ProgressCallback = silent,
-    noise_floor: Sequence[float] = NOISE_FLOOR,
 ) -> Motion:
     """The motion with pose and α corrected; the roll and frames without a face stay.
 
     features: float32 [n, 17], of the person's crops. pack: with the generator that renders. sigma_frames: of the
-    Gaussian that the motion was smoothed with over time. noise_floor: [17], RMS error of the features. A clip with
-    fewer than two faces has no median to compare with: its motion is returned as it is.
+    Gaussian that the motion was smoothed with over time. Features count by how far they
+    vary beyond the pack's noise floor. A clip with fewer than two faces has no median to compare with: its motion is
+    returned as it is.
     """
     rows = motion.faces
     if len(rows) < 2:
@@ -71,7 +71,7 @@ def correct_by_landmarks(
         last = int(few[-1])
         done = len(motion) if last == len(rows) - 1 else int(rows[last]) + 1
         progress(Progress(CORRECTING, done, len(motion)))
-    missing = above_noise(residual(wanted, torch.cat(found)), noise_floor)
+    missing = above_noise(residual(wanted, torch.cat(found)), noise_floor(pack))
     change = solved(jacobian, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
     pose, alpha = (value.cpu().numpy() for value in renderer.units.split(moved))
@@ -93,13 +93,13 @@ def half_open(lips_apart: Tensor, count: int) -> list[int]:
     return [int((lips_apart - low - (high - low) * (k + 0.5) / count).abs().argmin()) for k in range(count)]
 
 
-def above_noise(missing: Tensor, noise_floor: Sequence[float] = NOISE_FLOOR) -> Tensor:
-    """What is missing [n, 17], each feature by how much more it varies than its noise floor [17].
+def above_noise(missing: Tensor, floor: Sequence[float]) -> Tensor:
+    """What is missing [n, 17], each feature by how much more it varies than its noise floor, `floor` [17].
 
     It is the gain of a Wiener filter over the clip; a feature that does not vary more is left where the codes have it.
     """
     power = missing.square().mean(dim=0)
-    return missing * (1 - missing.new_tensor(noise_floor).square() / power.clamp_min(1e-12)).clamp_min(0)
+    return missing * (1 - missing.new_tensor(floor).square() / power.clamp_min(1e-12)).clamp_min(0)
 
 
 def solved(jacobian: Tensor, missing: Tensor, wanted: Tensor, options: LandmarkCorrectionOptions) -> Tensor:
@@ -127,7 +127,7 @@ class RenderedFeatures:
     """The landmark features of renderings of one identity latent [18, 512], `side` pixels per side."""
 
     def __init__(self, renderer: DifferentiableRenderer, latent: Tensor, side: int) -> None:
-        self.renderer, self.side, self.reader = renderer, side, FeatureReader(renderer.device)
+        self.renderer, self.side, self.reader = renderer, side, FeatureReader(renderer.pack, renderer.device)
         with torch.no_grad():
             self.anchor: Anchor = renderer.anchor(latent)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...nets.face_mesh import EYE_CORNERS, IRIS, MESH, NOSE_BASE, FaceMesh, published_mesh
+from ...nets.face_mesh import EYE_CORNERS, IRIS, MESH, NOSE_BASE, FaceMesh
+from ...packs.store import ModelPack
 
 # fmt: off
 NAMES = (
@@ -18,15 +19,8 @@ NAMES = (
     "left_lids", "right_lids", "left_inner_brow", "left_outer_brow", "right_inner_brow", "right_outer_brow",
     "gaze_across", "gaze_down", "nose_across", "nose_down",
 )
-# The noise floor of each: how much of it seems to be missing, RMS, where nothing is (`benchmarks/doubt.py`), on
-# rendered people, whose codes the feed-forward encoder reads well, a fifth added. Infinite: irises of avatars are too
-# soft to be read.
-NOISE_FLOOR = (
-    0.034, 0.027, 0.012, 0.015, 0.013, 0.011, 0.028,
-    0.012, 0.011, 0.014, 0.013, 0.013, 0.012,
-    float("inf"), float("inf"), 0.014, 0.010,
-)
 # fmt: on
+NOISE_FLOOR = "landmark_noise_floor"  # the calibration of a pack that `noise_floor` reads
 POSE = 2  # of them, the last
 NOSE_TIP = 4
 LEFT_CORNER, RIGHT_CORNER, TOP, BOTTOM = 61, 291, 0, 17  # of the mouth
@@ -87,11 +81,17 @@ def features_of(points: Tensor) -> Tensor:
     )
 
 
+def noise_floor(pack: ModelPack) -> tuple[float, ...]:
+    """How much of each feature seems to be missing, RMS, where nothing is: [17], infinite for what cannot be read."""
+    values = pack.calibration(NOISE_FLOOR).values
+    return tuple(values[name] for name in NAMES)
+
+
 class FeatureReader:
     """Reads the features off aligned pictures."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.mesh: FaceMesh = published_mesh(device)
+    def __init__(self, pack: ModelPack, device: torch.device) -> None:
+        self.mesh: FaceMesh = pack.face_mesh(device)
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:

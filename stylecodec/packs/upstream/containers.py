@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import ImportRefused
-from .foreign import CALLS, Name, Storage, storage_dtype, view_of, whole_numbers
-from .inert_pickle import Budget, Machine
+from .calls import CALLS
+from .inert_pickle import Machine
+from .stack_machine import Budget, StackMachine
+from .values import Name, Storage, storage_dtype, view_of, whole_numbers
 
 Form = Literal["zip", "stream", "tar", "pickle", "dlib"]
 
@@ -173,7 +175,7 @@ def _filled(kind: Any, count: int, data: memoryview) -> Storage:
 def _load_pickle(data: memoryview, budget: Budget) -> tuple[Form, Any]:
     """A raw pickle, or a torch stream, which begins with one that holds a magic number."""
 
-    def nested(machine: Machine, arguments: tuple[Any, ...]) -> Any:
+    def nested(machine: StackMachine, arguments: tuple[Any, ...]) -> Any:
         inner = arguments[0] if len(arguments) == 1 else None
         if isinstance(inner, bytes):
             inner = memoryview(inner)

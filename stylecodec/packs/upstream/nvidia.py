@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ImportRefused
-from .foreign import PERSISTENT_OBJECT, TF_NETWORK, Record, TensorView, array_of
 from .names import generator_from_tensorflow
+from .values import PERSISTENT_OBJECT, TF_NETWORK, Record, TensorView, array_of
 
 MAX_MODULES = 2000  # the largest published generator has some 80
 MAX_NESTING = 8

@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 
 from ...errors import ImportRefused, PackCorrupt
-from ...nets.lpips import CHANNELS, published_heads
+from ...nets.lpips import CHANNELS
 from ...nets.ops import fir_kernel
 from ...nets.stylegan2 import MappingNetwork
 from ..registry import build
+from ..store import embedded_pack
 from . import names as upstream_names
 from .containers import Container
 from .dlib_file import read_shape_predictor
 from .flow_settings import flow_params
-from .foreign import NAMESPACE, PERSISTENT_OBJECT, Record, TensorView
 from .layouts import encoder_params, identity_params, parser_params
 from .nvidia import from_persistent, from_tensorflow, is_tensorflow
+from .values import NAMESPACE, PERSISTENT_OBJECT, Record, TensorView
 
 MEAN_SAMPLES = 10_000  # z whose mean w replaces one that is not in the file
 PORT_KEYS = ("style.1.weight", "input.input", "conv1.conv.weight")
@@ -237,7 +238,7 @@ def _trunk(state: Mapping[str, Tensor]) -> Part:
     """torchvision's AlexNet or VGG-16; the classifier behind the features is left out."""
     trunk = "alex" if state["features.0.weight"].shape[-1] == 11 else "vgg"
     kept = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
-    return _lpips(trunk, kept, published_heads(trunk), ("with the published channel weights",))
+    return _lpips(trunk, kept, embedded_pack().lpips_heads().of(trunk), ("with the published channel weights",))
 
 
 def _lpips(trunk: str, features: Mapping[str, Tensor], heads: list[Tensor], notes: tuple[str, ...] = ()) -> Part:

@@ -16,9 +16,9 @@ from stylecodec.encoding.motion.landmark_correction import (
     half_open,
     solved,
 )
-from stylecodec.encoding.motion.landmark_features import NAMES, NOISE_FLOOR, POSE
+from stylecodec.encoding.motion.landmark_features import NAMES, POSE, noise_floor
 from stylecodec.encoding.options import LandmarkCorrectionOptions
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.progress import Progress, ProgressCallback, silent
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_a_face_that_moves_is_corrected(pack: ModelPack, latent: np.ndarray) -> 
     after = corrected(before, wanted + 0.05, latent, pack)  # built otherwise: a constant
     assert np.array_equal(after[:, 2], before[:, 2])
     was, left = apart(pack, latent, wanted, before), apart(pack, latent, wanted, after)
-    clear = (was > 1.5 * np.array(NOISE_FLOOR)) & (np.arange(len(NAMES)) < len(NAMES) - POSE)
+    clear = (was > 1.5 * np.array(noise_floor(embedded_pack()))) & (np.arange(len(NAMES)) < len(NAMES) - POSE)
     assert clear.sum() >= 5
     assert np.median((left / was)[clear]) < 0.75
 
@@ -100,13 +100,13 @@ def test_who_is_as_the_codes_say_is_left_alone(pack: ModelPack, latent: np.ndarr
 
 
 def test_what_is_within_the_noise_floor_is_left() -> None:
-    floor = torch.tensor(NOISE_FLOOR)
+    floor = torch.tensor(noise_floor(embedded_pack()))
     often = torch.tensor([[1.0], [-1.0]]) * floor.where(floor.isfinite(), torch.tensor(0.1))
-    assert above_noise(0.9 * often).abs().max() == 0
-    much = above_noise(10 * often)
+    assert above_noise(0.9 * often, floor.tolist()).abs().max() == 0
+    much = above_noise(10 * often, floor.tolist())
     assert torch.allclose(much[:, floor.isfinite()], 9.9 * often[:, floor.isfinite()], rtol=1e-4)
     assert much[:, ~floor.isfinite()].abs().max() == 0
-    assert above_noise(torch.zeros(3, len(NAMES))).abs().max() == 0
+    assert above_noise(torch.zeros(3, len(NAMES)), floor.tolist()).abs().max() == 0
 
 
 def test_the_jacobian_is_measured_where_mouths_are_open() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from stylecodec.encoding.motion.landmark_features import NAMES, FeatureReader, features_of
 from stylecodec.nets.face_mesh import POINTS
+from stylecodec.packs.store import embedded_pack
 
 LEFT_EYE, RIGHT_EYE = (-0.5, 0.0), (0.5, 0.0)
 
@@ -80,7 +81,7 @@ def test_size_place_and_roll_do_not_matter() -> None:
 
 def test_the_reader_takes_any_number_of_pictures() -> None:
     pictures = torch.rand(9, 3, 64, 64) * 3 - 1.5
-    reader = FeatureReader(torch.device("cpu"))
+    reader = FeatureReader(embedded_pack(), torch.device("cpu"))
     found = reader(pictures)
     assert found.shape == (9, len(NAMES))
     torch.testing.assert_close(found[4:5], reader(pictures[4:5]), atol=1e-4, rtol=1e-4)

@@ -22,13 +22,12 @@ from torch import Tensor
 from stylecodec.errors import ImportRefused, OptionError, OutputError, PackCorrupt, PackNotFound
 from stylecodec.nets.e4e import E4eEncoder
 from stylecodec.nets.identity import IdentityNet
-from stylecodec.nets.lpips import published_heads
 from stylecodec.nets.parsing import BiSeNet
 from stylecodec.nets.restyle import RestyleEncoder
 from stylecodec.nets.styleflow import NEUTRAL_ATTRIBUTES
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.card import Pose
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.packs.upstream import importer
 from stylecodec.packs.upstream import names as upstream_names
 from stylecodec.packs.upstream.containers import open_container
@@ -323,7 +322,7 @@ def test_lpips_trunks_and_heads(tmp_path: Path) -> None:
     torch.save(trunk | {"classifier.1.weight": torch.zeros(3, 3)}, tmp_path / "alex.pth")
     heads = {
         f"lin{k}.model.1.weight": torch.full((1, len(head), 1, 1), 0.5)
-        for k, head in enumerate(published_heads("alex"))
+        for k, head in enumerate(embedded_pack().lpips_heads().of("alex"))
     }
     torch.save(heads, tmp_path / "heads.pth", _use_new_zipfile_serialization=False)
     torch.save(write_lpips(trunk, heads), tmp_path / "lpips.pth")
@@ -331,7 +330,7 @@ def test_lpips_trunks_and_heads(tmp_path: Path) -> None:
         import_files([tmp_path / "heads.pth"], "lpips", tmp_path / "packs")
     assert not (tmp_path / "packs").exists()
     pack = import_files([tmp_path / "alex.pth"], "lpips", tmp_path / "packs").pack
-    for k, head in enumerate(published_heads("alex")):
+    for k, head in enumerate(embedded_pack().lpips_heads().of("alex")):
         assert torch.equal(pack.lpips("alex", "cpu").heads[k], head)
     pack = import_files([tmp_path / "heads.pth"], "lpips", tmp_path / "packs").pack
     assert {float(head.mean()) for head in pack.lpips("alex", "cpu").heads} == {0.5}

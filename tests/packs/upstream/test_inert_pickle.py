@@ -17,9 +17,9 @@ import torch
 
 from stylecodec.errors import ImportRefused
 from stylecodec.packs.upstream.containers import open_container
-from stylecodec.packs.upstream.foreign import Record, array_of
 from stylecodec.packs.upstream.importer import import_files
 from stylecodec.packs.upstream.recognition import recognise
+from stylecodec.packs.upstream.values import Record, array_of
 from tests.packs.upstream.foreign_files import Persistent, stand_ins, write_nvidia
 
 CANARY = "executed"

@@ -1,7 +1,7 @@
-"""The rendered head before something else: a still of the scene, its own surroundings blurred, one colour (SPEC 14).
+"""The rendered head before something else: a still picture, its own surroundings blurred, one colour (SPEC 14).
 
     rendered square ──► parser ──► head mask, its edge softened ──┐
-                    └─────────────────────────────► turned by roll ┴─► blended into the scene at the head's place
+                    └─────────────────────────────► turned by roll ┴─► blended into the still at the head's place
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ BLUR_SIDE = 24  # pixels to which surroundings are averaged down
 KEY_GREEN = (0, 177, 64)
 
 
-class Backdrop:
+class Compositor:
     """Composes rendered squares with what a BACKGROUND chunk asks for, on one device."""
 
-    def __init__(self, pack: ModelPack, device: torch.device, scene: Background) -> None:
-        self.scene, self.device = scene, device
+    def __init__(self, pack: ModelPack, device: torch.device, background: Background) -> None:
+        self.background, self.device = background, device
         self.regions = Regions(pack, device)
-        self.plate = decode_plate(scene).to(device) if scene.mode == Mode.PLATE else None
+        self.plate = decode_plate(background).to(device) if background.mode == Mode.PLATE else None
 
     def size(self, square: int) -> tuple[int, int]:
         """Width and height of the pictures composed from squares of `square` pixels."""
-        return (self.scene.width, self.scene.height) if self.plate is not None else (square, square)
+        return (self.background.width, self.background.height) if self.plate is not None else (square, square)
 
     def compose(self, images: Tensor, roll: Tensor | None = None) -> Tensor:
         """Squares [N, 3, S, S] in [-1, 1], turned by `roll` [N] degrees where given -> uint8 [N, H, W, 3]."""
@@ -47,22 +47,22 @@ class Backdrop:
         pictures, mask = both[:, :3], both[:, 3:]
         if self.plate is not None:
             return to_uint8(self._on_plate(pictures, mask))
-        behind = surroundings(pictures, mask) if self.scene.mode == Mode.BLUR else self._colour()
+        behind = surroundings(pictures, mask) if self.background.mode == Mode.BLUR else self._colour()
         return to_uint8(pictures * mask + behind * (1 - mask))
 
     def _colour(self) -> Tensor:
         """[1, 3, 1, 1]."""
-        return torch.tensor(self.scene.colour, device=self.device).view(1, 3, 1, 1) / 127.5 - 1
+        return torch.tensor(self.background.colour, device=self.device).view(1, 3, 1, 1) / 127.5 - 1
 
     def _on_plate(self, pictures: Tensor, mask: Tensor) -> Tensor:
         """The plate [N, 3, H, W] with the head in its place."""
         assert self.plate is not None
-        x, y, side = self.scene.square
+        x, y, side = self.background.square
         both = torch.cat([pictures, mask], dim=1)
         while both.shape[-1] >= 2 * side and both.shape[-1] > 2:
             both = F.avg_pool2d(both, 2)
-        columns, across = _places(x, side, self.scene.width, self.device)
-        rows, down = _places(y, side, self.scene.height, self.device)
+        columns, across = _places(x, side, self.background.width, self.device)
+        rows, down = _places(y, side, self.background.height, self.device)
         result = self.plate.expand(len(pictures), -1, -1, -1).clone()
         if columns.start >= columns.stop or rows.start >= rows.stop:
             return result
@@ -75,7 +75,7 @@ class Backdrop:
 
 
 def _places(centre: float, side: float, count: int, device: torch.device) -> tuple[slice, Tensor]:
-    """Along one axis: the scene's pixels that the square covers, and where they lie in it, -1 to 1."""
+    """Along one axis: the still's pixels that the square covers, and where they lie in it, -1 to 1."""
     first, last = max(int(np.floor(centre - side / 2)), 0), min(int(np.ceil(centre + side / 2)), count)
     pixels = torch.arange(first, max(last, first), device=device, dtype=torch.float32) + 0.5
     return slice(first, max(last, first)), (pixels - centre) / (side / 2)
@@ -101,20 +101,21 @@ def surroundings(pictures: Tensor, mask: Tensor) -> Tensor:
     return F.interpolate(colour / share.clamp_min(1e-3), size=size, mode="bilinear", align_corners=False).clamp(-1, 1)
 
 
-def decode_plate(scene: Background) -> Tensor:
+def decode_plate(background: Background) -> Tensor:
     """The still as [1, 3, H, W] in [-1, 1]; CorruptChunk where the file is not what the chunk says."""
     from PIL import Image, features
 
-    wanted = scene.picture_format.name
-    if scene.picture_format == PictureFormat.AVIF and not features.check("avif"):
+    wanted = background.picture_format.name
+    if background.picture_format == PictureFormat.AVIF and not features.check("avif"):
         raise MissingDependency("the background is an AVIF picture; it needs Pillow 11.3 or later")
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # of huge sizes and damaged metadata
-            Image.open(io.BytesIO(scene.picture), formats=[wanted]) as image,
+            Image.open(io.BytesIO(background.picture), formats=[wanted]) as image,
         ):
-            if image.size != (scene.width, scene.height):  # said by the file's head, before pixels are made
-                raise CorruptChunk(f"the background is said to have {scene.width}x{scene.height} pixels and has not")
+            if image.size != (background.width, background.height):  # said by the file's head, before pixels are made
+                said = f"{background.width}x{background.height}"
+                raise CorruptChunk(f"the background is said to have {said} pixels and has not")
             pixels = np.array(image.convert("RGB"))
     except CorruptChunk:
         raise

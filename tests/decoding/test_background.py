@@ -14,7 +14,7 @@ from PIL import Image, features
 
 from stylecodec.bitstream import StreamWriter
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
-from stylecodec.decoding.backdrop import Backdrop, decode_plate, soft_mask, surroundings
+from stylecodec.decoding.background import Compositor, decode_plate, soft_mask, surroundings
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.background import background_of, make_plate
 from stylecodec.encoding.frames import AlignedClip
@@ -42,7 +42,7 @@ def plate(square: tuple[float, float, float] = (48.0, 32.0, 40.0)) -> Background
 
 
 def test_the_head_lies_where_the_chunk_says(tiny_pack: ModelPack) -> None:
-    composed = Backdrop(tiny_pack, CPU, plate()).compose(torch.full((2, 3, 64, 64), -1.0))
+    composed = Compositor(tiny_pack, CPU, plate()).compose(torch.full((2, 3, 64, 64), -1.0))
     assert composed.shape == (2, 64, 96, 3)
     assert composed.dtype == torch.uint8
     assert int(composed[0, 34, 48].max()) < 10  # the face
@@ -52,15 +52,15 @@ def test_the_head_lies_where_the_chunk_says(tiny_pack: ModelPack) -> None:
 
 @pytest.mark.parametrize("square", [(0.0, 0.0, 40.0), (90.0, 60.0, 500.0), (-400.0, 10.0, 20.0)])
 def test_a_square_that_leaves_the_scene(tiny_pack: ModelPack, square: tuple[float, float, float]) -> None:
-    assert Backdrop(tiny_pack, CPU, plate(square)).compose(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 96, 3)
+    assert Compositor(tiny_pack, CPU, plate(square)).compose(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 96, 3)
 
 
 def test_key_and_blur(tiny_pack: ModelPack) -> None:
     images = torch.zeros(1, 3, 64, 64)
-    key = Backdrop(tiny_pack, CPU, Background(Mode.KEY, (0, 177, 64))).compose(images, torch.tensor([10.0]))
+    key = Compositor(tiny_pack, CPU, Background(Mode.KEY, (0, 177, 64))).compose(images, torch.tensor([10.0]))
     assert key[0, 0, 0].tolist() == [0, 177, 64]
     assert key[0, 34, 32].tolist() == [128, 128, 128]
-    blur = Backdrop(tiny_pack, CPU, Background(Mode.BLUR)).compose(images)
+    blur = Compositor(tiny_pack, CPU, Background(Mode.BLUR)).compose(images)
     assert int((blur.int() - 128).abs().max()) <= 2
 
 

@@ -1,7 +1,7 @@
-"""What a foreign pickle may speak of: names that stand for data, and the inert values that take their place.
+"""What a foreign pickle is read into: inert values, and the names of classes that stand for data.
 
-torch's and numpy's own functions are never called with arguments from a file: a tensor is a view with checked bounds
-onto bytes of the file, an array the same, everything else a `Record` that only remembers what it was made from.
+A tensor is a view with checked bounds onto bytes of the file, an array the same, everything else a `Record` that only
+remembers what it was made from.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ImportRefused
-
-if TYPE_CHECKING:
-    from .inert_pickle import Call, Machine
 
 MAX_AXES = 8
 SPREAD = 1 << 16  # elements that a tensor may have although its storage has fewer (one value for a whole row)
@@ -132,65 +129,6 @@ def view_of(storage: Any, offset: Any, shape: Any, stride: Any) -> TensorView:
     return TensorView(storage, start, sides, steps)
 
 
-def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> TensorView:
-    if len(arguments) < 4:
-        raise ImportRefused("the file has a tensor without a shape")
-    return view_of(*arguments[:4])
-
-
-def _first(machine: Machine, arguments: tuple[Any, ...]) -> Any:
-    if not arguments:
-        raise ImportRefused("the file makes a value out of nothing")
-    return arguments[0]
-
-
-def _table(machine: Machine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """A dict, out of another one or pairs."""
-    table: dict[Any, Any] = {}
-    pairs = arguments[0] if arguments else []
-    if isinstance(pairs, dict):
-        return dict(pairs)
-    if not isinstance(pairs, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
-        raise ImportRefused("the file makes a table out of something that is none")
-    machine.set_items(table, [value for pair in pairs for value in pair])
-    return table
-
-
-def _sequence(machine: Machine, arguments: tuple[Any, ...]) -> list[Any]:
-    values = arguments[0] if arguments else []
-    if not isinstance(values, list | tuple):
-        raise ImportRefused("the file makes a set out of something that is no list")
-    machine.budget.spend(8 * len(values))
-    return list(values)
-
-
-def _encoded(machine: Machine, arguments: tuple[Any, ...]) -> bytes | memoryview:
-    """Bytes spelled as text, as protocol 2 has them."""
-    if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] not in ("latin1", "latin-1"):
-        raise ImportRefused("the file spells bytes in an unknown way")
-    text = arguments[0]
-    if len(text) > 1 << 16:
-        machine.budget.spend(len(text))
-    try:
-        data = bytearray(text, "latin-1")
-    except UnicodeEncodeError:
-        raise ImportRefused("the file spells bytes in an unknown way") from None
-    return memoryview(data) if len(data) > 64 else bytes(data)
-
-
-def _empty(machine: Machine, arguments: tuple[Any, ...]) -> bytes:
-    if arguments:
-        raise ImportRefused("the file spells bytes in an unknown way")
-    return b""
-
-
-def _reconstructed(machine: Machine, arguments: tuple[Any, ...]) -> Record:
-    """copyreg's way to begin an object, and numpy's way to begin an array."""
-    if not arguments or not isinstance(arguments[0], Name):
-        raise ImportRefused("the file makes an object of no class")
-    return Record(arguments[0])
-
-
 # --- numpy ----------------------------------------------------------------------------------------------------
 
 NDARRAY = Name("numpy", "ndarray")
@@ -222,58 +160,14 @@ def array_of(record: Any) -> NDArray[Any]:
     return flat.reshape(sides, order="F" if fortran is True else "C")
 
 
-def _from_buffer(machine: Machine, arguments: tuple[Any, ...]) -> Record:
-    """numpy's way to pickle an array in protocol 5."""
-    if len(arguments) not in (4, 5) or arguments[3] not in ("C", "F"):
-        raise ImportRefused("the file has an array in an unknown order")
-    data, dtype, shape, order = arguments[:4]
-    return Record(NDARRAY, state=(1, shape, dtype, order == "F", data))
-
-
-def _scalar(machine: Machine, arguments: tuple[Any, ...]) -> int | float | bool:
-    dtype = dtype_of(arguments[0] if arguments else None)
-    data = arguments[1] if len(arguments) > 1 else b""
-    data = data.encode("latin-1", "replace") if isinstance(data, str) else data
-    if not isinstance(data, bytes) or len(data) != dtype.itemsize:
-        raise ImportRefused("the file has a number of the wrong size")
-    value: int | float | bool = np.frombuffer(data, dtype)[0].item()
-    return value
-
-
-def _names(*texts: str) -> list[Name]:
+def names_of(*texts: str) -> list[Name]:
+    """Names from their full spelling, "module.name"."""
     return [Name(*text.rsplit(".", 1)) for text in texts]
 
 
 PERSISTENT_OBJECT = Name("torch_utils.persistence", "_reconstruct_persistent_obj")
 TF_NETWORK = Name("dnnlib.tflib.network", "Network")
 NAMESPACE = Name("argparse", "Namespace")
-
-CALLS: dict[Name, Call] = {
-    **dict.fromkeys(_names("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"), _tensor),
-    **dict.fromkeys(
-        _names("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"),
-        _first,
-    ),
-    **dict.fromkeys(_names("collections.OrderedDict", "dnnlib.util.EasyDict", "builtins.dict"), _table),
-    **dict.fromkeys(
-        _names("builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset", "torch.Size"),
-        _sequence,
-    ),
-    **dict.fromkeys(_names("_codecs.encode"), _encoded),
-    **dict.fromkeys(_names("builtins.bytes", "__builtin__.bytes"), _empty),
-    **dict.fromkeys(
-        _names(
-            "copyreg._reconstructor",
-            "copy_reg._reconstructor",
-            "numpy.core.multiarray._reconstruct",
-            "numpy._core.multiarray._reconstruct",
-        ),
-        _reconstructed,
-    ),
-    **dict.fromkeys(_names("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"), _from_buffer),
-    **dict.fromkeys(_names("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"), _scalar),
-}
-"""Functions that files call, and what takes their place."""
 
 SAFE_NAMES: frozenset[Name] = frozenset(
     [
@@ -284,7 +178,7 @@ SAFE_NAMES: frozenset[Name] = frozenset(
         DTYPE,
         *(Name(module, f"{kind}Storage") for module in ("torch", "torch.cuda") for kind in STORAGE_TYPES),
         *(Name(module, f"{kind}Tensor") for module in ("torch", "torch.cuda") for kind in STORAGE_TYPES),
-        *_names(
+        *names_of(
             "builtins.object",
             "__builtin__.object",
             "builtins.int",
