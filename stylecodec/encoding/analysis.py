@@ -44,7 +44,7 @@ class ClipAnalysis:
     seconds: NDArray[np.float64]  # [n] from the first frame
     features: NDArray[np.float32] | None  # [n, 17] landmark features, NaN where there is no face; None: not read
     candidates: tuple[Candidate, ...]  # near-frontal, for the choice of the identity; one at least
-    shown: tuple[Candidate, ...]  # spread over the clip and keyframes: what the identity is fitted to
+    fit_frames: tuple[Candidate, ...]  # spread over the clip and keyframes: what the identity is fitted to
     square: tuple[float, float, float] | None  # mean centre and side of the crops' squares in source pixels
 
     def geometry(self, source_size: tuple[int, int] | None) -> CropGeometry | None:
@@ -94,7 +94,7 @@ def analyse_clip(
         seconds=np.array(seconds) - seconds[0],
         features=np.concatenate(features) if features else None,
         candidates=tuple(candidates),
-        shown=tuple(kept[frame] for frame in sorted(kept)),
+        fit_frames=tuple(kept[frame] for frame in sorted(kept)),
         square=squares.mean(),
     )
 

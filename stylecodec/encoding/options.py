@@ -102,7 +102,7 @@ class RefineOptions:
     features: float = 0.1  # weight of the face parser's features beside pixels
     prior: float = 0.1  # weight of the squared distance from the codes that it begins with
     smoothness: float = 0.1  # weight of the squared differences between the corrections of neighbours
-    target: str = "frame"  # what renderings are held against: the crop, or its "inversion" as in the paper
+    target: str = "frame"  # what renderings are compared with: the crop, or its "inversion" as in the paper
     precision: Precision = "bfloat16"  # of the feature maps, see decoding.render.Renderer
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class RefineOptions:
         if self.side not in (32, 64, 128, 256):
             raise OptionError(f"refinement compares at 32, 64, 128 or 256 pixels, not {self.side}")
         if self.target not in TARGETS:
-            raise OptionError(f"refinement is held against {' or '.join(TARGETS)}, not {self.target!r}")
+            raise OptionError(f"refinement compares with {' or '.join(TARGETS)}, not {self.target!r}")
         if not 0 <= self.coarse <= 1:
             raise OptionError(f"the share of the refinement's coarse steps must be 0 to 1, not {self.coarse}")
         if not (self.rate > 0 and min(self.features, self.prior, self.smoothness) >= 0):

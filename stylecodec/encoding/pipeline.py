@@ -85,7 +85,7 @@ def encode_frames(
     motion, fit_steps = found.motion.smoothed(sigma), 0
     if card is None:
         choice = select(found.candidates, pack, device, options)
-        fitted = fit_to_candidates(choice.latent, found.shown, pack, device, options.fit, progress)
+        fitted = fit_to_candidates(choice.latent, found.fit_frames, pack, device, options.fit, progress)
         choice, fit_steps = replace(choice, latent=fitted.latent), fitted.steps
     else:
         choice = IdentityChoice(card.identity.latent, -1, 0.0, 1, 0)

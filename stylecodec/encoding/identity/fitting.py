@@ -65,16 +65,16 @@ def fit_identity(
 
 def fit_to_candidates(
     latent: NDArray[np.float16],
-    shown: Sequence[Candidate],
+    frames: Sequence[Candidate],
     pack: ModelPack,
     device: torch.device,
     options: FitOptions,
     progress: ProgressCallback = silent,
 ) -> FittedIdentity:
     """`fit_identity` to the frames that the analysis of a clip kept."""
-    pose, alpha = np.stack([c.pose for c in shown]), np.stack([c.alpha for c in shown])
-    codes = FrameCodes(np.stack([c.w_id for c in shown]), pose, alpha)
-    return fit_identity(latent, [c.crop for c in shown], codes, pack, device, options, progress)
+    pose, alpha = np.stack([c.pose for c in frames]), np.stack([c.alpha for c in frames])
+    codes = FrameCodes(np.stack([c.w_id for c in frames]), pose, alpha)
+    return fit_identity(latent, [c.crop for c in frames], codes, pack, device, options, progress)
 
 
 class _LatentSearch:

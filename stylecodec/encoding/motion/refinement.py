@@ -3,7 +3,7 @@
     codes of the feed-forward encoder ─► steps of pose and α together, eyes and mouth weighed most,
                                          each direction as far as it shows ─► codes, less far from the crop
 
-The crop itself is what the renderings are held against, or its inversion, G(L_t), as in the paper, where nothing that
+The crop itself is what the renderings are compared with, or its inversion, G(L_t), as in the paper, where nothing that
 the generator cannot show is to pull at the codes; with a personalised generator it is always the crop.
 
 The paper first moves the pose alone and weighs the steps of α by their sensitivity (Eq. 8). Here the steps are weighed
@@ -110,7 +110,7 @@ class Refiner:
             self.anchor = self.renderer.anchor(torch.from_numpy(np.array(latent, np.float32)).to(device))
         self.inversion: E4eEncoder | None = None
         if self.settings.target == "inversion" and not isinstance(pack, TunedPack):
-            pack.require(("inversion",), "refinement held against inversions")
+            pack.require(("inversion",), "refinement compared with inversions")
             self.inversion = pack.inversion(device)
         self.offset: Tensor | None = None  # [34] by how much the last codes were corrected
         self.directions: Tensor | None = None  # [34, 34], of steps; see differentiable.even_steps
@@ -131,7 +131,7 @@ class Refiner:
 
     @torch.no_grad()
     def _targets(self, pictures: Tensor) -> Tensor:
-        """What renderings [n, 3, 256, 256] are held against."""
+        """What renderings [n, 3, 256, 256] are compared with."""
         if self.inversion is None:
             return pictures
         generator, noise = self.renderer.generator, self.renderer.noise

@@ -36,7 +36,7 @@ class Checkpoint:
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise MediaError(f"{self.path} is no checkpoint that can be read: {error}") from error
         if found != self.work:
-            raise OptionError(f"{self.path} is the checkpoint of another clip, pack or manner of tuning")
+            raise OptionError(f"{self.path} is the checkpoint of another clip, pack or other options of tuning")
         return tensors, facts
 
     def store(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
