@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import RESULTS, machine, save
+from benchmarks.measuring import RESULTS, save
+from benchmarks.provenance import provenance
 from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import open_pack
@@ -58,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--write-card", action="store_true", help="put the figures on the packs' cards")
     arguments = parser.parse_args(argv)
     keep_memory()
-    facts = machine()
     photos = Photographs(arguments.photos, held_out=True, most=arguments.count)
     about = {"photographs": len(photos), "steps": arguments.steps}
+    origin = provenance(open_pack(arguments.pack[0]), vars(arguments))
     results = {}
     for name in arguments.pack:
         pack = open_pack(name)
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.write_card:
             figures = {key: value for key, value in results[pack.name].items() if key != "digest"}
             update_card(pack.folder, figures={**pack.card.figures, "photographs": {**about, **figures}})
-    save(arguments.out, {"machine": facts, **about, "packs": results})
+    save(arguments.out, origin, {**about, "packs": results})
 
 
 if __name__ == "__main__":
