@@ -43,6 +43,7 @@ from stylecodec.encoding.rate.sensitivity import picture_metrics
 from stylecodec.face.align import Aligner, crops
 from stylecodec.face.landmarks import make_landmarker
 from stylecodec.media.video import VideoReader
+from stylecodec.metrics.psnr import picture_psnr
 from stylecodec.metrics.ssim import mean_ssim
 from stylecodec.metrics.tracks import face_tracks
 from stylecodec.nets.perceptual import FeatureDistance
@@ -172,9 +173,8 @@ def measure(
     inputs = list(crops((frame for _, frame in reader.frames()), track, SIDE))
     with Decoder.open(stream, device="cpu", pack=pack, size=SIDE, pose="aligned", as_numpy=True) as decoder:
         outputs = [np.asarray(frame) for frame in decoder]
-    error = np.stack(inputs).astype(np.float32) - np.stack(outputs)
     figures = {
-        "psnr": float(np.mean([10 * np.log10(255**2 / max(1e-9, float(np.mean(e**2)))) for e in error])),
+        "psnr": float(np.mean([picture_psnr(a, b) for a, b in zip(inputs, outputs, strict=True)])),
         "ssim": float(np.mean([mean_ssim(a, b) for a, b in zip(inputs, outputs, strict=True)])),
         "feature_distance": feature_distance(inputs, outputs, pack),
         "frames": len(outputs),

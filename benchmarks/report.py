@@ -18,7 +18,8 @@ from typing import Any
 from benchmarks.clips import DEVELOPED_ON, VALIDATION, label
 from benchmarks.measuring import RESULTS
 from benchmarks.provenance import ROOT, Today, as_comment, origin, reasons, today
-from benchmarks.report_tables import SECTIONS, Section, ways_table
+from benchmarks.report_tables import SECTIONS, Section
+from benchmarks.report_ways import ways_table
 
 REPORT = RESULTS.parent / "RESULTS.md"
 README = ROOT / "README.md"

@@ -6,133 +6,13 @@ measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.clips import SHOWS, group, label, ordered
+from benchmarks.markdown import TRACK_WORDS, Cells, Json, follows, markdown, mean, number
 from benchmarks.personal_bars import BARS, HIGHEST, TRACKS, summary, verdicts
-
-Json = Mapping[str, Any]
-Cells = Sequence[str]
-
-TRACK_WORDS = {
-    "mouth_open": "mouth opening",
-    "mouth_width": "mouth width",
-    "mouth_sideways": "sideways mouth",
-    "eyes_open": "eye opening",
-    "brows": "brows",
-    "yaw": "yaw",
-    "pitch": "pitch",
-}
-
-
-def markdown(header: Cells, rows: Iterable[Cells]) -> str:
-    """A table."""
-    lines = [list(header), ["---"] * len(header), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def number(value: Any, digits: int = 2, unit: str = "") -> str:
-    """A figure rounded to so many decimals, a dash where there is none; whole numbers with commas."""
-    if value is None or value != value:
-        return "–"
-    if isinstance(value, int) or digits == 0:
-        return f"{round(value):,}{unit}"
-    return f"{value:.{digits}f}{unit}".replace("-", "−")
-
-
-def follows(track: Json | None) -> str:
-    """Correlation, and the gain in brackets."""
-    if not track or track.get("gain") is None:
-        return "–"
-    return f"{number(track['correlation'] or 0.0)} ({number(track['gain'])})"
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Of those that are there; None where none is."""
-    known = [value for value in values if value is not None and value == value]
-    return sum(known) / len(known) if known else None
-
-
-# --- what each way of encoding gives ---------------------------------------------------------------------------
-
-GROUPS = ("the example clip", "validation", "developed on", "other")
-
-
-def ways(rows: Sequence[Json]) -> list[Json]:
-    """Rows of presets.json as means of a group of clips and a way of encoding, in the order of GROUPS."""
-    out: list[Json] = []
-    for name in GROUPS:
-        chosen = [row for row in rows if group(row["clip"]) == name]
-        for way in dict.fromkeys(row["way"] for row in chosen):
-            same = [row for row in chosen if row["way"] == way]
-            for minutes in dict.fromkeys(row.get("minutes") for row in same):
-                out.append(_mean_row(name, way, minutes, [row for row in same if row.get("minutes") == minutes]))
-    return out
-
-
-def _mean_row(name: str, way: str, minutes: float | None, rows: Sequence[Json]) -> Json:
-    keys = ("clip_seconds", "cpu_seconds", "once", "psnr", "ssim", "identity", "decode_ms")
-    values: dict[str, Any] = {key: mean(row.get(key) for row in rows) for key in keys}
-    values["kbps"] = mean(row["stream"] * 8 / 1000 / row["clip_seconds"] for row in rows)
-    values["psnr_worst"] = min(row["psnr_worst"] for row in rows)
-    words = f"`--personalize --minutes {minutes:g}`" if minutes is not None else f"`--preset {way}`"
-    return {"group": name, "way": words, "minutes": minutes, "clips": len(rows), **values}
-
-
-WAYS_HEADER: Cells = (
-    "clips",
-    "way",
-    "CPU time to encode",
-    "bytes, once",
-    "kbit/s with sound",
-    "PSNR, mean (worst)",
-    "SSIM",
-    "identity distance",
-)
-
-
-def ways_table(content: Json) -> str:
-    """The table of README and RESULTS."""
-    rows = ways(content["rows"])
-    cells = [
-        (
-            row["group"] if row["clips"] == 1 else f"{row['group']}, {row['clips']}",
-            row["way"],
-            f"{number(row['cpu_seconds'], 0)} s of {number(row['clip_seconds'], 1)} s",
-            number(row["once"], 0),
-            number(row["kbps"], 1),
-            f"{number(row['psnr'], 1)} dB ({number(row['psnr_worst'], 1)})",
-            number(row["ssim"]),
-            number(row["identity"]),
-        )
-        for row in rows
-    ]
-    return markdown(WAYS_HEADER, cells)
-
-
-def presets(content: Json) -> list[str]:
-    rows = content["rows"]
-    tracks = [
-        (label(row["clip"]), row["way"], *(follows(row.get("tracks", {}).get(name)) for name in TRACK_WORDS))
-        for row in sorted(rows, key=lambda row: (label(row["clip"]), row["way"]))
-    ]
-    parts = ("header", "identity", "personalization", "packets", "audio", "index", "total")
-    sizes = [
-        (label(row["clip"]), row["way"], number(row["frames"]), *(number(row["bytes"][part]) for part in parts))
-        for row in sorted(rows, key=lambda row: (label(row["clip"]), row["way"]))
-    ]
-    times = [row for row in ways(rows) if row["decode_ms"] is not None]
-    decode = "; ".join(f"{row['group']}: {number(row['decode_ms'], 0)} ms" for row in times)
-    return [
-        ways_table(content),
-        f"CPU time per frame of `decode` to 1024² with H.264 and sound: {decode}." if decode else "",
-        "What the output follows of the input, by dlib's 68 points: correlation, and the gain in brackets.",
-        markdown(("clip", "way", *TRACK_WORDS.values()), tracks),
-        "Bytes by part:",
-        markdown(("clip", "way", "frames", "header", "identity", "generator", *parts[3:]), sizes),
-    ]
-
+from benchmarks.report_ways import presets
 
 # --- people ----------------------------------------------------------------------------------------------------
 
@@ -286,6 +166,19 @@ def held_out(content: Json) -> list[str]:
     ]
 
 
+def photographs(content: Json) -> list[str]:
+    rows = [
+        (name, kind, *(number(value, 2) for value in pack[kind].values()))
+        for name, pack in content["packs"].items()
+        for kind in ("feed_forward", "fitted")
+    ]
+    names = next(iter(content["packs"].values()))["fitted"]
+    return [
+        f"{content['photographs']} photographs kept apart from training; the fit takes {content['steps']} steps.",
+        markdown(("pack", "codes", *names), rows),
+    ]
+
+
 def yardstick(content: Json) -> list[str]:
     def row(name: str, tracks: Json) -> Cells:
         return (name, *(number((tracks.get(track) or {}).get("correlation")) for track in TRACK_WORDS))
@@ -392,6 +285,7 @@ SECTIONS: tuple[Section, ...] = (
     ("real_clips_balanced", "What follows the person: preset balanced", "`benchmarks.real_clips`", real_clips),
     ("personal", "People on their own generator", "`benchmarks.personal`", personal),
     ("held_out", "Rendered people that no network was trained on", "`benchmarks.held_out`", held_out),
+    ("photographs", "Photographs of people who do not exist", "`benchmarks.photographs`", photographs),
     ("real_landmarks", "The pack's landmarks against dlib's 68 points", "`benchmarks.real_clips`", landmarks),
     ("yardstick", "How far dlib's tracks can be trusted", "`benchmarks.yardstick`", yardstick),
     ("shapes", "How far faces go, shape by shape", "`benchmarks.shapes`", shapes),

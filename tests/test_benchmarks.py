@@ -28,7 +28,7 @@ from benchmarks import (
     presets,
     rate,
     real_clips,
-    report_tables,
+    report_ways,
     shapes,
     speed,
     video_codecs,
@@ -47,6 +47,7 @@ from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training.datasets import scaled_expression
 from tests.decoding import streams
+from tests.metrics.landmarks import face
 
 # --- measuring --------------------------------------------------------------------------------------------
 
@@ -155,7 +156,7 @@ def test_the_table_of_ways_keeps_sets_of_clips_apart() -> None:
     rows = [row_of("d3", "fast", 20.0), row_of("d6", "fast", 24.0)]
     rows += [row_of("d0", "fast", 30.0), row_of("talk", "fast", 28.0)]
     rows += [row_of("talk", "personalized", 33.0, minutes=3.0), row_of("talk", "personalized", 35.0, minutes=15.0)]
-    found = report_tables.ways(rows)
+    found = report_ways.ways(rows)
     assert [(r["group"], r["minutes"], r["psnr"], r["psnr_worst"]) for r in found] == [
         ("the example clip", None, 28.0, 27.0),
         ("the example clip", 3.0, 33.0, 32.0),
@@ -164,7 +165,7 @@ def test_the_table_of_ways_keeps_sets_of_clips_apart() -> None:
         ("developed on", None, 30.0, 29.0),
     ]
     assert found[0]["kbps"] == 16.0
-    assert report_tables.ways_table({"rows": rows}).splitlines()[4].split(" | ")[1] == "`--personalize --minutes 15`"
+    assert report_ways.ways_table({"rows": rows}).splitlines()[4].split(" | ")[1] == "`--personalize --minutes 15`"
 
 
 # --- speed ------------------------------------------------------------------------------------------------
@@ -321,75 +322,6 @@ def test_calm_packets_compress_and_noise_does_not(tiny_pack: ModelPack) -> None:
 
 
 # --- real clips -------------------------------------------------------------------------------------------
-
-
-def face() -> NDArray[np.float64]:
-    """68 points that are no beauty, but hold everything the tracks measure: eyes 100 apart at height 0."""
-    p = np.zeros((68, 2))
-    p[0:17] = np.stack([np.linspace(-120, 120, 17), 150 - np.linspace(-12, 12, 17) ** 2], axis=1)
-    p[17:27] = np.stack([np.linspace(-80, 80, 10), np.full(10, -30.0)], axis=1)
-    p[27:31] = np.stack([np.zeros(4), np.linspace(0, 50, 4)], axis=1)
-    p[31:36] = np.stack([np.linspace(-15, 15, 5), np.full(5, 70.0)], axis=1)
-    eye = np.array([[-20, 0], [-8, -6], [8, -6], [20, 0], [8, 6], [-8, 6]], float)
-    p[36:42], p[42:48] = eye - np.array([50, 0]), eye + np.array([50, 0])
-    outer = [[-35, 110], [-20, 102], [-8, 100], [0, 101], [8, 100], [20, 102], [35, 110]]
-    outer += [[20, 118], [8, 121], [0, 122], [-8, 121], [-20, 118]]
-    p[48:60] = outer
-    p[60:68] = [[-30, 110], [-8, 108], [0, 108], [8, 108], [30, 110], [8, 112], [0, 112], [-8, 112]]
-    return p
-
-
-def moved(points: list[int], x: float, y: float) -> dict[str, float]:
-    """By how much each track changes when these points move, on a face turned and scaled in the picture."""
-    plain = face()
-    other = plain.copy()
-    other[points] += (x, y)
-    angle = np.deg2rad(20)
-    turn = 3 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    tracks = tracks_of.face_tracks(np.stack([plain, other]) @ turn.T + 500)
-    return {name: float(t[1] - t[0]) for name, t in tracks.items() if abs(t[1] - t[0]) > 1e-9}
-
-
-def test_each_track_sees_its_own_movement() -> None:
-    lower_lip = [55, 56, 57, 58, 59, 65, 66, 67]
-    assert moved([65, 66, 67], 0, 10) == {"mouth_open": pytest.approx(0.1)}
-    assert moved([*lower_lip], 0, 10)["mouth_open"] == pytest.approx(0.1)
-    assert moved([*range(48, 68)], 10, 0) == {"mouth_sideways": pytest.approx(0.1)}
-    assert moved([48], -10, 0)["mouth_width"] == pytest.approx(0.1)
-    assert moved([*range(17, 27)], 0, -10) == {"brows": pytest.approx(0.1)}
-    assert moved([30], 10, 0) == {"yaw": pytest.approx(0.1)}
-    assert moved([30], 0, -7) == {"pitch": pytest.approx(0.1)}
-    lids = moved([37, 38, 43, 44], 0, 6)
-    assert lids["eyes_open"] == pytest.approx(-0.06)
-
-
-def test_following_is_correlation_and_gain() -> None:
-    t = np.linspace(0, 6, 200)
-    source = np.sin(t)
-    assert tracks_of.following(source, 0.5 * source + 3) == pytest.approx({"correlation": 1.0, "gain": 0.5})
-    assert tracks_of.following(source, -2 * source) == pytest.approx({"correlation": -1.0, "gain": -2.0})
-    assert np.isnan(tracks_of.following(0.001 * source, source, still=0.01)["gain"])
-    flat = tracks_of.following(source, np.ones(200))
-    assert flat["gain"] == pytest.approx(0.0)
-    assert np.isnan(flat["correlation"])
-
-
-def test_single_wrong_points_do_not_count() -> None:
-    source = np.sin(np.linspace(0, 6, 200))
-    wrong = source.copy()
-    wrong[50] = 40.0
-    assert tracks_of.following(source, wrong)["correlation"] > 0.99
-
-
-def test_landmark_distance_is_in_outer_eye_distances() -> None:
-    truth = np.stack([face(), face() * 2 + 7])
-    found = truth.copy()
-    found[0, :17] += (0, 14)  # the outer eye corners are 140 apart
-    found[1, :17] += (28, 0)
-    distance = tracks_of.landmark_distance(np.concatenate([found, found], axis=1), truth)
-    assert distance["jaw"] == pytest.approx(0.1)
-    assert distance["inner"] == 0.0
-    assert distance["all"] == pytest.approx(0.1 * 17 / 68)
 
 
 def test_a_sheet_spreads_frames_in_time_and_leaves_empty_rows_out() -> None:

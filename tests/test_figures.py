@@ -11,7 +11,7 @@ import pytest
 from benchmarks import provenance as origins
 from benchmarks import report
 from benchmarks.measuring import RESULTS
-from benchmarks.report_tables import ways
+from benchmarks.report_ways import ways
 
 ROOT = Path(__file__).resolve().parents[1]
 PROSE = ("README.md", "benchmarks/README.md", "examples/README.md")
