@@ -226,7 +226,7 @@ def test_every_command_has_help_with_examples_and_exit_codes(capsys: Run) -> Non
         out = capsys.readouterr().out
         command = " ".join(["stylecodec", *words])
         assert out.startswith(f"usage: {command} ")
-        assert f"{command} " in out.split("examples:\n")[1].split("exit codes: 0 ")[0], command
+        assert command in out.split("examples:\n")[1].split("exit codes: 0 ")[0]
         assert "; 2 wrong usage; 130 interrupted." in out
         assert max(map(len, out.splitlines())) <= 120
 
