@@ -18,9 +18,9 @@ import torch
 
 from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
-from benchmarks.real_clips import Recorded
 from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.encoding.frames import AlignedClip, Motion, smooth, to_input
+from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.motion.landmark_correction import RenderedFeatures, residual
 from stylecodec.encoding.motion.landmark_features import NAMES, FeatureReader
 from stylecodec.encoding.options import EncodeOptions, LandmarkCorrectionOptions
@@ -37,7 +37,7 @@ def lack(path: Path, pack: ModelPack) -> np.ndarray:
     """RMS [17] of what the landmark features lack in a clip."""
     uncorrected = LandmarkCorrectionOptions(enabled=False)
     reader, options = VideoReader(path), EncodeOptions(device="cpu", audio=False, landmark_correction=uncorrected)
-    track = Recorded(pack, "cpu").track((frame for _, frame in reader.frames()), float(reader.rate))
+    track = front_end_for(pack, options).track((frame for _, frame in reader.frames()), float(reader.rate))
     frames = list(AlignedClip(reader.frames, track))
     clip = encode_frames(frames, pack, options, reader.rate)
     there = [k for k, frame in enumerate(frames) if frame.crop is not None]

@@ -38,10 +38,10 @@ from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
+from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.options import PRESETS, EncodeOptions, FitOptions
 from stylecodec.encoding.rate.sensitivity import picture_metrics
-from stylecodec.face.align import Aligner, crops
-from stylecodec.face.landmarks import make_landmarker
+from stylecodec.face.align import crops
 from stylecodec.media.video import VideoReader
 from stylecodec.metrics.psnr import picture_psnr
 from stylecodec.metrics.ssim import mean_ssim
@@ -167,9 +167,7 @@ def measure(
     stream = work / f"{clip.stem}.stc"
     report = api.encode(clip, stream, options)
     reader = VideoReader(clip)
-    landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
-    aligner = Aligner(landmarker, alignment=pack.card.alignment)
-    track = aligner.track((frame for _, frame in reader.frames()), float(reader.rate))
+    track = front_end_for(pack, options).track((frame for _, frame in reader.frames()), float(reader.rate))
     inputs = list(crops((frame for _, frame in reader.frames()), track, SIDE))
     with Decoder.open(stream, device="cpu", pack=pack, size=SIDE, pose="aligned", as_numpy=True) as decoder:
         outputs = [np.asarray(frame) for frame in decoder]

@@ -40,7 +40,7 @@ from benchmarks.measuring import RESULTS, as_json, table
 from benchmarks.personal_bars import TRACKS, summary, verdicts
 from benchmarks.personal_figures import SIDE
 from benchmarks.provenance import Today, provenance, reasons, today
-from benchmarks.real_clips import Recorded, sheet
+from benchmarks.real_clips import sheet
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.delta import GeneratorDelta
@@ -48,6 +48,7 @@ from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.options import DecodeOptions
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.encoding.frames import evenly_spaced
+from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.identity.cards import card_bytes, read_card
 from stylecodec.encoding.options import EncodeOptions, TuneOptions
 from stylecodec.encoding.write import ClipWriter, EncodedClip
@@ -99,7 +100,7 @@ class Seen:
 
 def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedClip, AlignedTrack]:
     """As api.encode without sound, but what was found on the way is kept."""
-    reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
+    reader, front_end = VideoReader(work.clip), front_end_for(work.pack, work.options)
     card = None if options.identity is None else read_card(options.identity, work.pack)
     begun, told = time.monotonic(), [0.0]
 
@@ -243,7 +244,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
 def rates(work: Work, _: Yardstick) -> dict[str, Any]:
     """The clip's bytes, and ordinary codecs on the aligned squares in the same run. Sound is left out of both."""
     stream = work.folder / "whole.stc"
-    reader, front_end = VideoReader(work.clip), Recorded(work.pack, "cpu")
+    reader, front_end = VideoReader(work.clip), front_end_for(work.pack, work.options)
     duration = work.options.duration
     track = front_end.track((frame for _, frame in reader.frames(0.0, duration)), float(reader.rate))
     pictures = seen(work, stream, track, work.options)

@@ -37,10 +37,10 @@ from benchmarks.measuring import RESULTS, as_json, table
 from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
+from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.options import PRESETS, EncodeOptions
 from stylecodec.errors import StylecodecError
-from stylecodec.face.align import Aligner, crops
-from stylecodec.face.landmarks import make_landmarker
+from stylecodec.face.align import crops
 from stylecodec.media.video import VideoReader
 from stylecodec.metrics.tracks import compare, face_tracks
 from stylecodec.packs.card import DEFAULT_PACK
@@ -71,10 +71,8 @@ def inputs_of(
     clip: Path, pack: ModelPack, seconds: float | None, start: float = 0.0
 ) -> tuple[list[Frame], list[bool]]:
     """The aligned squares of 256² that the encoder sees, and in which frames a face was found."""
-    reader = VideoReader(clip)
-    landmarker = make_landmarker("pack", pack.landmarks("cpu"), pack.card.alignment)
-    aligner = Aligner(landmarker, alignment=pack.card.alignment)
-    track = aligner.track((frame for _, frame in reader.frames(start, seconds)), float(reader.rate))
+    reader, front_end = VideoReader(clip), front_end_for(pack, EncodeOptions(device="cpu"))
+    track = front_end.track((frame for _, frame in reader.frames(start, seconds)), float(reader.rate))
     squares = list(crops((frame for _, frame in reader.frames(start, seconds)), track, SIDE))
     return squares, [bool(found) for found in track.found]
 

@@ -5,7 +5,7 @@ A provenance is a table that goes into JSON:
     commit      of the working tree that measured, 40 hex digits; `modified` says whether the package differed from it
     code        {room: digest} of the package's rooms that the figure depends on; comments and docstrings do not count
     pack        {"name", "digest"}; the digest covers what a stream depends on
-    networks    {role: sha256} of all networks of the pack, and of the weights that the package holds outside of it
+    networks    {role: sha256} of all networks of the pack, those that it borrows too, and of its calibrated constants
     options     what the benchmark was told
     inputs      {file name: sha256}
     machine, versions, date, command
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import machine, versions
-from stylecodec.packs.card import DEFAULT_PACK
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.card import DEFAULT_PACK, SHIPPED_ROLES
+from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylecodec"
@@ -80,10 +80,14 @@ def provenance(
 
 
 def networks(pack: ModelPack) -> dict[str, str]:
-    """{role: sha256} of all networks on a pack's card, and {file stem: sha256} of other weights in the package."""
-    named = {role: entry.sha256 for role, entry in pack.card.networks.items()}
-    own = (path for path in sorted(PACKAGE.rglob("*.safetensors")) if PACKAGE / "packs" not in path.parents)
-    return named | {path.stem: file_digest(path) for path in own}
+    """{role: sha256} of all networks that a pack uses, those that it borrows of the embedded one too; and of its
+    calibrated constants, under "calibration"."""
+    borrowed = {role: pack.provider(role).card for role in SHIPPED_ROLES}
+    cards = dict.fromkeys(pack.card.networks, pack.card) | borrowed
+    found = {role: card.networks[role].sha256 for role, card in cards.items() if role in card.networks}
+    constants = dict(embedded_pack().card.calibration) | dict(pack.card.calibration)
+    text = json.dumps({name: dict(one.values) for name, one in constants.items()}, sort_keys=True)
+    return found | {"calibration": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def code_digests(rooms: Iterable[str]) -> dict[str, str]:

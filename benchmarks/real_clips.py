@@ -31,11 +31,12 @@ from benchmarks.provenance import provenance
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
+from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.options import PRESETS, EncodeOptions
 from stylecodec.errors import StylecodecError
-from stylecodec.face.align import AlignedTrack, Aligner, crops
+from stylecodec.face.align import AlignedTrack, crops
 from stylecodec.face.detect import FaceDetector
-from stylecodec.face.landmarks import Dlib68, PackLandmarks, make_landmarker
+from stylecodec.face.landmarks import Dlib68, PackLandmarks
 from stylecodec.geometry import CropTransform
 from stylecodec.media import Frame, VideoReader, is_picture, read_image
 from stylecodec.metrics.tracks import NAMES, Floats, compare, face_tracks, landmark_distance
@@ -49,9 +50,7 @@ class Recorded:
     """The encoder's own front end, which keeps the track it found: the crops of the sheet are those of the encoder."""
 
     def __init__(self, pack: ModelPack, device: str) -> None:
-        choice = "pack" if pack.has("landmarks") else "dlib5"
-        net = pack.landmarks(device) if choice == "pack" else None
-        self.aligner = Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
+        self.aligner = front_end_for(pack, EncodeOptions(device=device))
         self.tracked: AlignedTrack | None = None
 
     def track(self, frames: Iterable[Frame], rate: float) -> AlignedTrack:

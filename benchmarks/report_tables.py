@@ -140,7 +140,7 @@ def _codecs(name: str, parts: Json) -> list[str]:
         (row["codec"], f"the same {row['same']}", number(row["kbps"], 1), number(row["psnr"], 1, " dB"))
         for row in rates["codecs"]
     ]
-    total = rates.get("bytes", {}).get("total")
+    total = (rates.get("bytes") or parts.get("whole", {}).get("bytes") or {}).get("total")
     ours = "" if total is None else f", {number(total * 8 / 1000 / rates['seconds'], 0)} kbit/s with all it carries"
     return [
         f"Ordinary codecs on the same squares of {label(name)} ({number(rates['seconds'], 1)} s, no sound). Ours: "
