@@ -59,9 +59,13 @@ def encode_opus(
         if stream is not None:
             candidates = [asked_stream(list(container.streams.audio), stream, "audio", path)]
         tracks = [(one.index, words(one), one.codec_context is not None) for one in candidates]
+    lost = [name for _, name, decodable in tracks if not decodable]
+    told.extend(f"sound stream {name} cannot be decoded and is left out" for name in lost)
     part = _Part.of(video, start, duration)
     for index, name, decodable in tracks:
-        levels = _measured(path, index, part) if decodable else _Levels()
+        if not decodable:
+            continue
+        levels = _measured(path, index, part)
         if not levels.samples:
             told.append(f"sound stream {name} cannot be decoded and is left out")
         elif levels.peak < SILENCE:

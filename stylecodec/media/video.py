@@ -59,6 +59,9 @@ class VideoReader:
         with readable(self._failure), open_input(path) as container:
             candidates = [candidate.index for candidate in find_video(container, stream, path)]
             self.has_audio = bool(container.streams.audio)
+            for video in container.streams.video:
+                if video.codec_context is None:
+                    self._note(f"video stream {words(video)} cannot be decoded and is passed over")
             animated = container.format.name == "webp_pipe"  # FFmpeg reads still ones only
         for index in candidates:
             if self._begins(index, stream is not None or len(candidates) == 1):
