@@ -43,9 +43,7 @@ class StreamFile:
     One StreamFile serves several threads and forked processes at once. One that was opened by its path can be pickled;
     unpickling opens the file again, whatever the current folder is then.
 
-    Usage:
-        with StreamFile.open("clip.stc") as stream:
-            packets = stream.packets(0, stream.frame_count)
+    >>> with StreamFile.open("clip.stc") as stream: packets = stream.packets(0, stream.frame_count)
     """
 
     def __init__(self, source: ByteSource, recall: Recall | None = None, partial: bool = False) -> None:
@@ -387,8 +385,7 @@ class StreamFile:
         if len(entries):
             chunk = self._chunks.chunk(int(entries["offset"][0]), ChunkType.HEADER)
             return StreamHeader.parse(chunk.payload, chunk.payload_offset)
-        report = self._table.report
-        if report is not None and report.damage:
+        if (report := self._table.report) is not None and report.damage:
             raise report.damage[0].error
         raise Truncated("the file ends before the stream header does", self.size)
 
