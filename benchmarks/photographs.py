@@ -7,7 +7,7 @@ The photographs are those that `stylecodec train photos` holds out by the digest
 the photograph has pixels of its own: PSNR, PSNR of the head, SSIM; and the distance of dlib's descriptors at 256².
 - feed_forward: W+, pose and α as the pack's encoder sees them in one pass;
 - fitted: the same after so many steps of gradient descent on W+ and codes, the generator left as it is.
-- drawn: random people of the pack's mapping with random codes, which the pack's encoder must read off their pictures:
+- drawn: random people of the pack's mapping with random expressions, which the pack's encoder must read off them:
   mean errors of yaw and pitch in degrees, mean correlation of α. With `--against` the PSNR of these pictures against
   those of the pack from which the training went on.
 """
@@ -19,10 +19,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.measuring import RESULTS, save
 from benchmarks.provenance import provenance
+from stylecodec.decoding.latents import ANGLES
 from stylecodec.encoding.differentiable import SIZE, DifferentiableRenderer
 from stylecodec.encoding.personalization.locality import CODE_DEVIATION, random_people
 from stylecodec.metrics.psnr import psnr
@@ -31,6 +33,7 @@ from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.packs.writing import update_card
 from stylecodec.training.loop import keep_memory
 from stylecodec.training.photo_data import Photographs
+from stylecodec.training.photo_encoder import Expressions
 from stylecodec.training.photo_fit import fit
 from stylecodec.training.photos import INDEX
 from stylecodec.training.sheets import save_sheet
@@ -56,13 +59,17 @@ def measured(pack: ModelPack, photos: Photographs, steps: int, sheet: Path | Non
 @torch.no_grad()
 def drawn(pack: ModelPack, against: ModelPack | None) -> dict[str, float]:
     """What the training has left of drawn people: see the module."""
-    random = torch.Generator().manual_seed(7)
+    random, rng = torch.Generator().manual_seed(7), np.random.default_rng(7)
+    expressions = Expressions(pack) if pack.has("expression") else None
     scene, encoder = DifferentiableRenderer(pack, torch.device("cpu")), pack.feedforward("cpu")
     other = None if against is None else DifferentiableRenderer(against, torch.device("cpu"))
     seen, true, likeness = [], [], []
     for _ in range(DRAWN // AT_ONCE):
         w = random_people(scene.generator, AT_ONCE, random)[:, None].expand(-1, scene.generator.rows, -1)
-        codes = scene.units.bound_(CODE_DEVIATION * torch.randn(AT_ONCE, SIZE, generator=random))
+        codes = CODE_DEVIATION * torch.randn(AT_ONCE, SIZE, generator=random)
+        if expressions is not None:
+            codes[:, ANGLES:] = expressions(AT_ONCE, rng) / scene.units.scale[ANGLES:]
+        codes = scene.units.bound_(codes)
         pictures = scene.render(scene.anchor(w), codes, 256).clamp(-1, 1)
         code = encoder(pictures)
         seen.append(torch.cat([code.pose, code.alpha], dim=1))
@@ -70,9 +77,9 @@ def drawn(pack: ModelPack, against: ModelPack | None) -> dict[str, float]:
         if other is not None:
             likeness.append(psnr(other.render(other.anchor(w), codes, 256), pictures))
     a, b = torch.cat(seen), torch.cat(true)
-    error = (a - b)[:, :2].abs().mean(0)
+    error = (a - b)[:, :ANGLES].abs().mean(0)
     a, b = a - a.mean(0), b - b.mean(0)
-    correlation = ((a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0) + 1e-6))[2:].mean()
+    correlation = ((a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0) + 1e-6))[ANGLES:].mean()
     found = {"yaw_error": error[0], "pitch_error": error[1], "alpha_correlation": correlation}
     if likeness:
         found["psnr_against"] = torch.cat(likeness).mean()

@@ -23,8 +23,10 @@ from ..encoding.losses import LossWeights, ReconstructionLoss
 from ..encoding.motion.landmark_features import NAMES, features_of
 from ..encoding.personalization.locality import latent_deviation, random_people
 from ..nets.feedforward import HybridCode, HybridEncoder
-from ..packs.store import embedded_pack, open_pack
+from ..packs.store import ModelPack, embedded_pack, open_pack
 from . import augment
+from .datasets import scaled_expression
+from .heads.tracks import random_expression, random_gaze
 from .loop import Average
 from .photo_data import Photographs, PixelWeights, halved, shown
 from .photo_fit import fit
@@ -43,6 +45,9 @@ LIGHT = 0.15  # spread of the gain of a photograph, which the rendering is to sh
 GAZE_WEIGHT = 0.3  # irises of renderings are soft
 CODE_SPREAD = (1.2, 0.9)  # of random pose and α, in units
 OVERSHOT = 1.05  # by which the angles may leave the pack's range before they are bounded, so that gradients come back
+NEAR = 0.4  # of that, around the codes of photographs
+EXPRESSIVE = 0.5  # share of generated pictures whose α is that of a random expression
+HABIT = 0.3  # of a photograph's α, on top of it: people are not quite at rest where drawn heads are
 LIMIT = 5.0  # norm of gradients
 WARM_STEPS = 50
 HELD_OUT_SEEN = 71
@@ -75,6 +80,7 @@ class EncoderTrainer(PhotoTrainer):
         self.latents, self.codes = self._known()
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.weights = PixelWeights(self.photos, self.pack, options.work)
+        self.expressions = Expressions(self.pack) if self.pack.has("expression") else None
         self.pool: list[Generated] = []
         self.mesh = embedded_pack().face_mesh(options.device)
         self.marks = photo_marks(self.photos.points)
@@ -113,8 +119,11 @@ class EncoderTrainer(PhotoTrainer):
         free = torch.randn(count, self.codes.shape[1], generator=self.random)
         free[:, :2] *= CODE_SPREAD[0]
         free[:, 2:] *= CODE_SPREAD[1]
-        near = self.codes[two] + 0.4 * free
-        codes = torch.where((torch.rand(count, 1, generator=self.random) < 0.5), near, free)
+        codes = torch.where(torch.rand(count, 1, generator=self.random) < 0.5, self.codes[two] + NEAR * free, free)
+        if self.expressions is not None:
+            made = self.expressions(count, self.rng) / self.scene.units.scale[2:]
+            posed = torch.cat([free[:, :2], made + HABIT * self.codes[two][:, 2:]], dim=1)
+            codes = torch.where(torch.rand(count, 1, generator=self.random) < EXPRESSIVE, posed, codes)
         codes = self.scene.units.bound_(codes)
         pictures = self.scene.render(self.scene.anchor(latents), codes, 256, reference=False).clamp(-1, 1)
         return Generated(pictures, latents, codes)
@@ -197,6 +206,21 @@ class EncoderTrainer(PhotoTrainer):
         count = len(list(self.encoder.parameters()))
         whole["state"] = {n: state for n in range(count) if (state := saved.get(f"optimizer{n}"))}
         self.optimizer.load_state_dict(whole)
+
+
+class Expressions:
+    """α of random expressions and gazes, as the drawn heads have them."""
+
+    def __init__(self, pack: ModelPack) -> None:
+        self.net = pack.network("expression", "cpu")
+        self.names = [str(name) for name in pack.card.training["expression_inputs"]][:-2]  # the gaze is the last two
+
+    @torch.no_grad()
+    def __call__(self, count: int, rng: np.random.Generator) -> Tensor:
+        """[count, 32] in raw style units."""
+        drawn = [np.r_[random_expression(rng, self.names), random_gaze(rng)] for _ in range(count)]
+        found: Tensor = self.net(torch.from_numpy(scaled_expression(np.stack(drawn).astype(np.float32))))
+        return found
 
 
 def optimizer_of(encoder: HybridEncoder) -> torch.optim.AdamW:
