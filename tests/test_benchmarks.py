@@ -31,6 +31,7 @@ from benchmarks import (
     report_ways,
     shapes,
     speed,
+    square,
     video_codecs,
     yardstick,
 )
@@ -40,7 +41,10 @@ from stylecodec.bitstream import Quantiser, StreamFile, check
 from stylecodec.bitstream.compact.coding import encode_levels
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
+from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.face.detect import Box
+from stylecodec.face.warp import warp
+from stylecodec.geometry import CropTransform, Similarity
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, read_image
 from stylecodec.metrics import tracks as tracks_of
 from stylecodec.nets.stylegan2 import Generator
@@ -545,3 +549,36 @@ def test_held_out_counts_only_what_moves() -> None:
     summary = held_out.summary(rows, set())
     assert summary["sent_eyes_correlation"] == {"clips": 1, "mean": 0.5, "worst": 0.5}
     assert summary["psnr"] == {"mean": 21.0, "worst": 20.0}
+
+
+def test_square_reads_the_motion_of_a_face_to_hundredths_of_a_pixel() -> None:
+    rng = np.random.default_rng(0)
+    rough = rng.integers(0, 255, (24, 24, 3), np.uint8)
+    frame = np.asarray(Image.fromarray(rough).resize((480, 480), Image.Resampling.BICUBIC))
+    across, down, turn = rng.normal(0, 1, (3, 12))
+    middle = np.array(square.RIGID[:2]) - 0.5  # of the registered part, which the squares turn about
+    cut = []
+    for x, y, roll in zip(across, down, turn, strict=True):
+        corner = np.array([240.0 + x, 240.0 + y]) - Similarity(1.0, float(roll)).apply(256 * middle)
+        cut.append(warp(frame, CropTransform((float(corner[0]), float(corner[1])), 256.0, float(roll)), 256))
+    way = square.registered(cut)
+    for found, true in ((way.across, across), (way.down, down), (way.turn, turn)):
+        assert np.std(found + true) < 0.05
+    assert way.pixels == pytest.approx(np.hypot(across.std(), down.std()), rel=0.05)
+
+
+def test_square_holds_squares_against_known_motion() -> None:
+    motions = [square.shake(k / 30, 60.0, (320, 240)) for k in range(30)]
+    report = AlignReport(30, 0, 0, 1, 0, 4)
+    still = np.tile([150.0, 120.0, 60 / square.EYES_PER_SIDE, 2.0], (30, 1))
+    truth = AlignedTrack(still, np.ones(30, bool), report)
+    there = still.copy()
+    there[:, :2] = [motion.apply([150.0, 120.0]) for motion in motions]
+    there[:, 3] += [motion.rotation_deg for motion in motions]
+    exact = square.astray(AlignedTrack(there, truth.found, report), truth, motions)
+    assert max(exact.values()) < 1e-9
+    ironed = square.astray(truth, truth, motions)
+    assert ironed["roll"] == pytest.approx(15 / np.sqrt(2), rel=0.05)
+    assert ironed["worst"] == pytest.approx(0.6, rel=0.2)
+    picture = np.arange(320 * 240 * 3, dtype=np.uint32).reshape(240, 320, 3).astype(np.uint8)
+    assert np.array_equal(square.shaken(picture, Similarity()), picture)

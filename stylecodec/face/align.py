@@ -4,9 +4,10 @@ What is measured of a face is chosen so that expressions do not move the square:
 - the roll and the position come from the four eye corners, which hardly move with lids and mouth;
 - where the eye centres and the mouth lie relative to the corners is the median over the shot, not of the frame;
 - the side is the median over the shot, but a head (or a camera) that comes nearer or goes away by more than a few
-  hundredths is followed, slowly, as far as it exceeds that: packets have no number for size.
-Position and roll are smoothed by a Gaussian that knows gaps and shot edges. Frames without a face keep the last
-square and are counted.
+  hundredths is followed as far as it exceeds that: packets have no number for size.
+Position and roll are measured in every frame. What the landmarks quickly slip over the head, as its pixels show, is
+taken out of them (flow.py); the rest is smoothed as far as it is noise and not motion (steady.py), each shot on its
+own. Frames without a face keep the last square and are counted.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from scipy.ndimage import median_filter
 from stylecodec.errors import FaceNotFound, OptionError
 from stylecodec.face.detect import TOO_SMALL, Detector, FaceDetector, Frame
 from stylecodec.face.landmarks import Dlib5, Landmarker
-from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTracker, across_eyes, turned
+from stylecodec.face.steady import USUAL_RATE, Noise, steady
+from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTrack, FaceTracker, across_eyes, turned
 from stylecodec.face.warp import warp
 from stylecodec.geometry import AVATAR_ALIGNMENT, Alignment, CropTransform
 
 Floats = NDArray[np.float64]
 
-SMOOTHING = 3.5  # frames, sigma of the Gaussian over position and roll
-MEDIAN = 5  # frames of the median that takes out single wrong measurements
+# What landmarkers are known to do on heads that stand still: the pack's network and dlib's five points.
+PLACE_NOISE = Noise(0.0005, 0.012, 0.12)  # in units of the eyes' span
+ROLL_NOISE = Noise(0.03, 1.0, 4.0)  # degrees
+SIZE_NOISE = Noise(0.002, 0.05, 0.3)  # of its logarithm, which is read off the mouth too
+SLIP_SMOOTHING = 1.0  # seconds, sigma: what is slower the landmarks tell, what is faster the pixels
+MEDIAN = 5  # frames of the median that takes out single wrong measurements before shots are told apart
 SIZE_SLACK = 0.03  # of the side: smaller changes of size are left in the picture
-SIZE_SMOOTHING = 15.0  # frames, sigma over the size, which is read off the mouth too
-FULL_RATE = 25.0  # frames per second; below it both sigmas shrink as the rate does: no more than 0.14 s and 0.6 s
+SIZE_SMOOTHING = 0.2  # seconds, sigma over what of it is followed: it begins and ends gently
 SHOT_JUMP = 0.25  # of the side, from one measured frame to the next: more is a cut, not a movement
 SHOT_ZOOM = 1.35  # change of size from one measured frame to the next that is a cut
 
@@ -90,8 +95,8 @@ class Aligner:
     >>> track = aligner.track((frame for _, frame in reader.frames()), float(reader.rate))
     >>> for crop in crops((frame for _, frame in reader.frames()), track, 256): ...
 
-    smoothing: sigma in frames, of FULL_RATE or more per second; 0 for none. detector and checker: dlib's when left out
-    (injectable for tests).
+    steady: smooth position and roll over time; else each frame's are as measured. detector and checker: dlib's when
+    left out (injectable for tests).
     """
 
     def __init__(
@@ -100,50 +105,31 @@ class Aligner:
         detector: Detector | None = None,
         *,
         alignment: Alignment = AVATAR_ALIGNMENT,
-        smoothing: float = SMOOTHING,
+        steady: bool = True,
         stride: int = 8,
         checker: Landmarker | None = None,
     ) -> None:
-        if smoothing < 0 or stride < 1:
-            raise OptionError(f"smoothing must be >= 0 and stride >= 1, not {smoothing} and {stride}")
+        if stride < 1:
+            raise OptionError(f"stride must be >= 1, not {stride}")
         if detector is None:
             detector, checker = FaceDetector(), checker or Dlib5()
         self._detector = detector
         self._tracker = FaceTracker(detector, landmarker, checker, stride)
         self._alignment = alignment
-        self._smoothing = smoothing
+        self._steady = steady
 
-    def track(self, frames: Iterable[Frame], rate: float = FULL_RATE) -> AlignedTrack:
+    def track(self, frames: Iterable[Frame], rate: float = USUAL_RATE) -> AlignedTrack:
         """Pass 1 over frames [H, W, 3] uint8 RGB, `rate` of them per second (the mean where it varies).
 
         Raises FaceNotFound when none of them shows a face, OptionError for a rate of 0 or less.
         """
         if not rate > 0:
             raise OptionError(f"the frame rate must be more than 0, not {rate}")
-        share = min(1.0, rate / FULL_RATE)
-        sigma, size_sigma = share * self._smoothing, share * SIZE_SMOOTHING
-        seen = self._tracker(frames)
-        count, found = len(seen.anchors), seen.found
-        if not found.any():
-            raise FaceNotFound(f"no face was found in any of the {count} frames; {TOO_SMALL}")
-        pose = EyeFrames.of(seen.anchors[found])
-        indices = np.flatnonzero(found)
-        times = indices.astype(np.float64)
-        squares = np.empty((len(indices), 4))
-        shots = split_shots(pose)
-        for shot in shots:
-            squares[shot] = shot_squares(pose.part(shot), times[shot], self._alignment, sigma, size_sigma)
-        # The last frame with a face at or before each frame; the first one for those before it.
-        source = np.maximum(np.searchsorted(indices, np.arange(count), side="right") - 1, 0)
-        report = AlignReport(
-            frames=count,
-            held=int(count - found.sum()),
-            first_face=int(indices[0]),
-            shots=len(shots),
-            followed=seen.followed,
-            detections=seen.sightings,
-        )
-        return AlignedTrack(squares[source], found, report)
+        return laid(self.measured(frames), rate, self._alignment, self._steady)
+
+    def measured(self, frames: Iterable[Frame]) -> FaceTrack:
+        """What pass 1 sees of the face in frames [H, W, 3] uint8 RGB, before any square is laid."""
+        return self._tracker(frames)
 
     def still(self, image: Frame) -> CropTransform:
         """The square of one picture; FaceNotFound when it shows no face."""
@@ -151,8 +137,36 @@ class Aligner:
         if seen is None:
             raise FaceNotFound(f"no face was found in the picture; {TOO_SMALL}")
         pose = EyeFrames.of(self._tracker.at(image, seen.box)[None])
-        x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, 0.0, SIZE_SMOOTHING)[0])
+        x, y, side, roll = (float(v) for v in shot_squares(pose, np.zeros(1), self._alignment, USUAL_RATE)[0])
         return CropTransform((x, y), side, roll)
+
+
+def laid(seen: FaceTrack, rate: float, alignment: Alignment, calm: bool = True) -> AlignedTrack:
+    """The squares of what was measured in a clip of `rate` frames per second; calm: smoothed over time.
+
+    Raises FaceNotFound when no frame shows a face.
+    """
+    count, found = len(seen.anchors), seen.found
+    if not found.any():
+        raise FaceNotFound(f"no face was found in any of the {count} frames; {TOO_SMALL}")
+    pose = EyeFrames.of(seen.anchors[found], seen.slips[found])
+    indices = np.flatnonzero(found)
+    times = indices.astype(np.float64)
+    squares = np.empty((len(indices), 4))
+    shots = split_shots(pose)
+    for shot in shots:
+        squares[shot] = shot_squares(pose.part(shot), times[shot], alignment, rate, calm)
+    # The last frame with a face at or before each frame; the first one for those before it.
+    source = np.maximum(np.searchsorted(indices, np.arange(count), side="right") - 1, 0)
+    report = AlignReport(
+        frames=count,
+        held=int(count - found.sum()),
+        first_face=int(indices[0]),
+        shots=len(shots),
+        followed=seen.followed,
+        detections=seen.sightings,
+    )
+    return AlignedTrack(squares[source], found, report)
 
 
 def crops(frames: Iterable[Frame], track: AlignedTrack, size: int = 256) -> Iterator[Frame]:
@@ -171,10 +185,11 @@ class EyeFrames:
     span: Floats  # [n] from the left eye's corners to the right eye's
     mouth: Floats  # [n, 2] mouth seen from the middle of the eye centres
     side: Floats  # [n] side of the FFHQ square
+    slip: Floats  # [n, 3] of `FaceTrack.slips`
 
     @classmethod
-    def of(cls, anchors: NDArray[np.floating]) -> EyeFrames:
-        """From anchors [n, 7, 2] without NaN."""
+    def of(cls, anchors: NDArray[np.floating], slips: Floats | None = None) -> EyeFrames:
+        """From anchors [n, 7, 2] without NaN, and slips [n, 3]: none when left out."""
         a = anchors.astype(np.float64)
         across = across_eyes(a)
         roll = np.unwrap(np.arctan2(across[:, 1], across[:, 0]))
@@ -183,7 +198,8 @@ class EyeFrames:
         e, m = a[:, RIGHT_EYE] - a[:, LEFT_EYE], a[:, MOUTH] - middle
         side = 2 * np.maximum(2.0 * np.hypot(*e.T), 1.8 * np.hypot(*m.T))
         span = np.hypot(*across.T) / 2
-        return cls(corner, roll, turned(middle - corner, -roll), span, turned(m, -roll), side)
+        slip = np.zeros((len(a), 3)) if slips is None else slips
+        return cls(corner, roll, turned(middle - corner, -roll), span, turned(m, -roll), side, slip)
 
     def part(self, which: slice) -> EyeFrames:
         """Some of them."""
@@ -206,33 +222,45 @@ def split_shots(pose: EyeFrames) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def shot_squares(pose: EyeFrames, times: Floats, alignment: Alignment, sigma: float, size_sigma: float) -> Floats:
-    """[n, 4] squares (centre x, y, side, roll in degrees) of one shot, whose frames have these numbers [n].
+def shot_squares(
+    pose: EyeFrames, times: Floats, alignment: Alignment, rate: float, calm: bool = True
+) -> Floats:
+    """[n, 4] squares (centre x, y, side, roll in degrees) of one shot, whose frames have these numbers [n], `rate` of
+    them per second. calm: position and roll smoothed over time, else as measured.
 
     FFHQ's centre is mid(eyes) + 0.1·mouth, its half-side max(2|e|, 1.8|m|) (facts sheet 11.3); here everything
     that depends on the expression is a median over the shot, in units of the side.
     """
-    if sigma > 0:
-        moving = np.column_stack([pose.corner, pose.roll])
-        moving = smooth(_median(moving), times, sigma)
-        corner, roll = moving[:, :2], moving[:, 2]
-    else:
-        corner, roll = pose.corner, pose.roll
-    side = shot_sides(pose, times, size_sigma)[:, None] * alignment.scale
+    corner, roll = pose.corner, pose.roll
+    if calm:
+        corner, roll = without_slips(pose, times, rate * SLIP_SMOOTHING)
+        unit = float(np.median(pose.span))
+        corner = unit * steady(corner / unit, times, PLACE_NOISE.at(rate))
+        roll = np.deg2rad(steady(np.rad2deg(roll)[:, None], times, ROLL_NOISE.at(rate))[:, 0])
+    side = shot_sides(pose, times, rate * SIZE_SMOOTHING)[:, None] * alignment.scale
     units = (pose.eyes + 0.1 * pose.mouth) / pose.side[:, None] / alignment.scale
     offset = np.median(units, axis=0) - np.array([0.0, alignment.lift / 2])  # up along the face's own axis
     center = corner + turned(side * offset, roll)
     return np.column_stack([center, side, np.rad2deg(roll)])
 
 
+def without_slips(pose: EyeFrames, times: Floats, sigma: float) -> tuple[Floats, Floats]:
+    """Corner [n, 2] and roll [n] of one shot, without what the landmarks slipped over the head faster than in `sigma`
+    frames. Slower than that the pixels are not asked, whose errors add up."""
+    slipped = -np.cumsum(pose.slip, axis=0)
+    quick = slipped - smooth(slipped, times, sigma)
+    return pose.corner - turned(quick[:, :2] * pose.span[:, None], pose.roll), pose.roll - quick[:, 2]
+
+
 def shot_sides(pose: EyeFrames, times: Floats, sigma: float) -> Floats:
-    """[n] sides of one shot: the median, and beyond SIZE_SLACK what the slow change of size exceeds it by.
+    """[n] sides of one shot: the median, and what the change of size exceeds SIZE_SLACK by, smoothed by `sigma` frames.
 
     A head that comes nearer grows between the eyes and from the eyes to the mouth alike. Turning changes only the
     first, nodding and the mouth itself only the second: so the smaller of two equal-signed changes counts.
     """
     sizes = np.log(np.column_stack([pose.span, np.hypot(*pose.mouth.T)]))
-    change = smooth(sizes, times, sigma) - np.median(sizes, axis=0)
+    calm = [steady(one[:, None], times, SIZE_NOISE) for one in sizes.T]
+    change = np.column_stack(calm) - np.median(sizes, axis=0)
     common = np.where(change.prod(axis=1) > 0, np.abs(change).min(axis=1), 0.0)
     beyond = np.sign(change[:, 0]) * np.maximum(common - np.log1p(SIZE_SLACK), 0.0)
     if beyond.any():  # begin and end the zoom gently

@@ -81,11 +81,6 @@ class Box:
             return 0.0
         return both.area / (self.area + other.area - both.area)
 
-    def towards(self, other: Box, share: float) -> Box:
-        """The box a `share` (0..1) of the way from this one to another."""
-        ends = zip(self.as_tuple(), other.as_tuple(), strict=True)
-        return Box(*(a + share * (b - a) for a, b in ends))
-
     def grown(self, factor: float) -> Box:
         """The same centre, sides times a factor."""
         dx, dy = self.width * (factor - 1) / 2, self.height * (factor - 1) / 2

@@ -1,9 +1,12 @@
 """Pass 1 of the alignment: the face's anchors in every frame of a clip, in a memory that does not grow with frames.
 
-The detector looks at every k-th frame. Between two sightings of one face the box moves on a straight line, so the
-landmarker sees k frames at once. Where a sighting is missing or the box jumps, the detector looks at every frame;
-where it finds nothing, the box is carried on from the last points as long as two independent landmarkers agree. As
-long as they do, a face that is found elsewhere is somebody else's.
+Every frame is measured; the detector looks at every k-th. From one sighting to the next the checker, which is quick,
+traces the face: each frame's box is laid where the points of the two frames before it lead, and then around the points
+found there. So the boxes of quick heads are right as well, and the landmarker sees k frames at once. Where a sighting
+is missing or the trace does not lead to it, the detector looks at every frame; where it finds nothing, the box is
+carried on from the last points as long as two independent landmarkers agree. As long as they do, a face that is found
+elsewhere is somebody else's. Beside the anchors, the pixels say how far these slipped over the head since the frame
+before (flow.py).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylecodec.face.detect import SAME_FACE, Box, Detector, Frame
+from stylecodec.face.flow import Patch, moved, patch_of
 from stylecodec.face.landmarks import (
     CORNERS_OF_5,
     CORNERS_OF_68,
@@ -30,8 +34,8 @@ from stylecodec.geometry import ffhq_anchors
 CORNERS = slice(0, 4)
 LEFT_EYE, RIGHT_EYE, MOUTH = 4, 5, 6
 ANCHORS = 7
+Chunk = tuple[NDArray[np.float32], NDArray[np.float64]]  # anchors [n, 7, 2] and slips [n, 3] of successive frames
 
-LINKED = 0.3  # overlap of two sightings, k frames apart, between which the box is interpolated
 # A HOG box against the distance of the eyes, over the clips at hand: 2.3..3.0 wide, its centre 0.4..0.75 lower.
 BOX_PER_EYES, BOX_DROP = 2.5, 0.5
 EYES_PER_BOX = (0.15, 0.75)  # eye distances that are believed, in box widths
@@ -42,7 +46,7 @@ FOLLOW_LIMIT = 45  # frames that a face is followed without any sighting
 
 # How far a network trained on drawn heads may be from the checker, which was trained on people. Shut eyes behind
 # glasses tilt it by up to 16 degrees; elsewhere, over the clips at hand, it is within these bounds or near them.
-TILT = 1.5  # degrees
+TILT = 1.0  # degrees
 SHIFT = 0.05  # of the eye distance
 LOWER = 0.05  # of the eye distance: so much lower it sees the eye corners as a rule
 
@@ -79,6 +83,12 @@ def plausible(anchors: NDArray[np.float64], box: Box) -> bool:
     return bool(upright and low < np.hypot(*across) / box.width < high)
 
 
+def alike(anchors: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Do two anchor arrays [7, 2] show the same eyes?"""
+    eyes = float(np.hypot(*(anchors[RIGHT_EYE] - anchors[LEFT_EYE])))
+    return bool(np.hypot(*(anchors[CORNERS] - other[CORNERS]).T).max() <= AGREEMENT * eyes)
+
+
 def across_eyes(anchors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Anchors [..., 7, 2] -> [..., 2]: from the left eye's corners to the right eye's, twice."""
     return np.asarray(anchors[..., 2, :] + anchors[..., 3, :] - anchors[..., 0, :] - anchors[..., 1, :])
@@ -106,9 +116,12 @@ def held_near(anchors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """anchors [T, 7, 2] float32 in frame pixels, NaN where there is no face; sightings: runs of the detector."""
+    """anchors [T, 7, 2] float32 in frame pixels, NaN where there is no face; slips [T, 3]: how the head moved under
+    its anchors since the frame before, as `flow.moved` tells it, 0 where that is not known; sightings: runs of the
+    detector."""
 
     anchors: NDArray[np.float32]
+    slips: NDArray[np.float64]
     sightings: int
     followed: int
 
@@ -121,8 +134,9 @@ class FaceTrack:
 class FaceTracker:
     """Streams a clip's frames through detector and landmarker.
 
-    checker: an independent landmarker (dlib's 5 points) for frames in which the detector finds nothing; without it
-    such frames count as frames without a face. stride: frames from one sighting to the next.
+    checker: an independent landmarker (dlib's 5 points) that traces the face between sightings, holds a network's
+    points near its own and follows the face where the detector finds nothing; without it the landmarker itself traces,
+    and such frames count as frames without a face. stride: frames from one sighting to the next.
     """
 
     def __init__(
@@ -131,19 +145,24 @@ class FaceTracker:
         self._detector = detector
         self._landmarker = landmarker
         self._checker = checker
+        self._tracer = checker or landmarker
         self._stride = stride
         self._sightings = self._followed = self._unseen = 0
         self._last: NDArray[np.float64] | None = None  # anchors of the frame before, None without a face
+        self._traced: NDArray[np.float64] | None = None  # the tracer's in the frame before the held ones, if it traced
+        self._patch: Patch | None = None  # of the frame before
 
     def __call__(self, frames: Iterable[Frame]) -> FaceTrack:
         """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are held."""
         self._sightings = self._followed = self._unseen = 0
-        self._last = None
-        empty = np.zeros((0, ANCHORS, 2), np.float32)
-        anchors = np.concatenate([empty, *self._chunks(iter(frames))])
-        return FaceTrack(anchors, self._sightings, self._followed)
+        self._last = self._traced = self._patch = None
+        anchors, slips = [np.zeros((0, ANCHORS, 2), np.float32)], [np.zeros((0, 3))]
+        for some, slipped in self._chunks(iter(frames)):
+            anchors.append(some)
+            slips.append(slipped)
+        return FaceTrack(np.concatenate(anchors), np.concatenate(slips), self._sightings, self._followed)
 
-    def _chunks(self, frames: Iterator[Frame]) -> Iterator[NDArray[np.float32]]:
+    def _chunks(self, frames: Iterator[Frame]) -> Iterator[Chunk]:
         held = list(islice(frames, 1))
         begin = self._look(held[0], None) if held else None
         while held:
@@ -166,10 +185,13 @@ class FaceTracker:
     def _boxes(self, held: list[Frame], begin: Box | None) -> list[Box | None]:
         """The face's box in each of the held frames, None where it is not seen; `begin` is that of the first."""
         near, count = begin or self._expected(), len(held) - 1
-        end = self._look(held[-1], near)
-        if begin and end and begin.overlap(end) >= LINKED:
-            return [*(begin.towards(end, n / count) for n in range(count)), end]
-        boxes = [begin]
+        traced = self._trace(held, begin) if begin else []
+        end = self._look(held[-1], box_of(traced[-1]) if traced else near)
+        if traced and end and alike(traced[-1], anchors_of(self._tracer(held[-1], end))):
+            self._traced = traced[-2]
+            return [*(box_of(points) for points in traced[:-1]), end]
+        self._traced = None
+        boxes: list[Box | None] = [begin]
         if begin is None and end is None:
             return boxes * len(held)
         unseen = 0 if begin else self._unseen + 1
@@ -183,8 +205,22 @@ class FaceTracker:
             boxes.append(seen)
         return boxes
 
-    def _chunk(self, frames: list[Frame], boxes: list[Box | None]) -> NDArray[np.float32]:
-        """Anchors [n, 7, 2] of successive frames, NaN where there is no face."""
+    def _trace(self, held: list[Frame], begin: Box) -> list[NDArray[np.float64]]:
+        """The tracer's anchors [7, 2] in each of the held frames, from the box of the first; empty when it is lost."""
+        traced: list[NDArray[np.float64]] = []
+        before, box = self._traced, begin
+        for frame in held:
+            points = anchors_of(self._tracer(frame, box))
+            if not plausible(points, box):
+                return []
+            traced.append(points)
+            box = box_of(points if before is None else 2 * points - before)
+            before = points
+        return traced
+
+    def _chunk(self, frames: list[Frame], boxes: list[Box | None]) -> Chunk:
+        """Anchors [n, 7, 2] of successive frames, NaN where there is no face, and their slips [n, 3]."""
+        slips = np.zeros((len(frames), 3))
         rows = np.full((len(frames), ANCHORS, 2), np.nan, np.float32)
         sure = [n for n, box in enumerate(boxes) if box is not None]
         measured = dict(zip(sure, self._measure([frames[n] for n in sure], boxes, sure), strict=True))
@@ -196,7 +232,18 @@ class FaceTracker:
                 self._last = self._follow(frame)
             if self._last is not None:
                 rows[n] = self._last
-        return rows
+            slips[n] = self._slip(frame)
+        return rows, slips
+
+    def _slip(self, frame: Frame) -> NDArray[np.float64]:
+        """[3]: how the head moved under its anchors, from the frame before to this one; 0 where that is not known."""
+        before, self._patch = self._patch, None
+        if self._last is not None:
+            across = across_eyes(self._last)
+            roll = float(np.rad2deg(np.arctan2(across[1], across[0])))
+            self._patch = patch_of(frame, self._last[CORNERS].mean(axis=0), roll, float(np.hypot(*across)) / 2)
+        found = moved(before, self._patch) if before and self._patch else None
+        return np.zeros(3) if found is None else found
 
     def at(self, frame: Frame, box: Box) -> NDArray[np.float64]:
         """Anchors [7, 2] of the face in a box of one picture."""
@@ -234,6 +281,4 @@ class FaceTracker:
             return None
         anchors = anchors_of(self._landmarker(frame, box))
         other = anchors_of(self._checker(frame, box))
-        eyes = float(np.hypot(*(anchors[RIGHT_EYE] - anchors[LEFT_EYE])))
-        apart = np.hypot(*(anchors[CORNERS] - other[CORNERS]).T).max()
-        return anchors if plausible(anchors, box) and apart <= AGREEMENT * eyes else None
+        return anchors if plausible(anchors, box) and alike(anchors, other) else None

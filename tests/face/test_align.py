@@ -131,7 +131,7 @@ def test_small_changes_of_size_stay_in_the_picture_and_large_ones_are_followed()
     away = World([face(scale=1.5 - 0.005 * n) for n in range(200)]).track()
     relative = away.squares[:, 2] / np.array([1.5 - 0.005 * n for n in range(200)])
     assert np.ptp(np.log(relative)) < 2.5 * np.log1p(SIZE_SLACK)
-    assert np.abs(np.diff(away.squares[:, 2], 2)).max() < 0.1
+    assert np.abs(np.diff(away.squares[:, 2], 2)).max() < 0.15
 
 
 def test_a_cut_begins_a_new_shot():
@@ -156,7 +156,7 @@ def test_frames_without_a_face_are_held_and_counted():
 def test_every_frame_gets_its_square(count):
     faces = [face(x=200 + n) for n in range(count)]
     world = World(faces)
-    track = world.track(smoothing=0)
+    track = world.track(steady=False)
     assert len(track) == count
     assert track.found.all()
     assert np.diff(track.squares[:, 0]) == pytest.approx(np.ones(count - 1), abs=1e-3)
@@ -215,7 +215,8 @@ class Crowd(World):
         return (self.other if box.right > 150 else self.faces[self.number(frame)]).astype(np.float32)
 
     def track(self, checker=None):
-        return Aligner(self.landmarks, self.detect, smoothing=0, checker=checker or self.landmarks).track(self.frames())
+        aligner = Aligner(self.landmarks, self.detect, steady=False, checker=checker or self.landmarks)
+        return aligner.track(self.frames())
 
     def stayed(self, track):
         """[T]: is the square around the face, not the other one?"""
@@ -228,7 +229,7 @@ def test_a_missed_sighting_does_not_switch_to_somebody_else(missed):
     track = crowd.track()
     assert crowd.stayed(track).all()
     assert track.report.held == 0
-    truth = Aligner(crowd.landmarks, World(crowd.faces).detect, smoothing=0).track(crowd.frames())
+    truth = Aligner(crowd.landmarks, World(crowd.faces).detect, steady=False).track(crowd.frames())
     assert np.array_equal(track.squares, truth.squares)
 
 
@@ -248,26 +249,62 @@ def test_a_weak_face_goes_on_after_an_empty_sighting():
     assert track.report.followed == 1
 
 
-@pytest.mark.parametrize(("rate", "least"), [(8, 0.4), (12, 0.5), (25, 0.6)])
-def test_a_sway_is_followed_at_any_rate(rate, least):
-    """One sway per second of 20 pixels."""
-    sway = 20 * np.sin(2 * np.pi * np.arange(6 * rate) / rate)
-    world = World([face(x=200 + x) for x in sway])
+@pytest.mark.parametrize("rate", [8, 12, 25, 60])
+def test_quick_heads_are_followed_at_any_rate(rate):
+    """Two sways per second of 36 pixels, 0.6 eye distances, and 15 degrees of roll: noise of a pixel stays in."""
+    seconds = np.arange(4 * rate) / rate
+    sway, roll = 36 * np.sin(2 * np.pi * 2 * seconds), 15 * np.sin(2 * np.pi * 1.5 * seconds)
+    world = World([face(x=200 + x, roll=r) for x, r in zip(sway, roll, strict=True)], noise=0.5)
     track = Aligner(world.landmarks, world.detect).track(world.frames(), rate)
-    inner = slice(rate, -rate)
-    followed = track.squares[inner, 0] - track.squares[inner, 0].mean()
-    assert followed @ sway[inner] / (sway[inner] @ sway[inner]) > least
+    wrong = track.roll_deg - roll
+    eyes = track.squares[:, :2] + 6 * np.column_stack([np.sin(np.deg2rad(roll)), -np.cos(np.deg2rad(roll))])
+    assert np.sqrt(np.mean(wrong**2)) < (0.5 if rate > 8 else 1.2)
+    assert np.abs(eyes[:, 0] - 200 - sway).std() < 0.02 * 60
 
 
-def test_from_25_frames_per_second_on_the_rate_is_nothing_to_the_squares():
-    world = World([face(x=200 + 9 * np.sin(n / 9), scale=1 + n / 90) for n in range(60)], noise=0.5)
-    usual = world.track()
-    for rate, same in ((25, True), (60, True), (24, False)):
-        track = Aligner(world.landmarks, world.detect).track(world.frames(), rate)
-        assert np.array_equal(track.squares, usual.squares) == same
-        assert np.array_equal(track.squares[:, 2], usual.squares[:, 2]) == same
+def test_quick_heads_are_measured_in_boxes_of_their_own():
+    """A landmarker that starts from its box and is wrong where that is: as regression trees are. Between sightings, a
+    third of a second apart, the head turns back."""
+    drop = 36 * np.sin(2 * np.pi * 2 * np.arange(75) / 25)
+
+    class FromBox(World):
+        def landmarks(self, frame, box):
+            points = self.faces[self.number(frame)]
+            off = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2]) - self.middle(points)
+            beyond = max(0.0, np.hypot(*off) - 20) / max(np.hypot(*off), 1e-9)
+            return (points + beyond * off).astype(np.float32)
+
+        def middle(self, points):
+            box = box_of(anchors_of(points))
+            return np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
+
+        def detect(self, frame, near=None):
+            self.detections += 1
+            return Detection(box_of(anchors_of(self.faces[self.number(frame)])), 1.0)
+
+    world = FromBox([face(y=150 + y) for y in drop])
+    track = Aligner(world.landmarks, world.detect, steady=False, checker=world.landmarks).track(world.frames(), 25)
+    assert np.abs(track.squares[:, 1] - track.squares[0, 1] - drop).max() < 2
+    assert world.detections <= 75 // 8 + 3
+
+
+def test_a_nod_between_stillness_is_followed_and_stillness_kept():
+    drop = np.zeros(120)
+    drop[50:65] = 30 * np.sin(np.pi * np.arange(15) / 15) ** 2
+    track = World([face(y=150 + y) for y in drop], noise=0.5).track()
+    y = track.squares[:, 1] - np.median(track.squares[:, 1])
+    assert np.abs(y - drop)[45:70].max() < 2
+    calm = np.r_[0:35, 85:120]
+    assert y[calm].std() < 0.12  # of 0.25 in each frame: four corners of 0.5
+
+
+def test_a_head_that_comes_near_within_a_second_is_followed():
+    scale = 1 + 0.3 / (1 + np.exp(-(np.arange(100) - 50) / 3))
+    track = World([face(scale=s) for s in scale]).track()
+    relative = np.log(track.squares[:, 2] / scale)
+    assert np.ptp(relative) < 0.1
     with pytest.raises(OptionError, match="frame rate"):
-        Aligner(world.landmarks, world.detect).track(world.frames(), 0)
+        Aligner(World([]).landmarks, World([]).detect).track([], 0)
 
 
 def test_a_network_that_tilts_shut_eyes_is_held_near_the_checker():
@@ -288,7 +325,7 @@ def test_a_network_that_tilts_shut_eyes_is_held_near_the_checker():
     loose = Aligner(world, world.detect).track(world.frames())
     held = Aligner(world, world.detect, checker=World(world.faces).landmarks).track(world.frames())
     assert np.abs(loose.roll_deg).max() > 12
-    assert np.abs(held.roll_deg).max() < TILT + 0.01
+    assert np.abs(held.roll_deg).max() < TILT + 0.05
     truth = World(world.faces).track()
     assert np.hypot(*(held.squares - truth.squares)[:, :2].T).max() < (SHIFT + LOWER) * 60 + 0.6
     assert np.abs(held.squares[:6] - loose.squares[:6]).max() < 1e-3  # where they agree nothing is moved
@@ -319,9 +356,8 @@ def test_both_passes_hold_few_frames_at_a_time():
 
 
 def test_options_are_checked():
-    for options in ({"smoothing": -1}, {"stride": 0}):
-        with pytest.raises(OptionError):
-            World([face()]).track(**options)
+    with pytest.raises(OptionError):
+        World([face()]).track(stride=0)
 
 
 def test_smoothing_keeps_lines_and_calms_noise():

@@ -46,7 +46,6 @@ def test_boxes():
     a, b = Box(0, 0, 10, 10), Box(5, 0, 15, 10)
     assert a.overlap(b) == pytest.approx(50 / 150)
     assert a.overlap(Box(20, 0, 30, 10)) == 0
-    assert a.towards(b, 0.2) == Box(1, 0, 11, 10)
     assert a.grown(2) == Box(-5, -5, 15, 15)
     assert a.contains(np.array([[0, 0], [10, 10]]))
     assert not a.contains(np.array([[0, 11]]))
