@@ -11,6 +11,7 @@ from typing import TextIO
 from ..bitstream import edit
 from ..bitstream.compact.modelling import DEFAULT_QUALITY
 from ..bitstream.edit import Repair, undump
+from ..bitstream.edit.dump import MAX_LINE
 from ..bitstream.file import StreamFile
 from ..bitstream.header import Profile
 from ..errors import FormatError, OptionError
@@ -254,7 +255,8 @@ def _undump(arguments: argparse.Namespace) -> int:
 def _text(file: TextIO) -> Iterator[str]:
     """The lines of a text file; FormatError where it is no text."""
     try:
-        yield from file
+        while line := file.readline(MAX_LINE + 1):  # of a longer one no more is read
+            yield line
     except UnicodeDecodeError as error:
         raise FormatError("the file is not UTF-8 text") from error
 

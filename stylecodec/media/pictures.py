@@ -54,18 +54,16 @@ def read_image(path: PathLike) -> Frame:
 
 @contextmanager
 def _opened(path: PathLike) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from 89 megapixels on; twice that is refused
-        image = Image.open(existing(path), formats=FORMATS)
-    with image:
-        yield image
+    with warnings.catch_warnings(action="ignore"):  # of damaged metadata, and from 89 megapixels on (179 are refused)
+        with Image.open(existing(path), formats=FORMATS) as image:
+            yield image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Deep grey (16 or 32 bits, or floating point) scaled to 8 bits."""
     if not image.mode.startswith(("I", "F")):
         return image
-    levels = np.asarray(image).astype(np.float64)
+    levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
     if image.mode == "F":
         top = 1.0 if levels.max(initial=0) <= 1 else 255.0 if levels.max() <= 255 else float(levels.max())
     else:

@@ -17,6 +17,7 @@ computed on the way back, so that an edited text gives a valid stream; a text th
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -259,17 +260,35 @@ def _header_fields(header: StreamHeader) -> Fields:
 def _header(fields: Fields, _: StreamHeader | None) -> StreamHeader:
     quantiser, crop = fields.get("quantiser"), fields.get("crop")
     return StreamHeader(
-        rate=Fraction(fields["rate"]),
+        rate=_rate(fields["rate"]),
         width=int(fields["width"]),
         height=int(fields["height"]),
         profile=Profile[fields["profile"].upper()],
         pack_name=fields["pack"]["name"],
         pack_digest=bytes.fromhex(fields["pack"]["digest"]),
         indices=tuple((int(layer), int(channel)) for layer, channel in fields["indices"]),
-        crop=None if crop is None else CropGeometry(**crop),
+        crop=None if crop is None else _crop(crop),
         time_scale=int(fields["time_scale"]),
         live=bool(fields["live"]),
         quantiser=None if quantiser is None else _quantiser(quantiser),
+    )
+
+
+def _rate(value: Any) -> Fraction:
+    """A number, or text of two whole numbers. Exponents in text are refused: "1e999999999" would fill the memory."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,10}(/[0-9]{1,10})?", value):
+        raise CorruptChunk(f"a rate is frames/seconds, such as 30000/1001, not {value[:40]!r}")
+    try:
+        return Fraction(value)
+    except ZeroDivisionError:
+        raise CorruptChunk("the frame rate has a denominator of zero") from None
+
+
+def _crop(fields: Fields) -> CropGeometry:
+    return CropGeometry(
+        int(fields["source_width"]),
+        int(fields["source_height"]),
+        *(float(fields[name]) for name in ("center_x", "center_y", "side")),
     )
 
 

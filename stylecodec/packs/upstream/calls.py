@@ -13,6 +13,8 @@ from ...errors import ImportRefused
 from .stack_machine import Call, StackMachine
 from .values import NDARRAY, Name, Record, TensorView, dtype_of, names_of, view_of
 
+ITEM_BYTES = 100  # of an item of a table
+
 
 def _tensor(machine: StackMachine, arguments: tuple[Any, ...]) -> TensorView:
     if len(arguments) < 4:
@@ -30,9 +32,12 @@ def _table(machine: StackMachine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
     """A dict, out of another one or pairs."""
     table: dict[Any, Any] = {}
     pairs = arguments[0] if arguments else []
+    if not isinstance(pairs, dict | list | tuple):
+        raise ImportRefused("the file makes a table out of something that is none")
+    machine.budget.spend(ITEM_BYTES * len(pairs))
     if isinstance(pairs, dict):
         return dict(pairs)
-    if not isinstance(pairs, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
+    if not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
         raise ImportRefused("the file makes a table out of something that is none")
     machine.set_items(table, [value for pair in pairs for value in pair])
     return table
@@ -51,8 +56,7 @@ def _encoded(machine: StackMachine, arguments: tuple[Any, ...]) -> bytes | memor
     if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] not in ("latin1", "latin-1"):
         raise ImportRefused("the file spells bytes in an unknown way")
     text = arguments[0]
-    if len(text) > 1 << 16:
-        machine.budget.spend(len(text))
+    machine.budget.spend(len(text))
     try:
         data = bytearray(text, "latin-1")
     except UnicodeEncodeError:

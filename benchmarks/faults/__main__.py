@@ -1,0 +1,161 @@
+"""What hostile bytes do to everything that reads the bytes of strangers.
+
+    python -m benchmarks.faults
+    python -m benchmarks.faults --only undump --readings 20000
+    python -m benchmarks.faults --state /tmp/faults.json     go on where a run was ended; results so far are kept
+    python -m benchmarks.faults --only picture --number 60066   one input again: what it does, and its bytes
+    python -m benchmarks.faults --only delta --guided 60        the inputs chosen by coverage, with atheris
+
+Inputs are made from small valid ones by number: cut off after every byte, every byte changed, then damaged at random,
+half blindly and half with the format in mind, so that lengths and checksums fit. Each goes through all readers of its
+surface. A reader may refuse it with a documented error, or accept it. Everything else is a fault: another exception or a
+warning, more than a second of processor time, more memory than is stated, values that were never written although a
+checksum tells, a process that ends. The exit code is 1 if there is one. Writes results/faults.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import code_digests, provenance
+
+from . import guided
+from .judging import Fault, Tally, attempt
+from .running import ROOMS, SURFACES, Record, study_apart
+
+READINGS = 1_000_000  # of all surfaces together
+SHARES = {  # of the readings, by what they are worth and what they cost
+    "stream": 30,
+    "repair": 2,
+    "delta": 12,
+    "background": 8,
+    "identity": 1,
+    "identity card": 3,
+    "packets": 12,
+    "undump": 10,
+    "checkpoint": 10,
+    "pack": 4,
+    "picture": 10,
+}
+PORTION = 5000  # inputs of a surface before the next one has its turn
+
+State = dict[str, Record]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--readings", type=int, default=READINGS, help="of all surfaces together (default: %(default)s)")
+    parser.add_argument("--only", choices=list(SURFACES), action="append", help="surfaces")
+    parser.add_argument("--state", type=Path, help="file that keeps what is done")
+    parser.add_argument("--number", type=int, help="one input of the surface of --only")
+    parser.add_argument("--guided", type=int, metavar="SECONDS", help="choose inputs by coverage for so long")
+    parser.add_argument("--out", type=Path, default=RESULTS / "faults.json")
+    arguments = parser.parse_args()
+    names = arguments.only or list(SURFACES)
+    if arguments.number is not None:
+        return show(names[0], arguments.number)
+    if arguments.guided is not None:
+        return guided.run(SURFACES[names[0]](), arguments.guided)
+    origin = provenance(None, {"readings": arguments.readings, "only": arguments.only}, rooms=sorted({room for name in names for room in rooms(name)}))
+    state = run(names, arguments.readings, arguments.state)
+    found = [fault for record in state.values() for fault in record.faults]
+    rows = [
+        {"surface": name, "reader": reader, **tally.row()}
+        for name, record in state.items()
+        for reader, tally in record.tallies.items()
+    ]
+    print(f"\n{table(rows)}\n\n{sum(row['tried'] for row in rows):,} readings, {sum(row['faults'] for row in rows):,} faults")
+    save(arguments.out, origin, {**content(state), "tallies": rows, "faults": [words(fault) for fault in found]})
+    return 1 if found else 0
+
+
+def run(names: list[str], readings: int, path: Path | None) -> State:
+    """All surfaces in turn, portion by portion, until each has its share of the readings."""
+    state = load(path, names)
+    whole = sum(SHARES[name] for name in names)
+    surfaces = {name: SURFACES[name]() for name in names}
+    begun = time.process_time()
+    open_ = list(names)
+    while open_:
+        for name in list(open_):
+            surface, record = surfaces[name], state[name]
+            last = -(-readings * SHARES[name] // whole // len(surface.readers))
+            for result in study_apart(surface, record.next, min(record.next + PORTION, last)):
+                record.add(result)
+                for fault in result[2]:
+                    print(f"  fault: {words(fault)}", flush=True)
+            if record.next >= last:
+                open_.remove(name)
+            keep(path, state)
+            seconds = sum(tally.total for tally in record.tallies.values())
+            print(f"{name}: {record.tried:,} readings, {seconds:,.0f} s, next {record.next:,} of {last:,}", flush=True)
+    return state
+
+
+def load(path: Path | None, names: list[str]) -> State:
+    """What an earlier run of the same code has done; nothing of another code."""
+    state: State = {}
+    if path is not None and path.is_file():
+        for name, kept in json.loads(path.read_text()).items():
+            if kept["code"] == code_digests(rooms(name)):
+                state[name] = Record.of(kept)
+            else:
+                print(f"{name}: the code has changed since, begun anew", file=sys.stderr)
+    return {name: state.get(name, Record()) for name in names}
+
+
+def rooms(name: str) -> tuple[str, ...]:
+    """Of the package, those that a surface's figures depend on."""
+    return ROOMS.get(name, ("bitstream",))
+
+
+def keep(path: Path | None, state: State) -> None:
+    if path is not None:
+        tables = {name: {"code": code_digests(rooms(name)), **record.table()} for name, record in state.items()}
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(tables))
+        partial.replace(path)
+
+
+def content(state: State) -> dict[str, Any]:
+    """Beside the tallies: errors and kinds of damage by surface."""
+    errors: dict[str, dict[str, int]] = {}
+    damage: dict[str, dict[str, int]] = {}
+    for name, record in state.items():
+        whole = Tally()
+        for tally in record.tallies.values():
+            whole.add(tally)
+        errors[name], damage[name] = dict(whole.errors.most_common()), dict(whole.labels.most_common())
+    return {"errors": errors, "damage": damage}
+
+
+def words(fault: Fault) -> str:
+    return f"{fault.surface}, {fault.reader}, number {fault.number}: {fault.what[:300]}"
+
+
+def show(name: str, number: int) -> int:
+    """One input, described and written to a file."""
+    surface = SURFACES[name]()
+    case = surface.case(number)
+    path = Path(f"{name.replace(' ', '-')}-{number}.bin")
+    path.write_bytes(case.data)
+    print(f"{path}: {len(case.data):,} bytes, {case.label}")
+    wrong = 0
+    for reader in surface.readers:
+        tally = Tally()
+        faults = attempt(surface, reader, number, case, tally)
+        wrong += len(faults)
+        print(f"{reader}: {faults[0].what if faults else dict(tally.errors) or 'accepted'}; {tally.row()}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
