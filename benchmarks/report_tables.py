@@ -149,6 +149,13 @@ def _codecs(name: str, parts: Json) -> list[str]:
     ]
 
 
+def square(content: Json) -> list[str]:
+    rows = sorted(content["clips"], key=lambda row: (label(row["clip"]), row["filter"]))
+    names = {"still_px": "pixels of a square of 512²", "still_deg": "degrees", "roll": "degrees"}
+    told = "; ".join(f"`{name}`: {unit}" for name, unit in names.items() if name in rows[0]) if rows else ""
+    return [f"The first {content['seconds']:g} s of each clip. {told}.", plain(rows)] if rows else ["No clip was read."]
+
+
 # --- rendered people -------------------------------------------------------------------------------------------
 
 
@@ -284,6 +291,7 @@ SECTIONS: tuple[Section, ...] = (
     ("real_clips", "What follows the person", "`benchmarks.real_clips`", real_clips),
     ("real_clips_balanced", "What follows the person: preset balanced", "`benchmarks.real_clips`", real_clips),
     ("personal", "People on their own generator", "`benchmarks.personal`", personal),
+    ("square", "Does the square follow the head", "`benchmarks.square`", square),
     ("held_out", "Rendered people that no network was trained on", "`benchmarks.held_out`", held_out),
     ("photographs", "Photographs of people who do not exist", "`benchmarks.photographs`", photographs),
     ("real_landmarks", "The pack's landmarks against dlib's 68 points", "`benchmarks.real_clips`", landmarks),

@@ -32,13 +32,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
-from benchmarks.measuring import RESULTS, machine, save, table
+from benchmarks.measuring import RESULTS, save, table
+from benchmarks.provenance import provenance
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import AlignedTrack, Aligner, laid
 from stylecodec.face.landmarks import make_landmarker
-from stylecodec.face.warp import warp
+from stylecodec.face.warp import Frame, warp
 from stylecodec.geometry import Similarity
-from stylecodec.media.video import Frame, VideoReader
+from stylecodec.media.video import VideoReader
 from stylecodec.media.writer import VideoWriter
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
@@ -218,7 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pack", default=DEFAULT_PACK, help="pack to align by (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS / "square.json", help="file (default: %(default)s)")
     given = parser.parse_args(arguments)
-    bench, rows, failed = Bench(open_pack(given.pack), given.seconds), [], []
+    pack = open_pack(given.pack)
+    origin = provenance(pack, vars(given), given.clips, rooms=["face", "media", "nets", "packs"])
+    bench, rows, failed = Bench(pack, given.seconds), [], []
     with tempfile.TemporaryDirectory() as folder:
         for clip in given.clips:
             try:
@@ -226,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except StylecodecError as error:
                 failed.append({"clip": clip.stem, "error": str(error)})
     print(table(rows + failed))
-    save(given.results, {"machine": machine(), "seconds": given.seconds, "clips": rows, "failed": failed})
+    save(given.results, origin, {"seconds": given.seconds, "clips": rows, "failed": failed})
     return 1 if failed else 0
 
 
