@@ -64,7 +64,7 @@ def steady(values: Floats, times: Floats, noise: Noise, calm: float = CALM) -> F
     q = np.maximum(calm**4 * r, ALERT * acceleration(even, r))
     weights = np.zeros(len(grid))
     weights[at[right]] = 1.0
-    return smoothed(even, weights, r / q)[at]
+    return np.asarray(smoothed(even, weights, r / q)[at], np.float64)
 
 
 def smoothed(values: Floats, weights: Floats, stiffness: Floats) -> Floats:
