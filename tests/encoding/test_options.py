@@ -102,11 +102,11 @@ def test_refinement_and_personalisation_out_of_range(kind: type, name: str, valu
 
 def test_an_identity_is_given_or_made() -> None:
     with pytest.raises(OptionError, match="give it none"):
-        EncodeOptions(personalize=True, identity="me.stid")
+        EncodeOptions(likeness="full", identity="me.stid")
     with pytest.raises(OptionError, match="give it an identity"):
         EncodeOptions(refit=True)
     with pytest.raises(OptionError, match="known nowhere else, so it cannot only be named"):
-        EncodeOptions(personalize=True, delta="name")
-    assert EncodeOptions(personalize=True).refines
+        EncodeOptions(likeness="full", delta="name")
+    assert EncodeOptions(likeness="full").refines
     assert EncodeOptions(preset="balanced").refines
     assert not EncodeOptions().refines

@@ -70,7 +70,7 @@ def stream(clip: EncodedClip, options: EncodeOptions) -> bytes:
 
 @pytest.fixture(scope="module")
 def card(tiny_pack: ModelPack) -> IdentityCard:
-    clip = encode_frames(Clip(), tiny_pack, replace(FAST, personalize=True), RATE)
+    clip = encode_frames(Clip(), tiny_pack, replace(FAST, likeness="full"), RATE)
     assert clip.delta is not None
     return IdentityCard(clip.identity, clip.delta)
 
@@ -92,7 +92,7 @@ def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
 
 def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> None:
     told: list[Progress] = []
-    options = replace(FAST, personalize=True)
+    options = replace(FAST, likeness="full")
     clip = encode_frames(Clip(), tiny_pack, options, RATE, progress=told.append)
     assert clip.tuned is not None
     assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
@@ -109,7 +109,7 @@ def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> No
 
 
 def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: ModelPack, card: IdentityCard) -> None:
-    options = replace(FAST, personalize=True, profile="compact", quality=30.0)
+    options = replace(FAST, likeness="full", profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE)
     data = stream(clip, options)
     with StreamFile.open(io.BytesIO(data)) as file:
