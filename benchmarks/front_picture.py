@@ -62,7 +62,7 @@ def main() -> None:
         column("puppet: the same stream, another identity", rendered["puppet"]),
     ]
     if "own" in rendered:
-        delta = f"--personalize, {tuned.bytes['personalization'] / 1000:,.0f} kB more, once per person"
+        delta = f"--likeness {FULL}, {tuned.bytes['personalization'] / 1000:,.0f} kB more, once per person"
         rows.insert(2, column(delta, rendered["own"]))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.vstack(rows)).save(arguments.out, optimize=True)

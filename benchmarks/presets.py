@@ -2,6 +2,7 @@
 
     python -m benchmarks.presets examples/talk.mp4
     python -m benchmarks.presets examples/talk.mp4 clips/*.mp4 --ways fast balanced --seconds 3
+    python -m benchmarks.presets clips/*.mp4 --ways quick --seconds 3
     python -m benchmarks.presets clips/*.mp4 --ways personalized --seconds 10 --minutes 15
 
 Each clip goes through the whole codec with default options, file to file. Rows are kept by clip and way in

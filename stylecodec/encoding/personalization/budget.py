@@ -48,7 +48,10 @@ def spent_of_stage(name: str, state: TuningState, options: TuneOptions, aside: f
         return 1.0
     if options.steps is not None:
         return state.steps[name] / max(round(share * options.steps), 1)
-    seconds = share * (options.minutes * 60 - aside)
+    place, whole = STAGES.index(name), options.minutes * 60 - aside
+    before = sum(state.seconds[stage] for stage in STAGES[:place])
+    after = sum(stage_share(stage, options) for stage in STAGES[place + 1 :]) * whole
+    seconds = min(share * whole, whole - before - after)
     return state.seconds[name] / seconds if seconds > 0 else 1.0
 
 

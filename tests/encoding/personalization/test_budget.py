@@ -38,6 +38,12 @@ def test_nothing_is_left_on_a_machine_that_needs_it_all_for_the_rest() -> None:
     assert spent_of_stage(WEIGHTS, state(0.0, 0.0), MINUTE, aside=61.0) == 1.0
 
 
+def test_a_stage_that_took_too_long_leaves_less_to_the_next() -> None:
+    assert spent_of_stage(WEIGHTS, state(35.0, 0.0), MINUTE, aside=20.0) == 0.0
+    assert spent_of_stage(WEIGHTS, state(35.0, 4.0), MINUTE, aside=20.0) == pytest.approx(0.8)
+    assert spent_of_stage(WEIGHTS, state(45.0, 0.0), MINUTE, aside=20.0) == 1.0
+
+
 def test_steps_are_not_seconds() -> None:
     at = TuningState(WEIGHTS, {CODES: 5, WEIGHTS: 3, SETTLE: 0})
     options = TuneOptions(steps=20, codes_share=0.25, settle_share=0.0)
