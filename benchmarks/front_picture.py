@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.options import EncodeOptions, TuneOptions
+from stylecodec.encoding.options import FULL, OFF, EncodeOptions, TuneOptions
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 
@@ -39,12 +39,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         stream, puppet, own = (Path(folder) / f"{name}.stc" for name in ("talk", "puppet", "own"))
-        report = api.encode(arguments.clip, stream, EncodeOptions(pack=arguments.pack))
+        report = api.encode(arguments.clip, stream, EncodeOptions(pack=arguments.pack, likeness=OFF))
         api.puppet(arguments.portrait, stream, puppet)
         streams = {"decoded": stream, "puppet": puppet}
         if arguments.minutes:
             tune = TuneOptions(minutes=arguments.minutes)
-            tuned = api.encode(arguments.clip, own, EncodeOptions(pack=arguments.pack, personalize=True, tune=tune))
+            tuned = api.encode(arguments.clip, own, EncodeOptions(pack=arguments.pack, likeness=FULL, tune=tune))
             streams["own"] = own
         picks = np.linspace(0.08, 0.92, MOMENTS) * report.frames
         numbers = [int(p) for p in picks]
@@ -62,7 +62,7 @@ def main() -> None:
         column("puppet: the same stream, another identity", rendered["puppet"]),
     ]
     if "own" in rendered:
-        delta = f"--personalize, {tuned.bytes['personalization'] / 1000:,.0f} kB more, once per person"
+        delta = f"--likeness {FULL}, {tuned.bytes['personalization'] / 1000:,.0f} kB more, once per person"
         rows.insert(2, column(delta, rendered["own"]))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.vstack(rows)).save(arguments.out, optimize=True)

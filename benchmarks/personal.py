@@ -50,7 +50,7 @@ from stylecodec.decoding.personal import TunedPack
 from stylecodec.encoding.frames import evenly_spaced
 from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.identity.cards import card_bytes, read_card
-from stylecodec.encoding.options import EncodeOptions, TuneOptions
+from stylecodec.encoding.options import FULL, OFF, EncodeOptions, TuneOptions
 from stylecodec.encoding.write import ClipWriter, EncodedClip
 from stylecodec.face.align import AlignedTrack, crops
 from stylecodec.files import atomic_write
@@ -149,7 +149,7 @@ def judge(result: dict[str, Any], name: str, found: Seen, pack: ModelPack, yards
 def whole(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     """Tuned on the whole clip."""
     stream = work.folder / "whole.stc"
-    options = replace(work.options, personalize=True, checkpoint=work.folder / "whole.safetensors")
+    options = replace(work.options, likeness=FULL, checkpoint=work.folder / "whole.safetensors")
     clip, track = encode(work, stream, options)
     assert clip.tuned is not None
     assert isinstance(clip.pack, TunedPack)
@@ -206,7 +206,7 @@ def avatars(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     result: dict[str, Any] = {}
     rows: list[list[Frame]] = []
     for preset in ("fast", "balanced"):
-        options, stream = replace(work.options, preset=preset), work.folder / f"{preset}.stc"
+        options, stream = replace(work.options, preset=preset, likeness=OFF), work.folder / f"{preset}.stc"
         begun = time.monotonic()
         _, track = encode(work, stream, options)
         result[f"{preset}_seconds"] = time.monotonic() - begun
@@ -222,7 +222,7 @@ def held_out(work: Work, yardstick: Yardstick) -> dict[str, Any]:
     whole_clip = float(reader.timing.seconds[-1] + 1 / reader.rate)
     seconds = min(work.options.duration or whole_clip, whole_clip)
     cut = TUNED_SHARE * seconds
-    first = replace(work.options, personalize=True, duration=cut, checkpoint=work.folder / "first.safetensors")
+    first = replace(work.options, likeness=FULL, duration=cut, checkpoint=work.folder / "first.safetensors")
     card, streams = work.folder / "first.stid", {name: work.folder / f"{name}.stc" for name in ("first", *RESTS)}
     _, track = encode(work, streams["first"], first)
     with StreamFile.open(streams["first"]) as stream, atomic_write(card) as file:

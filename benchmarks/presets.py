@@ -2,6 +2,7 @@
 
     python -m benchmarks.presets examples/talk.mp4
     python -m benchmarks.presets examples/talk.mp4 clips/*.mp4 --ways fast balanced --seconds 3
+    python -m benchmarks.presets clips/*.mp4 --ways quick --seconds 3
     python -m benchmarks.presets clips/*.mp4 --ways personalized --seconds 10 --minutes 15
 
 Each clip goes through the whole codec with default options, file to file. Rows are kept by clip and way in
@@ -38,7 +39,7 @@ from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.front_end import front_end_for
-from stylecodec.encoding.options import PRESETS, EncodeOptions
+from stylecodec.encoding.options import FULL, OFF, PRESETS, QUICK, TUNING, EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import crops
 from stylecodec.media.video import VideoReader
@@ -63,8 +64,10 @@ def options_of(way: str, pack: ModelPack, seconds: float | None, minutes: float,
     """Default options for one way of encoding."""
     usual = EncodeOptions(pack=pack.folder, device="cpu", duration=seconds)
     if way == PERSONALIZED:
-        return replace(usual, personalize=True, tune=replace(usual.tune, minutes=minutes, processes=processes))
-    return replace(usual, preset=way)
+        return replace(usual, likeness=FULL, tune=replace(TUNING[FULL], minutes=minutes, processes=processes))
+    if way == QUICK:
+        return replace(usual, likeness=QUICK)
+    return replace(usual, preset=way, likeness=OFF)
 
 
 def inputs_of(
@@ -139,9 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.presets", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("clips", type=Path, nargs="+", help="videos of one person each")
-    parser.add_argument("--ways", nargs="+", choices=(*PRESETS, PERSONALIZED), default=list(PRESETS))
+    parser.add_argument("--ways", nargs="+", choices=(*PRESETS, QUICK, PERSONALIZED), default=list(PRESETS))
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
-    minutes = EncodeOptions().tune.minutes
+    minutes = TUNING[FULL].minutes
     parser.add_argument("--minutes", type=float, default=minutes, help="for personalising (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="that share personalising (default: %(default)s)")
     parser.add_argument("--pack", default=DEFAULT_PACK)

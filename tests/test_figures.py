@@ -82,7 +82,7 @@ def test_every_results_file_is_shown_and_says_where_it_comes_from(results: dict[
 
 def test_documented_minutes_were_measured(results: dict[str, dict[str, Any]]) -> None:
     text = "".join((ROOT / name).read_text() for name in PROSE if not name.startswith("benchmarks"))
-    documented = {float(minutes) for minutes in re.findall(r"--personalize --minutes (\d+)", text)}
+    documented = {float(minutes) for minutes in re.findall(r"--likeness full --minutes (\d+)", text)}
     assert documented
     rows = ways(results["presets"]["rows"]) if "presets" in results else []
     tuned = [parts["whole"]["tuned"]["minutes"] for parts in results["personal"]["clips"].values() if "whole" in parts]

@@ -41,7 +41,7 @@ def options(pack: ModelPack, **changes: object) -> EncodeOptions:
 def personal(clip: Path, tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Made:
     path = tmp_path_factory.mktemp("personal") / "me.stc"
     told: list[Progress] = []
-    chosen = options(tiny_pack, personalize=True, background="plate")
+    chosen = options(tiny_pack, likeness="full", background="plate")
     report = api.encode(clip, path, chosen, told.append, FixedFace(lost=[3]))
     assert {("personalising", "%"), ("refining", "frames")} <= {(event.stage, event.unit) for event in told}
     facts = api.probe(path)

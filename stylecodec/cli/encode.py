@@ -13,12 +13,18 @@ from ..encoding.options import (
     BACKGROUNDS,
     DEINTERLACE,
     DELTAS,
+    FULL,
     LANDMARKS,
+    LIKENESS,
+    LIKENESSES,
     PRESETS,
     PROFILES,
+    QUICK,
+    TUNING,
     EncodeOptions,
     FitOptions,
     LandmarkCorrectionOptions,
+    TuneOptions,
 )
 from ..errors import OptionError
 from ..progress import ProgressDisplay
@@ -33,7 +39,8 @@ stylecodec encode talk.mp4 talk.stc
 stylecodec encode talk.mp4 talk.stc --start 10 --duration 30 --audio-bitrate 16000
 stylecodec encode talk.mp4 small.stc --quality 44
 stylecodec encode talk.mp4 exact.stc --profile raw
-stylecodec encode talk.mp4 me.stc --personalize --minutes 20 --checkpoint me.safetensors --background plate
+stylecodec encode talk.mp4 talk.stc --likeness quick
+stylecodec encode talk.mp4 me.stc --likeness full --minutes 20 --checkpoint me.safetensors --background plate
 stylecodec encode later.mp4 later.stc --identity me.stc
 stylecodec encode talk.mp4 talk.stc --pack ./my-pack --device cuda --json
 ffmpeg -i talk.avi -f matroska - | stylecodec encode - - > talk.stc"""
@@ -167,33 +174,47 @@ def _person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> 
         help="behind the head: what the generator makes of it, a still of the scene (plate), a blur, a key colour "
         "(default: %(default)s)",
     )
-    _tuning_arguments(parser, usual)
+    _tuning_arguments(parser)
 
 
-def _tuning_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+def _processes() -> int:
+    """How many share a full personalisation on a CPU unless it is said."""
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def _tuning_arguments(parser: argparse.ArgumentParser) -> None:
+    quick, full = TUNING[QUICK], TUNING[FULL]
     tuning = parser.add_argument_group("a personalised generator")
     tuning.add_argument(
-        "--personalize",
-        action="store_true",
-        help="fine-tune the generator to the person; what changes travels in the file, and takes minutes to find",
+        "--likeness",
+        choices=LIKENESSES,
+        help="fine-tune the generator to the person; what changes travels in the file: quick takes a minute and "
+        f"{quick.delta_bytes // 1000} kB at most, full {full.minutes:g} minutes and {full.delta_bytes // 1000:,} kB "
+        f"(default: {LIKENESS})",
     )
     tuning.add_argument(
-        "--minutes", type=float, default=usual.tune.minutes, metavar="M", help="time to spend (default: %(default)s)"
+        "--personalize", dest="likeness", action="store_const", const=FULL, help=f"the same as --likeness {FULL}"
+    )
+    tuning.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help=f"time to spend (default: {QUICK} {quick.minutes:g}, {FULL} {full.minutes:g})",
     )
     tuning.add_argument("--steps", type=int, metavar="N", help="steps to take, in place of minutes")
     tuning.add_argument(
         "--processes",
         type=int,
-        default=min(os.cpu_count() or 1, MOST_PROCESSES),
         metavar="N",
-        help=f"that share the work on a CPU (default: one per core, at most {MOST_PROCESSES}: %(default)s)",
+        help=f"that share the work on a CPU (default: {QUICK} {quick.processes}, {FULL} one per core, "
+        f"at most {MOST_PROCESSES}: {_processes()})",
     )
     tuning.add_argument(
         "--delta-bytes",
         type=int,
-        default=usual.tune.delta_bytes,
         metavar="N",
-        help="that the personalised generator may take in the file (default: %(default)s)",
+        help="that the personalised generator may take in the file "
+        f"(default: {QUICK} {quick.delta_bytes}, {FULL} {full.delta_bytes})",
     )
     tuning.add_argument(
         "--checkpoint",
@@ -203,16 +224,24 @@ def _tuning_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> 
 
 
 def _options(arguments: argparse.Namespace) -> EncodeOptions:
-    usual = EncodeOptions()
     if PIPE in (arguments.checkpoint, arguments.identity):
         raise OptionError("a checkpoint and an identity card are files: they cannot be -")
     names = """preset pack device start duration audio audio_bitrate video_stream audio_stream deinterlace landmarks
-        identity_average smooth smoothing profile quality personalize checkpoint identity refit delta background"""
+        identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background"""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
     values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
-    tuning = {name: getattr(arguments, name) for name in ("minutes", "steps", "processes", "delta_bytes")}
-    return EncodeOptions(**values, tune=replace(usual.tune, **tuning))
+    return EncodeOptions(**values, tune=_tuning(arguments))
+
+
+def _tuning(arguments: argparse.Namespace) -> TuneOptions | None:
+    """How to personalise: what the likeness has, and what was asked for otherwise."""
+    usual = EncodeOptions(likeness=arguments.likeness)
+    given = {name: getattr(arguments, name) for name in ("minutes", "steps", "processes", "delta_bytes")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if usual.wanted_likeness == FULL:
+        changes.setdefault("processes", _processes())
+    return replace(usual.tuning, **changes) if changes else None
 
 
 def _encode(arguments: argparse.Namespace) -> int:

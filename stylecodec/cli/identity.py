@@ -16,7 +16,7 @@ from .pipes import piped
 from .stream_files import write
 
 EXAMPLES = """
-stylecodec encode first.mp4 first.stc --personalize
+stylecodec encode first.mp4 first.stc --likeness full
 stylecodec identity export first.stc me.stid        # the latent and the personalised generator
 stylecodec identity import me.stid                  # on the machine that decodes: streams may now just name it
 stylecodec encode second.mp4 second.stc --identity me.stid

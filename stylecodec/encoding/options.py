@@ -19,6 +19,9 @@ DEINTERLACE = ("frame", "field", "off")  # as in media.fields
 TARGETS = ("frame", "inversion")
 DELTAS = ("auto", "carry", "name")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
+OFF, QUICK, FULL = "off", "quick", "full"
+LIKENESSES = (OFF, QUICK, FULL)
+LIKENESS = OFF  # unless another one is asked for, or the person is known
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,10 @@ ON_TUNED = RefineOptions(rate=0.2, prior=0.02)
 class TuneOptions:
     """How a generator is personalised (personalization.tuning); OptionError for a value outside its range."""
 
-    minutes: float = 15.0  # budget, unless `steps` is given
+    minutes: float = 15.0  # of wall time, set-up and the delta's rounding included, unless `steps` is given
     steps: int | None = None  # budget in steps of the optimiser
     frames: int = 600  # of the clip that are tuned on, spread over it: what bounds the memory
+    keyframes: float = 0.0  # share of these that are chosen because their codes differ most, not spread over the clip
     batch: int = 8  # frames per step
     side: int = 256  # pixels per side of the last steps, half of it before; less where the source has less of the face
     coarse: float = 0.45  # share of the generator's part of the budget at half the side
@@ -161,6 +165,8 @@ class TuneOptions:
             raise OptionError(f"personalisation takes more than 0 minutes, not {self.minutes}")
         if self.steps is not None and not 1 <= self.steps <= 1_000_000:
             raise OptionError(f"personalisation takes 1 to 1000000 steps, not {self.steps}")
+        if not 0 <= self.keyframes <= 1:
+            raise OptionError(f"the share of keyframes among the tuned frames must be 0 to 1, not {self.keyframes}")
         if not 8 <= self.frames <= 10_000 or not 1 <= self.batch <= self.frames:
             raise OptionError("personalisation is tuned on 8 to 10000 frames, in batches of 1 and more")
         if self.side not in (32, 64, 128, 256):
@@ -180,6 +186,25 @@ class TuneOptions:
             raise OptionError(f"personalisation takes 1 to {self.batch} processes, a frame each, not {self.processes}")
         if not 10_000 <= self.delta_bytes <= 16_000_000:
             raise OptionError(f"a generator delta takes 10,000 to 16,000,000 bytes, not {self.delta_bytes:,}")
+
+
+# By likeness. The short one is for the person alone: it has no time to look at others.
+TUNING = {
+    QUICK: TuneOptions(
+        minutes=1.0,
+        frames=48,
+        keyframes=0.5,
+        side=128,
+        coarse=0.3,
+        codes_share=0.1,
+        settle_share=0.0,
+        locality=0.0,
+        upper=0.0,
+        look_steps=20,
+        delta_bytes=150_000,
+    ),
+    FULL: TuneOptions(),
+}
 
 
 @dataclass(frozen=True)
@@ -211,7 +236,7 @@ class EncodeOptions:
     smooth: bool = True  # over time what the feed-forward encoder gives
     smoothing: float = 0.024  # seconds, sigma of that Gaussian
 
-    personalize: bool = False  # fine-tune the generator to the person; the difference travels in the file
+    likeness: str | None = None  # "quick", "full": tune the generator to the person; None: LIKENESS
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
     refit: bool = False  # with an identity whose generator is personalised: its latent is fitted anew, and sent
     delta: str = "auto"  # "carry" personalised generator and latent or "name" known ones; auto: carry what was made now
@@ -221,7 +246,7 @@ class EncodeOptions:
     landmark_correction: LandmarkCorrectionOptions = LandmarkCorrectionOptions()
     refine: RefineOptions = RefineOptions()
     refine_tuned: RefineOptions = ON_TUNED  # the same on a personalised generator
-    tune: TuneOptions = TuneOptions()
+    tune: TuneOptions | None = None  # None: as TUNING has it for the likeness
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -253,18 +278,36 @@ class EncodeOptions:
             raise OptionError("the near-frontal angles must be more than 0 degrees")
         if not (math.isfinite(self.smoothing) and self.smoothing > 0):
             raise OptionError(f"smoothing must be over more than 0 seconds, or turned off, not {self.smoothing}")
-        if self.personalize and self.identity is not None:
-            raise OptionError("personalize makes an identity, so give it none")
+        if self.likeness is not None and self.likeness not in LIKENESSES:
+            raise OptionError(f"the likeness must be {', '.join(LIKENESSES)}, not {self.likeness!r}")
+        if self.tunes and self.identity is not None:
+            raise OptionError(f"likeness {self.likeness!r} makes an identity, so give it none")
         if self.refit and self.identity is None:
             raise OptionError("refit fits the latent of a known person anew, so give it an identity")
         if self.background not in BACKGROUNDS:
             raise OptionError(f"the background must be {', '.join(BACKGROUNDS)}, not {self.background!r}")
         if self.delta not in DELTAS:
             raise OptionError(f"delta must be {', '.join(DELTAS)}, not {self.delta!r}")
-        if self.personalize and self.delta == "name":
+        if self.tunes and self.delta == "name":
             raise OptionError("a generator that is personalised now is known nowhere else, so it cannot only be named")
 
     @property
+    def wanted_likeness(self) -> str:
+        """One of LIKENESSES: what is asked for, else the default, with a known person OFF."""
+        usual = LIKENESS if self.identity is None else OFF
+        return usual if self.likeness is None else self.likeness
+
+    @property
+    def tunes(self) -> bool:
+        """Whether a generator is personalised."""
+        return self.wanted_likeness != OFF
+
+    @property
+    def tuning(self) -> TuneOptions:
+        """How a generator is personalised."""
+        return self.tune or TUNING[self.wanted_likeness if self.tunes else FULL]
+
+    @property
     def refines(self) -> bool:
-        """Whether codes are refined in a second pass: a personalised generator needs it whatever the preset."""
-        return self.preset != "fast" or self.personalize
+        """Whether codes are refined in a second pass: with the full likeness whatever the preset."""
+        return self.preset != "fast" or self.wanted_likeness == FULL

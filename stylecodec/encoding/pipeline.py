@@ -6,7 +6,7 @@
                     └► background ──────────────────────────────────────────────────────────────────────┘
 
 Frames pass in batches and are forgotten; the identity is known only when all have passed, and must go first. To
-personalise and to refine, which `fast` does for a personalised generator alone, the clip is read again.
+personalise and to refine, which `fast` does for a fully personalised generator alone, the clip is read again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .identity.fitting import fit_to_candidates
 from .identity.selection import IdentityChoice, select
 from .motion.landmark_correction import correct_by_landmarks
 from .motion.refinement import refine_clip
-from .options import EncodeOptions
+from .options import FULL, EncodeOptions
 from .personalization.clip import personalize_clip
 from .personalization.crop_registration import register_crops
 from .rate.compaction import compact_clip
@@ -78,8 +78,8 @@ def encode_frames(
     device = pick_device(options.device)
     sigma = options.smoothing * float(rate) if options.smooth else 0.0
     # A personalised generator shows in pixels what the person does, and refinement sees it there.
-    tuned_generator = options.personalize or (card is not None and card.delta is not None)
-    corrects = options.landmark_correction.enabled and not tuned_generator
+    refines_tuned = options.wanted_likeness == FULL or (card is not None and card.delta is not None)
+    corrects = options.landmark_correction.enabled and not refines_tuned
     keyframes = card is None and options.fit.keyframes
     found = analyse_clip(frames, pack, device, options, corrects, keyframes, total, progress)
     motion, fit_steps = found.motion.smoothed(sigma), 0
@@ -95,10 +95,10 @@ def encode_frames(
             motion, found.features, choice.latent, pack, device, options.landmark_correction, sigma, progress
         )
     tuned = None
-    if options.personalize:
+    if options.tunes:
         tuned = personalize_clip(frames, motion, choice.latent, pack, device, options, progress)
         pack, choice, motion = tuned.pack, replace(choice, latent=tuned.result.latent), tuned.corrected(motion)
-    if options.refines or isinstance(pack, TunedPack):
+    if options.refines or refines_tuned:
         known = set() if tuned is None else set(tuned.rows.tolist())
         motion = refine_clip(frames, motion, choice.latent, pack, device, options, known, progress)
     held, geometry = len(motion) - len(motion.faces), found.geometry(source_size)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions, RefineOptions, TuneOptions
+from stylecodec.encoding import options
+from stylecodec.encoding.options import (
+    TUNING,
+    EncodeOptions,
+    FitOptions,
+    LandmarkCorrectionOptions,
+    RefineOptions,
+    TuneOptions,
+)
 from stylecodec.errors import OptionError
 
 
@@ -34,6 +44,7 @@ def test_the_defaults_are_valid() -> None:
         ("identity_candidates", 1000, "256"),
         ("frontal_yaw", 0.0, "near-frontal"),
         ("smoothing", 0.0, "turned off"),
+        ("likeness", "good", "the likeness must be off, quick, full, not 'good'"),
         ("background", "beach", "background must be render, plate, blur, key"),
         ("delta", "send", "delta must be"),
         ("profile", "tiny", "profile must be compact or raw"),
@@ -76,6 +87,7 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (TuneOptions, "minutes", 0.0),
         (TuneOptions, "steps", 0),
         (TuneOptions, "frames", 3),
+        (TuneOptions, "keyframes", 1.5),
         (TuneOptions, "batch", 1000),
         (TuneOptions, "side", 1024),
         (TuneOptions, "codes_share", 1.0),
@@ -102,11 +114,33 @@ def test_refinement_and_personalisation_out_of_range(kind: type, name: str, valu
 
 def test_an_identity_is_given_or_made() -> None:
     with pytest.raises(OptionError, match="give it none"):
-        EncodeOptions(personalize=True, identity="me.stid")
+        EncodeOptions(likeness="full", identity="me.stid")
     with pytest.raises(OptionError, match="give it an identity"):
         EncodeOptions(refit=True)
     with pytest.raises(OptionError, match="known nowhere else, so it cannot only be named"):
-        EncodeOptions(personalize=True, delta="name")
-    assert EncodeOptions(personalize=True).refines
+        EncodeOptions(likeness="full", delta="name")
+    assert EncodeOptions(likeness="full").refines
+    assert not EncodeOptions(likeness="quick").refines
+    assert EncodeOptions(likeness="quick", preset="balanced").refines
     assert EncodeOptions(preset="balanced").refines
     assert not EncodeOptions().refines
+
+
+def test_a_likeness_has_its_tuning() -> None:
+    quick, full = EncodeOptions(likeness="quick"), EncodeOptions(likeness="full")
+    assert (quick.tuning, full.tuning) == (TUNING["quick"], TUNING["full"])
+    assert quick.tuning.minutes <= 1
+    assert quick.tuning.delta_bytes <= 150_000
+    assert replace(quick, tune=full.tuning).tuning == TUNING["full"]
+    assert full.tuning == TuneOptions()
+
+
+def test_the_default_likeness_leaves_known_people_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the default is, a person who is given is not made anew, unless it is asked for: that is an error."""
+    monkeypatch.setattr(options, "LIKENESS", "quick")
+    assert EncodeOptions().tunes
+    assert not EncodeOptions(likeness="off").tunes
+    known = replace(EncodeOptions(), identity="me.stid")
+    assert (known.wanted_likeness, known.tunes) == ("off", False)
+    with pytest.raises(OptionError, match="likeness 'quick' makes an identity"):
+        EncodeOptions(likeness="quick", identity="me.stid")

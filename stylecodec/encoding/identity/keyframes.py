@@ -18,6 +18,19 @@ from ..frames import Crop, FrameCodes
 from .selection import Candidate
 
 
+def farthest(places: NDArray[np.float32], begun: Sequence[int], count: int) -> list[int]:
+    """Rows of `places` [n, k]: those `begun` with (one and more), and one after the other the farthest from all taken.
+
+    Gonzalez's greedy 2-approximation of the k-centre problem (1985). At most `count` rows, ascending.
+    """
+    taken = list(begun)
+    apart = cdist(places, places[taken]).min(axis=1)
+    while len(taken) < count and apart.max() > 0:
+        taken.append(int(apart.argmax()))
+        apart = np.minimum(apart, cdist(places, places[taken[-1:]])[:, 0])
+    return sorted(taken)
+
+
 class Keyframes:
     """Keeps `count` frames whose codes lie far apart, of a clip of unknown length, in bounded memory.
 

@@ -1,7 +1,7 @@
 """The stage that personalises: frames are chosen, the generator is tuned to them, what it will be is handed on.
 
-    motion ─► frames evenly spaced over the clip ─► personalise ─► latent, delta, codes of these frames
-                                                        └► the codes of the others, moved alike
+    motion ─► frames spread over the clip, keyframes ─► personalise ─► latent, delta, codes of these frames
+                                                            └► the codes of the others, moved alike
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from ...decoding.personal import TunedPack
 from ...packs.store import ModelPack
 from ...progress import ProgressCallback, silent
+from ..differentiable import CodeUnits
 from ..frames import AlignedFrame, Crop, Motion, evenly_spaced
+from ..identity.keyframes import farthest
 from ..options import EncodeOptions, TuneOptions
 from .checkpoint import Checkpoint
 from .tuning import Personalized
@@ -72,20 +74,31 @@ def personalize_clip(
     options: EncodeOptions,
     progress: ProgressCallback = silent,
 ) -> TunedClip:
-    """Tune the pack's generator to frames evenly spaced over the clip.
+    """Tune the pack's generator to some frames of the clip.
 
     It is tuned at the side that the source resolves, and that of the options at most. latent: [18, 512], the pivot.
     Raises OptionError for a checkpoint of other work, MediaError for one that cannot be read.
     """
-    there = motion.faces
-    rows = there[evenly_spaced(len(there), options.tune.frames)]
+    tune = options.tuning
+    rows = tuned_rows(motion, CodeUnits(pack, device), tune)
     chosen = list(_chosen(frames, set(rows.tolist())))
     crops = [crop for crop, _ in chosen]
-    work = work_of(pack, rows.tolist(), [frame.trace for _, frame in chosen], options.tune)
+    work = work_of(pack, rows.tolist(), [frame.trace for _, frame in chosen], tune)
     checkpoint = Checkpoint(options.checkpoint, work)
-    tune = replace(options.tune, side=resolved_side((frame for _, frame in chosen), options.tune.side))
+    tune = replace(tune, side=resolved_side((frame for _, frame in chosen), tune.side))
     result = personalize(pack, crops, motion.codes(rows), latent, tune, device, checkpoint, progress)
     return TunedClip(TunedPack(pack, result.delta), result, rows)
+
+
+def tuned_rows(motion: Motion, units: CodeUnits, options: TuneOptions) -> NDArray[np.intp]:
+    """The numbers of the frames that are tuned on: some spread over the clip, the others those that differ most."""
+    there = motion.faces
+    spread = evenly_spaced(len(there), max(round((1 - options.keyframes) * options.frames), 1))
+    if not options.keyframes:
+        return there[spread]
+    codes = motion.codes(there)
+    places = units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha)).cpu().numpy()
+    return there[farthest(places, spread, options.frames)]
 
 
 def work_of(pack: ModelPack, rows: Sequence[int], traces: Iterable[bytes], options: TuneOptions) -> str:

@@ -115,7 +115,7 @@ class _Search:
         self.codes, self.moves = RowAdam(torch.zeros_like(self.start)), RowAdam(self.start.new_zeros(len(crops), 3))
         self.pivot = torch.from_numpy(latent.astype(np.float32)).to(device)
         self.latent, self.deviation = RowAdam(self.pivot.reshape(1, -1)), latent_deviation(self.refiner.renderer)
-        self.refit, self.identity_prior = options.refit, options.tune.identity_prior
+        self.refit, self.identity_prior = options.refit, options.tuning.identity_prior
 
     def step(self, slower: float) -> None:
         """A step for every frame, of `slower` times the step sizes."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -37,7 +38,7 @@ from ..differentiable import DifferentiableRenderer, RowAdam, at_side, coarse_si
 from ..frames import Crop, FrameCodes, evenly_spaced, to_input
 from ..losses import LossWeights, ReconstructionLoss
 from ..options import TuneOptions
-from .budget import CODES, SETTLE, STAGES, WEIGHTS, TuningState, spent, spent_of_stage
+from .budget import CODES, RECENT, SETTLE, STAGES, WEIGHTS, TuningState, rounding_seconds, spent, spent_of_stage
 from .checkpoint import Checkpoint
 from .delta_coding import Measured, fitted, measure
 from .locality import LocalityLoss, UpperLayerLoss, latent_deviation
@@ -86,7 +87,10 @@ class Personalizer:
         device: torch.device,
         checkpoint: Checkpoint | None = None,
         progress: ProgressCallback = silent,
+        begun: float | None = None,
     ) -> None:
+        """begun: time.time() at which the work began; None: now."""
+        self._begun = time.time() if begun is None else begun
         self.pack, self.options, self.device = pack, options, device
         self.crops = torch.from_numpy(np.stack(crops))
         # The frames whose codes move in this process.
@@ -115,12 +119,19 @@ class Personalizer:
         self.checkpoint = checkpoint or Checkpoint(None, "")
         self.progress = progress
         self._saved = time.monotonic()
+        self._set_up = time.time() - self._begun  # seconds
+        self._durations: deque[float] = deque(maxlen=RECENT)  # of the last steps
 
     # --- the stages ---------------------------------------------------------------------------------------
 
     def run(self) -> Personalized:
         """All stages."""
         self.tune()
+        return self._settled()
+
+    def finish(self) -> Personalized:
+        """What is left when workers have done what they can share."""
+        self._resume()
         return self._settled()
 
     def tune(self) -> None:
@@ -289,7 +300,9 @@ class Personalizer:
         while (fraction := distributed.agree(self._fraction(name))) + (self.at.skipped if name == WEIGHTS else 0.0) < 1:
             step(fraction)
             self.at.steps[name] += 1
-            self.at.seconds[name] = before + time.monotonic() - begun
+            seconds = before + time.monotonic() - begun
+            self._durations.append(seconds - self.at.seconds[name])
+            self.at.seconds[name] = seconds
             self._tell()
             if name != SETTLE and distributed.agree(time.monotonic() - self._saved) > SAVE_SECONDS:
                 self.save()
@@ -298,10 +311,16 @@ class Personalizer:
 
     def _fraction(self, name: str) -> float:
         """Share of a stage's budget that is spent."""
-        return spent_of_stage(name, self.at, self.options)
+        return spent_of_stage(name, self.at, self.options, self._aside())
+
+    def _aside(self) -> float:
+        """Seconds of the budget for set-up, by workers and again by who finishes their work, and for rounding."""
+        set_up = self._set_up * (1 if distributed.size() == 1 else 2)
+        frames = max(self.options.batch // distributed.size(), 1)
+        return set_up + rounding_seconds(self._durations, frames, self.options.side)
 
     def _tell(self) -> None:
-        self.progress(progress_event(spent(self.at, self.options), self.at.psnr))
+        self.progress(progress_event(spent(self.at, self.options, self._aside()), self.at.psnr))
 
     def _train(self, on: bool) -> None:
         for parameter in self.tuned.values():

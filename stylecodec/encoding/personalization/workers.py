@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ def personalize(
     progress: ProgressCallback = silent,
 ) -> Personalized:
     """Tune the pack's generator, in `options.processes` processes where the device is a CPU; see Personalizer."""
-    processes = min(options.processes, len(crops))
+    begun, processes = time.time(), min(options.processes, len(crops))
     if processes == 1 or device.type != "cpu":
         return Personalizer(pack, crops, codes, latent, options, device, checkpoint, progress).run()
     checkpoint.load()  # refuses one of other work before anything is begun
@@ -44,9 +45,9 @@ def personalize(
             checkpoint = Checkpoint(Path(folder) / "checkpoint", checkpoint.work)
         np.save(Path(folder) / "crops.npy", np.stack(crops))
         state = get_context("spawn").Array("d", [0.0, math.nan])
-        given = (pack.folder, Path(folder) / "crops.npy", codes, latent, options, checkpoint, state)
+        given = (pack.folder, Path(folder) / "crops.npy", codes, latent, options, checkpoint, state, begun)
         distributed.run(partial(_work, *given), processes, lambda: progress(progress_event(*state[:])))
-        return Personalizer(pack, crops, codes, latent, options, device, checkpoint, progress).run()
+        return Personalizer(pack, crops, codes, latent, options, device, checkpoint, progress).finish()
 
 
 def _work(
@@ -57,6 +58,7 @@ def _work(
     options: TuneOptions,
     checkpoint: Checkpoint,
     state: Any,
+    begun: float,
 ) -> None:
     """What one worker does; the first one writes the budget spent and the PSNR into `state`."""
 
@@ -66,5 +68,6 @@ def _work(
 
     pictures, device = list(np.load(crops, mmap_mode="r")), torch.device("cpu")
     with isolated(draws=True):
-        personalizer = Personalizer(open_pack(folder), pictures, codes, latent, options, device, checkpoint, tell)
+        model = open_pack(folder)
+        personalizer = Personalizer(model, pictures, codes, latent, options, device, checkpoint, tell, begun)
         personalizer.tune()

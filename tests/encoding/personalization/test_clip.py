@@ -17,12 +17,14 @@ from stylecodec.bitstream.attached import personalizations
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.encoding.analysis import ANALYSING
+from stylecodec.encoding.differentiable import CodeUnits
 from stylecodec.encoding.frames import AlignedClip, AlignedFrame, Motion
 from stylecodec.encoding.identity.cards import IdentityCard
 from stylecodec.encoding.identity.fitting import FITTING
+from stylecodec.encoding.motion.landmark_correction import CORRECTING
 from stylecodec.encoding.motion.refinement import REFINING
 from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
-from stylecodec.encoding.personalization.clip import TunedClip, personalize_clip, resolved_side
+from stylecodec.encoding.personalization.clip import TunedClip, personalize_clip, resolved_side, tuned_rows
 from stylecodec.encoding.personalization.tuning import PERSONALISING
 from stylecodec.encoding.pipeline import compacted, encode_frames
 from stylecodec.encoding.write import EncodedClip, stream_bytes
@@ -70,7 +72,7 @@ def stream(clip: EncodedClip, options: EncodeOptions) -> bytes:
 
 @pytest.fixture(scope="module")
 def card(tiny_pack: ModelPack) -> IdentityCard:
-    clip = encode_frames(Clip(), tiny_pack, replace(FAST, personalize=True), RATE)
+    clip = encode_frames(Clip(), tiny_pack, replace(FAST, likeness="full"), RATE)
     assert clip.delta is not None
     return IdentityCard(clip.identity, clip.delta)
 
@@ -92,7 +94,7 @@ def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
 
 def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> None:
     told: list[Progress] = []
-    options = replace(FAST, personalize=True)
+    options = replace(FAST, likeness="full")
     clip = encode_frames(Clip(), tiny_pack, options, RATE, progress=told.append)
     assert clip.tuned is not None
     assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
@@ -109,7 +111,7 @@ def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> No
 
 
 def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: ModelPack, card: IdentityCard) -> None:
-    options = replace(FAST, personalize=True, profile="compact", quality=30.0)
+    options = replace(FAST, likeness="full", profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE)
     data = stream(clip, options)
     with StreamFile.open(io.BytesIO(data)) as file:
@@ -153,6 +155,35 @@ def test_work_is_known_by_the_pixels_of_the_source(tiny_pack: ModelPack, tmp_pat
 def test_nobody_is_tuned_finer_than_the_source_shows(sides: tuple[float, ...], most: int, side: int) -> None:
     frames = [AlignedFrame(0.0, None, CropTransform((0.0, 0.0), value)) for value in sides]
     assert resolved_side([*frames, AlignedFrame(1.0, None)], most) == side
+
+
+def test_some_frames_are_spread_and_some_differ_most(tiny_pack: ModelPack) -> None:
+    packets = np.zeros((40, 35), np.float16)
+    packets[:, 3] = np.linspace(0, 0.01, 40)
+    packets[[7, 23], 4] = 9.0, -9.0
+    packets[5] = np.nan
+    packets[31, 0] = 30.0
+    motion, units = Motion(packets), CodeUnits(tiny_pack, torch.device("cpu"))
+    assert tuned_rows(motion, units, replace(TUNE, frames=8)).tolist() == [0, 6, 12, 17, 22, 28, 33, 39]
+    chosen = tuned_rows(motion, units, replace(TUNE, frames=8, keyframes=0.5)).tolist()
+    assert {7, 23, 31, 0, 39} <= set(chosen)
+    assert len(chosen) == 8
+    assert 5 not in chosen
+    assert len(tuned_rows(motion, units, replace(TUNE, frames=100, keyframes=0.5))) == 39
+    assert len(tuned_rows(motion, units, replace(TUNE, frames=8, keyframes=1.0))) == 8
+
+
+def test_a_quick_likeness_reads_the_clip_twice_and_refines_nothing(tiny_pack: ModelPack) -> None:
+    told: list[Progress] = []
+    clip, options = Clip(), replace(FAST, likeness="quick")
+    encoded = encode_frames(clip, tiny_pack, options, RATE, progress=told.append)
+    assert clip.readings == 2
+    assert {event.stage for event in told} == {ANALYSING, FITTING, CORRECTING, PERSONALISING}
+    assert encoded.tuned is not None
+    assert encoded.delta is not None
+    assert encoded.tuned.report()["delta_bytes"] == len(encoded.delta) <= TUNE.delta_bytes
+    with StreamFile.open(io.BytesIO(stream(encoded, options))) as file:
+        assert file.byte_account()["personalization"] > len(encoded.delta)
 
 
 def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.encoding.frames import FrameCodes
 from stylecodec.encoding.losses import LossWeights, ReconstructionLoss
 from stylecodec.encoding.options import TuneOptions
+from stylecodec.encoding.personalization import budget, tuning
 from stylecodec.encoding.personalization.budget import SETTLE, WEIGHTS
 from stylecodec.encoding.personalization.checkpoint import Checkpoint
 from stylecodec.encoding.personalization.clip import work_of
@@ -203,6 +205,29 @@ def test_a_plateau_shortens_the_work(tiny_pack: ModelPack) -> None:
     assert personalizer.at.skipped > 0
     assert personalizer.at.steps[WEIGHTS] < 77
     assert personalizer.at.steps[SETTLE] == 8
+
+
+@pytest.mark.parametrize(("step_seconds", "spent"), [(1.0, 48.0), (20.0, 20.0)])
+def test_minutes_hold_whatever_the_machine(
+    tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch, step_seconds: float, spent: float
+) -> None:
+    """Set-up took 10 s, rounding takes as long as two steps; where that leaves nothing, one step has told so."""
+    now = [100.0]
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+    monkeypatch.setattr(budget, "ROUNDING_FRAMES", 2 * QUICK.batch * (QUICK.side / budget.PROBE_SIDE) ** 2)
+    crops, codes = clip_of(tiny_pack)
+    minute = dataclasses.replace(QUICK, steps=None, minutes=1.0, settle_share=0.0, plateau_looks=99)
+    personalizer = Personalizer(tiny_pack, crops, codes, latent(), minute, CPU, begun=90.0)
+    real = personalizer._step
+
+    def step(*arguments: Any) -> None:
+        now[0] += step_seconds
+        real(*arguments)
+
+    monkeypatch.setattr(personalizer, "_step", step)
+    result = personalizer.run()
+    assert result.seconds == pytest.approx(spent, abs=1)
+    assert len(result.delta) <= QUICK.delta_bytes
 
 
 def test_what_is_not_needed_decays(tiny_pack: ModelPack) -> None:
