@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "stylecodec"
 
-LEAVES = {"errors", "extras", "geometry", "files", "progress", "processes"}  # importable by everyone
+LEAVES = {"errors", "extras", "geometry", "files", "jpeg", "progress", "processes"}  # importable by everyone
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "extras": {"errors"},

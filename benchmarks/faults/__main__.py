@@ -31,19 +31,20 @@ from .running import ROOMS, SURFACES, Record, study_apart
 
 READINGS = 1_000_000  # of all surfaces together
 SHARES = {  # of the readings, by what they are worth and what they cost
-    "stream": 30,
+    "stream": 360,
     "repair": 2,
-    "delta": 12,
-    "background": 8,
-    "identity": 1,
-    "identity card": 3,
-    "packets": 12,
-    "undump": 10,
-    "checkpoint": 10,
-    "pack": 4,
-    "picture": 10,
+    "delta": 140,
+    "background": 120,
+    "identity": 3,
+    "identity card": 10,
+    "packets": 130,
+    "undump": 75,
+    "checkpoint": 90,
+    "pack card": 20,
+    "pack": 2,
+    "picture": 48,
 }
-PORTION = 5000  # inputs of a surface before the next one has its turn
+PORTION = 2000  # inputs of a surface before the next one has its turn
 
 State = dict[str, Record]
 

@@ -10,7 +10,7 @@ import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
 from types import FrameType
@@ -29,12 +29,14 @@ SURFACES: Mapping[str, Callable[[], Surface]] = {
     "packets": packets.surface,
     "undump": text.surface,
     "checkpoint": checkpoints.surface,
+    "pack card": packs.card_surface,
     "pack": packs.surface,
     "picture": pictures.surface,
 }
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "identity card": ("bitstream", "decoding", "encoding"),
     "checkpoint": ("nets", "packs"),
+    "pack card": ("nets", "packs"),
     "pack": ("nets", "packs"),
     "picture": ("decoding", "media"),
 }
@@ -67,8 +69,8 @@ class Record:
 
     def table(self) -> dict[str, Any]:
         """As JSON has it."""
-        tallies = {reader: asdict(tally) for reader, tally in self.tallies.items()}
-        faults = [{**asdict(fault), "data": fault.data.hex()} for fault in self.faults]
+        tallies = {reader: vars(tally) for reader, tally in self.tallies.items()}
+        faults = [{**vars(fault), "data": fault.data.hex()} for fault in self.faults]
         return {"next": self.next, "tallies": tallies, "faults": faults}
 
     @classmethod

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..bitstream.background import Background, Mode, PictureFormat
 from ..errors import CorruptChunk, MissingDependency
+from ..jpeg import MAX_SCANS, too_many_scans
 from ..packs.store import ModelPack
 from .regions import Regions
 from .render import restore_roll, to_uint8
@@ -116,6 +117,8 @@ def decode_plate(background: Background) -> Tensor:
             if image.size != (background.width, background.height):  # said by the file's head, before pixels are made
                 said = f"{background.width}x{background.height}"
                 raise CorruptChunk(f"the background is said to have {said} pixels and has not")
+            if background.picture_format == PictureFormat.JPEG and too_many_scans(io.BytesIO(background.picture)):
+                raise CorruptChunk(f"the background is a JPEG picture of more than {MAX_SCANS} scans")
             pixels = np.array(image.convert("RGB"))
     except CorruptChunk:
         raise

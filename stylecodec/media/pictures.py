@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from stylecodec.errors import MediaError
+from stylecodec.jpeg import MAX_SCANS, too_many_scans
 from stylecodec.media.colour import GROUND
 from stylecodec.media.shape import Frame
 from stylecodec.media.source import PathLike, existing, refuse_heif
@@ -44,6 +45,10 @@ def read_image(path: PathLike) -> Frame:
     refuse_heif(file)
     try:
         with _opened(path) as image:
+            if image.format in ("JPEG", "MPO"):
+                with file.open("rb") as opened:
+                    if too_many_scans(opened):
+                        raise MediaError(f"{file} is a JPEG picture of more than {MAX_SCANS} scans")
             image.load()
             return cast(Frame, np.array(_to_srgb(_flat(_eight_bits(ImageOps.exif_transpose(image))))))
     except Image.DecompressionBombError as error:

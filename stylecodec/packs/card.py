@@ -64,6 +64,12 @@ OTHER_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"inversion": ("re
 
 STREAM_ROLES = ("generator", "flow")  # what a stream depends on; a pack may be partial and lack them
 
+REPEATS = frozenset({"mapping_layers", "units", "blocks", "rows"})
+"""Parameters that say how often a part of a network is repeated."""
+
+MAX_REPEATS, MAX_PARAM = 64, 1 << 16
+MAX_PARAM_ITEMS, MAX_PARAM_DEPTH = 128, 4
+
 Table = Mapping[str, Any]
 
 
@@ -122,7 +128,9 @@ class PackCard:
         """Read a card; PackCorrupt, naming `where` and the key, when it is not a valid one."""
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError as error:
+            raise PackCorrupt(f"{where} is not valid TOML: it nests too deeply") from error
+        except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
             raise PackCorrupt(f"{where} is not valid TOML: {error}") from error
         try:
             return cls._from_table(table)
@@ -202,32 +210,45 @@ class _Reader:
         if value is None:
             raise PackCorrupt(f"{self.prefix}{key} is missing")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise PackCorrupt(f"{self.prefix}{key} must be of type {kind.__name__}, not {value!r}")
+            raise PackCorrupt(f"{self.prefix}{key} must be of type {kind.__name__}, not {shown(value)}")
         return value
 
     def number(self, key: str, default: float = 0.0) -> float:
         value = self.table.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PackCorrupt(f"{self.prefix}{key} must be a number, not {value!r}")
+        if not _is_number(value):
+            raise PackCorrupt(f"{self.prefix}{key} must be a number, not {shown(value)}")
         return float(value)
 
     def names(self, key: str) -> tuple[str, ...]:
         value = self.take(key, list, [])
         if not all(isinstance(name, str) for name in value):
-            raise PackCorrupt(f"{self.prefix}{key} must be a list of names, not {value!r}")
+            raise PackCorrupt(f"{self.prefix}{key} must be a list of names, not {shown(value)}")
         return tuple(value)
 
     def span(self, key: str, default: tuple[float, float]) -> tuple[float, float]:
         value = self.take(key, list, list(default))
-        if len(value) != 2 or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
-            raise PackCorrupt(f"{self.prefix}{key} must be two numbers, lowest and highest, not {value!r}")
+        if len(value) != 2 or not all(map(_is_number, value)):
+            raise PackCorrupt(f"{self.prefix}{key} must be two numbers, lowest and highest, not {shown(value)}")
         return float(value[0]), float(value[1])
+
+
+def shown(value: Any) -> str:
+    """A value as a message can hold it."""
+    try:
+        return repr(value)[:200]
+    except (ValueError, RecursionError):  # a number of thousands of digits, tables in tables
+        return "something too long to be shown"
+
+
+def _is_number(value: Any) -> bool:
+    """An int or a float, no bool, and within the range of floats."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 1000)
 
 
 def _pairs(rows: list[Any]) -> tuple[tuple[int, int], ...]:
     for row in rows:
         if not (isinstance(row, list) and len(row) == 2 and all(type(value) is int for value in row)):
-            raise PackCorrupt(f"stylespace.indices must be pairs (layer, channel), not {row!r}")
+            raise PackCorrupt(f"stylespace.indices must be pairs (layer, channel), not {shown(row)}")
     return tuple((row[0], row[1]) for row in rows)
 
 
@@ -292,6 +313,19 @@ def _check_network(role: str, entry: NetworkEntry) -> None:
         )
     if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
         raise PackCorrupt(f"networks.{role}.sha256 must be 64 lower-case hexadecimal digits")
+    _check_param(f"networks.{role}.params", "", entry.params)
+
+
+def _check_param(where: str, key: str, value: Any, depth: int = 0) -> None:
+    """Parameters are plain values within bounds, as modules are built of them before their tensors are looked at."""
+    if isinstance(value, Mapping | list | tuple) and depth < MAX_PARAM_DEPTH and len(value) <= MAX_PARAM_ITEMS:
+        for name, one in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_param(f"{where}.{name}", name if isinstance(value, Mapping) else key, one, depth + 1)
+        return
+    most = MAX_REPEATS if key in REPEATS else MAX_PARAM
+    plain = value is None or isinstance(value, bool | float | str)
+    if not (plain or (isinstance(value, int) and abs(value) <= most)):
+        raise PackCorrupt(f"{where[:200]} is no parameter: plain values, numbers up to {most:,}, not {shown(value)}")
 
 
 def usual_kind(role: str) -> str | None:

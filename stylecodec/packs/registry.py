@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -36,6 +36,11 @@ BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """kind -> (module, class); modules are imported when a network of that kind is built."""
 
 
+FLOATS = ("F16", "BF16", "F32", "F64")
+WHOLE = ("BOOL", "U8", "I8", "I16", "I32", "I64")
+"""Types of safetensors that a network of floats and one of whole numbers may be stored in."""
+
+MAX_ZEROS = 1 << 24  # values of a network that are zero and not in its file
 SPARED = 4096  # elements from which an all-zero tensor is not stored
 
 
@@ -72,39 +77,56 @@ def build(kind: str, params: Mapping[str, Any], where: str) -> nn.Module:
         raise PackCorrupt(f"{where}: this version of stylecodec cannot build a network of kind {kind!r}") from error
     try:
         module = factory(**{name: None if value == NO_VALUE else value for name, value in params.items()})
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise PackCorrupt(f"{where}: the parameters do not build a {kind} network: {error}") from error
     if not isinstance(module, nn.Module):
         raise TypeError(f"{module_name}.{class_name} did not build a module")
     return module
 
 
-def load_weights(module: nn.Module, file: Path, zeros: Sequence[str] = ()) -> None:
-    """Copy the tensors of a safetensors file into `module`, every name and shape exactly, else PackCorrupt.
+def load_module(kind: str, params: Mapping[str, Any], file: Path, zeros: Sequence[str], where: str) -> nn.Module:
+    """A module of `kind` with the tensors of a safetensors file; PackCorrupt as `check_tensors`, and as `build`.
 
-    zeros: tensors that are not in the file because they are all zero.
+    zeros: tensors that are not in the file because they are all zero. Memory is only taken for what the file holds.
     """
+    check_tensors(kind, params, file, zeros, where)
+    module = build(kind, params, where)
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
         raise PackCorrupt(f"{file} cannot be read as safetensors: {error}") from error
-    wanted = module.state_dict()
-    for name in zeros:
-        if name in wanted and name not in tensors:
-            tensors[name] = torch.zeros_like(wanted[name])
-    if missing := sorted(wanted.keys() - tensors.keys()):
-        raise PackCorrupt(f"{file} lacks {len(missing)} tensors of the network, the first being {missing[0]}")
-    if surplus := sorted(tensors.keys() - wanted.keys()):
-        raise PackCorrupt(f"{file} holds {len(surplus)} tensors too many, the first being {surplus[0]}")
-    for name, value in wanted.items():
-        found = tensors[name]
-        if found.shape != value.shape:
-            raise PackCorrupt(
-                f"{file}: {name} has the shape {list(found.shape)}, the network needs {list(value.shape)}"
-            )
-        if found.is_floating_point() != value.is_floating_point():
-            raise PackCorrupt(f"{file}: {name} is stored as {found.dtype}, the network needs {value.dtype}")
+    for name, wanted in module.state_dict().items():
+        tensors.setdefault(name, torch.zeros_like(wanted))
     module.load_state_dict(tensors)  # copies, so fp16 on disk becomes the module's fp32
+    return module
+
+
+def check_tensors(kind: str, params: Mapping[str, Any], file: Path, zeros: Sequence[str], where: str) -> None:
+    """Compare a safetensors file's head with what a module of `kind` holds, before memory is taken for either.
+
+    PackCorrupt unless every name, shape and sort of number is that of the module.
+    """
+    with torch.device("meta"):
+        wanted = build(kind, params, where).state_dict()
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            heads = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+            found = {name: (list(head.get_shape()), head.get_dtype()) for name, head in heads.items()}
+    except (OSError, SafetensorError) as error:
+        raise PackCorrupt(f"{file} cannot be read as safetensors: {error}") from error
+    left_out = [name for name in zeros if name in wanted and name not in found]
+    if sum(wanted[name].numel() for name in left_out) > MAX_ZEROS:
+        raise PackCorrupt(f"{where}: more than {MAX_ZEROS:,} values of zero that are not in the file")
+    if missing := sorted(wanted.keys() - found.keys() - set(left_out)):
+        raise PackCorrupt(f"{file} lacks {len(missing)} tensors of the network, the first being {missing[0]}")
+    if surplus := sorted(found.keys() - wanted.keys()):
+        raise PackCorrupt(f"{file} holds {len(surplus)} tensors too many, the first being {surplus[0][:100]}")
+    for name, (shape, dtype) in found.items():
+        value = wanted[name]
+        if shape != list(value.shape):
+            raise PackCorrupt(f"{file}: {name} has the shape {shape}, the network needs {list(value.shape)}")
+        if dtype not in (FLOATS if value.is_floating_point() else WHOLE):
+            raise PackCorrupt(f"{file}: {name} is stored as {dtype}, the network needs {value.dtype}")
 
 
 def stored_tensors(module: nn.Module, half: bool, where: str) -> dict[str, Tensor]:

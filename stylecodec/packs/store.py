@@ -23,7 +23,7 @@ from ..errors import PackCorrupt, PackNotFound
 from ..geometry import Alignment
 from ..nets.isolation import isolated
 from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, SHIPPED_ROLES, STREAM_ROLES, Calibration, PackCard
-from .registry import build, load_weights, pick_device
+from .registry import load_module, pick_device
 
 if TYPE_CHECKING:
     from ..nets.e4e import E4eEncoder
@@ -199,9 +199,8 @@ class ModelPack:
 
     def _load(self, role: str) -> nn.Module:
         entry = self.card.networks[role]
-        module = build(entry.kind, entry.params, f"pack {self.name}, {role}")
-        load_weights(module, self._checked_file(role), entry.zeros)
-        return module
+        file = self._checked_file(role)
+        return load_module(entry.kind, entry.params, file, entry.zeros, f"pack {self.name}, {role}")
 
     def _checked_file(self, role: str) -> Path:
         entry = self.card.networks[role]

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,7 +27,7 @@ from ...nets.styleflow import PUBLISHED_ROWS
 from ...nets.stylespace import StyleSpaceLayout
 from ..abilities import Ability, abilities
 from ..card import ALPHA_COUNT, CARD_FILE, PackCard, Pose
-from ..registry import build
+from ..registry import check_tensors
 from ..store import PACKS_VARIABLE, ModelPack, open_pack, read_card, user_pack_folder
 from ..writing import StoredNetwork, check_card, put_networks
 from .containers import FORMS, Container, open_container
@@ -136,7 +134,7 @@ def verify_pack(pack: ModelPack) -> list[str]:
     for role, entry in pack.card.networks.items():
         try:
             pack.verify_role(role)
-            _check_names(pack.folder / entry.file, role, pack.card)
+            check_tensors(entry.kind, entry.params, pack.folder / entry.file, entry.zeros, f"pack {pack.name}, {role}")
         except PackError as error:
             wrong.append(str(error))
     return wrong
@@ -320,19 +318,3 @@ def _target(name: str, folder: Path | None) -> Path:
             f"a pack's name is 1 to 64 letters, digits, dots, dashes and underscores, not {name[:80]!r}"
         )
     return (import_folder() if folder is None else folder) / name
-
-
-def _check_names(file: Path, role: str, card: PackCard) -> None:
-    """Names and shapes in a safetensors file are those that the card's parameters ask for."""
-    entry = card.networks[role]
-    with torch.device("meta"):
-        wanted = {n: tuple(t.shape) for n, t in build(entry.kind, entry.params, role).state_dict().items()}
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise PackCorrupt(f"{file} cannot be read as safetensors: {error}") from error
-    for name in entry.zeros:
-        wanted.pop(name, None)
-    if found != wanted:
-        raise PackCorrupt(f"{file} does not hold the tensors that the card's parameters of {role} ask for")
