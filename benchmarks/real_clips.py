@@ -57,6 +57,10 @@ class Recorded:
         self.tracked = self.aligner.track(frames, rate)
         return self.tracked
 
+    def split(self, track: AlignedTrack, cuts: Sequence[int], rate: float) -> AlignedTrack:
+        self.tracked = self.aligner.split(track, cuts, rate)
+        return self.tracked
+
     def still(self, image: Frame) -> CropTransform:
         return self.aligner.still(image)
 

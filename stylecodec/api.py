@@ -55,6 +55,7 @@ class EncodeReport:
     bytes: dict[str, int]  # by part; all but "total" add up to the file
     kbps: dict[str, float]
     identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.identity
+    people: list[dict[str, Any]]  # first_frame, frames, stretches [[first frame, frames], …], identity of each
     pack: dict[str, str]
     personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
     notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
@@ -279,19 +280,22 @@ def clip_from(
     progress: ProgressCallback = silent,
 ) -> EncodedClip:
     """A source's picture, encoded and ready to be written: what `encode` does between reading and writing files."""
-    from .encoding.frames import AlignedClip
+    from .encoding.front_end import find_faces
     from .encoding.pipeline import encode_clip
 
-    total = reader.count(options.start, options.duration)
-    track = front_end.track(_counted(reader, options, total, progress), float(reader.rate))
-    aligned = AlignedClip(lambda: reader.frames(options.start, options.duration), track)
-    return encode_clip(aligned, pack, options, reader.rate, (reader.width, reader.height), card, total, progress)
+    total, rate = reader.count(options.start, options.duration), reader.rate
+
+    def read() -> Iterator[tuple[float, Frame]]:
+        return reader.frames(options.start, options.duration)
+
+    faces = find_faces(read, front_end, float(rate), options, card is not None, total, progress)
+    return encode_clip(faces, pack, options, rate, (reader.width, reader.height), card, total, progress)
 
 
 def _report(
     output: PathLike, clip: EncodedClip, written: WrittenStream, notes: list[str], seconds_taken: float
 ) -> EncodeReport:
-    header, choice = written.header, clip.choice
+    header, people = written.header, clip.people_report()
     return EncodeReport(
         output=str(output),
         frames=len(clip.packets),
@@ -301,16 +305,11 @@ def _report(
         duration_seconds=round(written.duration_seconds, 6),
         bytes=written.bytes,
         kbps=kbps(written.bytes, written.duration_seconds),
-        identity={
-            "frame": choice.frame,
-            "similarity": round(choice.similarity, 4),
-            "averaged": choice.averaged,
-            "candidates": choice.candidates,
-            "steps": clip.fit_steps,
-        },
+        identity=people[0]["identity"],
+        people=people,
         pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
         personalization=None if clip.tuned is None else clip.tuned.report(),
-        notes=notes,
+        notes=[*notes, *clip.notes],
         seconds_taken=round(seconds_taken, 3),
     )
 
@@ -323,14 +322,6 @@ def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -
         check_output(options.checkpoint, *read)
         if Path(options.checkpoint).resolve() == Path(output).resolve():
             raise OutputError(f"{output} cannot be the stream and its checkpoint at once")
-
-
-def _counted(
-    reader: VideoReader, options: EncodeOptions, total: int | None, progress: ProgressCallback
-) -> Iterator[Frame]:
-    for done, (_, frame) in enumerate(reader.frames(options.start, options.duration), 1):
-        yield frame
-        progress(Progress("finding the face", done, total))
 
 
 def _is_stream(path: PathLike) -> bool:

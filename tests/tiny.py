@@ -4,7 +4,8 @@ stand-in for the face detector, and clips."""
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -75,6 +76,10 @@ class FixedFace:
             raise FaceNotFound(f"no face was found in any of the {len(found)} frames")
         report = AlignReport(len(found), found.count(False), found.index(True), 1, 0, 0)
         return AlignedTrack(np.array(squares), np.array(found), report)
+
+    def split(self, track: AlignedTrack, cuts: Sequence[int], rate: float) -> AlignedTrack:
+        """The same, but for the shots."""
+        return replace(track, shot_starts=(0, *cuts))
 
     def still(self, image: NDArray[np.uint8]) -> CropTransform:
         height, width = image.shape[:2]

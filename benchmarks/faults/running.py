@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from . import attached, checkpoints, packets, packs, pictures, streams, text
-from .judging import KEPT, MIB, SECONDS, Fault, Surface, Tally, attempt, cap_memory
+from .judging import KEPT, SECONDS, Fault, Surface, Tally, attempt, cap_memory
 
 SURFACES: Mapping[str, Callable[[], Surface]] = {
     "stream": streams.surface,
@@ -145,7 +145,7 @@ def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchro
                 faults += attempt(surface, reader, number, case, tallies[reader])
                 signal.setitimer(signal.ITIMER_PROF, 0)
             if number % 10 == 0:
-                gc.collect(number % 100 == 0 and 2 or 1)
+                gc.collect((number % 100 == 0 and 2) or 1)
         told.send((end, tallies, faults))
 
 

@@ -20,6 +20,7 @@ from ..encoding.options import (
     PRESETS,
     PROFILES,
     QUICK,
+    SPLITS,
     TUNING,
     EncodeOptions,
     FitOptions,
@@ -156,6 +157,13 @@ def _person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> 
         "--identity", metavar="CARD", help="card or .stc file of a known person, whose generator is used as it is"
     )
     person.add_argument(
+        "--split",
+        choices=SPLITS,
+        default=usual.split,
+        help="of a video that shows one person after another: an identity for each, or one for all "
+        "(default: %(default)s)",
+    )
+    person.add_argument(
         "--refit",
         action="store_true",
         help="with --identity: fit the latent to this video's light, hair and clothes; it travels in the file (6 kB)",
@@ -227,7 +235,8 @@ def _options(arguments: argparse.Namespace) -> EncodeOptions:
     if PIPE in (arguments.checkpoint, arguments.identity):
         raise OptionError("a checkpoint and an identity card are files: they cannot be -")
     names = """preset pack device start duration audio audio_bitrate video_stream audio_stream deinterlace landmarks
-        identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background"""
+        identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background
+        split"""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
     values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)

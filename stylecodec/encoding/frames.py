@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -53,6 +54,10 @@ class AlignedClip:
                 yield AlignedFrame(seconds, warp(frame, transform, CROP_SIZE), transform, trace)
             else:
                 yield AlignedFrame(seconds, None)
+
+    def only(self, shown: NDArray[np.bool_]) -> AlignedClip:
+        """The same clip as if no other frame than these [n] showed a face."""
+        return AlignedClip(self.read, replace(self.track, found=self.track.found & shown))
 
     def sampled(self, count: int) -> list[int]:
         """The numbers of about `count` frames that show the face, evenly spaced over the clip."""
@@ -105,12 +110,17 @@ class Motion:
         packets[rows, ALPHA] = codes.alpha
         return Motion(packets)
 
-    def smoothed(self, sigma_frames: float) -> Motion:
-        """Pose and α after a Gaussian over time; the roll is smooth already, frames without a face stay empty."""
-        there = self.faces
-        filled = self.filled().packets.astype(np.float32)
+    def smoothed(self, sigma_frames: float, cuts: Sequence[int] = ()) -> Motion:
+        """Pose and α after a Gaussian over time; the roll is smooth already, frames without a face stay empty.
+
+        cuts: frames before which nothing is smoothed with what follows.
+        """
         packets = np.full_like(self.packets, np.nan)
-        packets[there] = smooth(filled, sigma_frames).astype(np.float16)[there]
+        for part in pieces(len(self), cuts):
+            there = part.start + np.flatnonzero(~np.isnan(self.packets[part, 0]))
+            if len(there):
+                filled = Motion(self.packets[part]).filled().packets.astype(np.float32)
+                packets[there] = smooth(filled, sigma_frames).astype(np.float16)[there - part.start]
         packets[:, ROLL] = self.packets[:, ROLL]
         return Motion(packets)
 
@@ -133,6 +143,11 @@ def smooth(values: NDArray[np.float32], sigma_frames: float) -> NDArray[np.float
     if sigma_frames <= 0 or len(values) < 2:
         return values
     return np.asarray(gaussian_filter1d(values, sigma_frames, axis=0, mode="nearest"), np.float32)
+
+
+def pieces(count: int, cuts: Sequence[int]) -> list[slice]:
+    """The frames 0..count-1 from one cut to the next; a cut is the first frame of a piece, and they increase."""
+    return [slice(first, end) for first, end in pairwise([0, *cuts, count])]
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:

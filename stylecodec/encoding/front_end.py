@@ -1,16 +1,23 @@
-"""What finds and aligns the face before anything is encoded."""
+"""What finds and aligns the face, and tells people apart, before anything is encoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..errors import OptionError
 from ..face.align import AlignedTrack, Aligner
 from ..face.landmarks import make_landmarker
 from ..face.warp import Frame
 from ..geometry import CropTransform
 from ..packs.store import ModelPack
+from ..progress import Progress, ProgressCallback, silent
+from .frames import AlignedClip, Read
+from .identity.people_in_clip import Describe, PeopleInClip, PictureChanges, people_in_clip
 from .options import EncodeOptions
+
+FINDING = "finding the face"  # the stage's name in reports of progress
 
 
 class FrontEnd(Protocol):
@@ -18,6 +25,10 @@ class FrontEnd(Protocol):
 
     def track(self, frames: Iterable[Frame], rate: float) -> AlignedTrack:
         """The squares of all frames of a clip, `rate` of them per second; FaceNotFound when none shows a face."""
+        ...
+
+    def split(self, track: AlignedTrack, cuts: Sequence[int], rate: float) -> AlignedTrack:
+        """The track of a clip with a shot that begins at each of these frames too."""
         ...
 
     def still(self, image: Frame) -> CropTransform:
@@ -34,3 +45,48 @@ def front_end_for(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
     if choice in ("pack", "predictor"):
         net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
     return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
+
+
+@dataclass(frozen=True)
+class FacesInClip:
+    """The clip with its face found, and who is seen in it."""
+
+    clip: AlignedClip
+    people: PeopleInClip
+    split: bool  # whether each of several people is to have an identity of their own
+
+
+def find_faces(
+    read: Read,
+    front_end: FrontEnd,
+    rate: float,
+    options: EncodeOptions,
+    known: bool = False,
+    total: int | None = None,
+    progress: ProgressCallback = silent,
+    describe: Describe | None = None,
+) -> FacesInClip:
+    """Track the face through a clip of `rate` frames per second, and tell people apart.
+
+    known: whether the identity is given, which then serves all. total: number of frames, for reports of progress.
+    describe: as of `people_in_clip`. Where the clip is split, squares are aligned anew, nothing smoothed across a cut.
+    Raises FaceNotFound, and OptionError for several people to personalise to.
+    """
+    changes = PictureChanges()
+    clip = AlignedClip(read, front_end.track(changes.watch(_counted(read, total, progress)), rate))
+    people = people_in_clip(clip, changes.cuts(), rate, describe, progress)
+    split = people.count > 1 and options.split == "auto" and not known
+    if split and options.tunes:
+        raise OptionError(
+            f"the clip shows {people.count} people, another from frame {people.cuts[0]:,} on, and a generator is "
+            "personalised to one: encode a part of the clip (--start, --duration), or all as one (--split off)"
+        )
+    if split:
+        clip = AlignedClip(read, front_end.split(clip.track, people.cuts, rate))
+    return FacesInClip(clip, people, split)
+
+
+def _counted(read: Read, total: int | None, progress: ProgressCallback) -> Iterator[Frame]:
+    for done, (_, frame) in enumerate(read(), 1):
+        yield frame
+        progress(Progress(FINDING, done, total))

@@ -17,6 +17,7 @@ BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
 DEINTERLACE = ("frame", "field", "off")  # as in media.fields
 TARGETS = ("frame", "inversion")
+SPLITS = ("auto", "off")
 DELTAS = ("auto", "carry", "name")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 OFF, QUICK, FULL = "off", "quick", "full"
@@ -233,6 +234,8 @@ class EncodeOptions:
     frontal_yaw: float = 15.0  # degrees either side that count as near-frontal
     frontal_pitch: float = 12.0
 
+    split: str = "auto"  # "auto": an identity for each of several people of a clip; "off": one for all
+
     smooth: bool = True  # over time what the feed-forward encoder gives
     smoothing: float = 0.024  # seconds, sigma of that Gaussian
 
@@ -276,6 +279,8 @@ class EncodeOptions:
             )
         if not (self.frontal_yaw > 0 and self.frontal_pitch > 0):
             raise OptionError("the near-frontal angles must be more than 0 degrees")
+        if self.split not in SPLITS:
+            raise OptionError(f"split must be {' or '.join(SPLITS)}, not {self.split!r}")
         if not (math.isfinite(self.smoothing) and self.smoothing > 0):
             raise OptionError(f"smoothing must be over more than 0 seconds, or turned off, not {self.smoothing}")
         if self.likeness is not None and self.likeness not in LIKENESSES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ from ..decoding.personal import TunedPack
 from ..face.align import AlignedTrack
 from ..packs.store import ModelPack
 from .identity.cards import IdentityCard
+from .identity.people_in_clip import PeopleInClip, Stretch
 from .identity.selection import IdentityChoice
 from .options import EncodeOptions
 from .personalization.clip import TunedClip
@@ -42,6 +44,20 @@ RAW_GROUP_SECONDS = 1.0
 COMPACT_GROUP_SECONDS = 2.0  # the framing of a group weighs as much as some of its frames
 # Frame times that stray from the constant rate by more than this share of a frame are written one by one.
 RATE_TOLERANCE = 0.75
+
+
+@dataclass(frozen=True)
+class ShownPerson:
+    """One of several people of a clip, with an identity of their own."""
+
+    choice: IdentityChoice
+    fit_steps: int  # of the optimiser that fitted the identity's latent
+    compacted: Identity | None = None  # the identity as a compacted clip sends it
+
+    @property
+    def identity(self) -> Identity:
+        """The identity to send."""
+        return self.compacted or Identity(self.choice.latent)
 
 
 @dataclass(frozen=True)
@@ -62,13 +78,58 @@ class EncodedClip:
     track: AlignedTrack | None = None  # the squares that the crops were taken from, where they are known
     quantiser: Quantiser | None = None  # of a compacted clip, whose packets it holds exactly
     compacted: Identity | None = None  # the identity as a compacted clip sends it
+    people: PeopleInClip | None = None  # who is seen when, where that was looked at
+    persons: tuple[ShownPerson, ...] = ()  # these people, where each has an identity; `choice` is then the first one's
 
     @property
     def identity(self) -> Identity:
-        """The identity to send."""
+        """The identity to send, or the first of several."""
+        if self.persons:
+            return self.persons[0].identity
         if self.compacted is not None:
             return self.compacted
         return Identity(self.choice.latent) if self.card is None else self.card.identity
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Who is seen when; one person all the time where that was not looked at."""
+        return (Stretch(0, len(self.packets), 0),) if self.people is None else self.people.stretches
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Frames from which on there is another identity."""
+        return self.people.cuts if self.persons and self.people is not None else ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of who is seen, as sentences."""
+        if self.people is None or self.people.count < 2:
+            return []
+        shown_as = "all shown as one (--split auto: an identity for each)"
+        if self.persons:
+            shown_as = "each with an identity of their own (--split off: one for all)"
+        elif self.card is not None:
+            shown_as = "all shown as the one identity that was given"
+        return [self.people.note(self.seconds, shown_as)]
+
+    def people_report(self) -> list[dict[str, Any]]:
+        """For JSON: when each person is seen, and of which frames their identity was made."""
+        alone = (ShownPerson(self.choice, self.fit_steps),)
+        found = []
+        for person in range(1 + max(one.person for one in self.stretches)):
+            own = [[one.first, one.end - one.first] for one in self.stretches if one.person == person]
+            shown = (self.persons or alone)[person if self.persons else 0]
+            choice = shown.choice
+            identity = {
+                "frame": choice.frame,
+                "similarity": round(choice.similarity, 4),
+                "averaged": choice.averaged,
+                "candidates": choice.candidates,
+                "steps": shown.fit_steps,
+            }
+            frames = sum(count for _, count in own)
+            found.append({"first_frame": own[0][0], "frames": frames, "stretches": own, "identity": identity})
+        return found
 
     @property
     def known(self) -> bool:
@@ -173,12 +234,13 @@ class ClipWriter:
 
     def _groups(self) -> Iterator[TimedGroup]:
         clip, step, ticks = self.clip, group_frames(self.clip.rate, self.options), self._ticks()
-        for start in range(0, len(ticks), step):
-            part = slice(start, start + step)
-            if self.header.variable_rate:
-                yield TimedGroup(float(ticks[start]) / DEFAULT_TIME_SCALE, clip.packets[part], ticks[part])
-            else:
-                yield TimedGroup(start / float(clip.rate), clip.packets[part])
+        for one in clip.stretches if clip.persons else (Stretch(0, len(ticks), 0),):
+            identity = clip.persons[one.person].identity if clip.persons else None
+            for start in range(one.first, one.end, step):
+                part = slice(start, min(start + step, one.end))
+                pts = ticks[part] if self.header.variable_rate else None
+                seconds = start / float(clip.rate) if pts is None else float(pts[0]) / DEFAULT_TIME_SCALE
+                yield TimedGroup(seconds, clip.packets[part], pts, identity)
 
 
 def stream_bytes(

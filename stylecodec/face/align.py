@@ -12,7 +12,7 @@ own. Frames without a face keep the last square and are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
@@ -63,6 +63,8 @@ class AlignedTrack:
     squares: Floats  # [T, 4]: centre x, centre y, side, roll in degrees
     found: NDArray[np.bool_]
     report: AlignReport
+    shot_starts: tuple[int, ...] = (0,)  # the first frame of each shot, as far as it shows a face
+    seen: FaceTrack | None = None  # what the squares were laid by, to lay them again
 
     def __len__(self) -> int:
         return len(self.squares)
@@ -131,6 +133,12 @@ class Aligner:
         """What pass 1 sees of the face in frames [H, W, 3] uint8 RGB, before any square is laid."""
         return self._tracker(frames)
 
+    def split(self, track: AlignedTrack, cuts: Sequence[int], rate: float = USUAL_RATE) -> AlignedTrack:
+        """What `track` returned, with shots that begin at each of these frames too; no picture is looked at."""
+        if track.seen is None:
+            raise ValueError("only what `track` returned can be split")
+        return laid(track.seen, rate, self._alignment, self._steady, cuts)
+
     def still(self, image: Frame) -> CropTransform:
         """The square of one picture; FaceNotFound when it shows no face."""
         seen = self._detector(image, None)
@@ -141,8 +149,12 @@ class Aligner:
         return CropTransform((x, y), side, roll)
 
 
-def laid(seen: FaceTrack, rate: float, alignment: Alignment, calm: bool = True) -> AlignedTrack:
+def laid(
+    seen: FaceTrack, rate: float, alignment: Alignment, calm: bool = True, cuts: Sequence[int] = ()
+) -> AlignedTrack:
     """The squares of what was measured in a clip of `rate` frames per second; calm: smoothed over time.
+
+    cuts: frames with which a shot begins, beside those at which the face jumps.
 
     Raises FaceNotFound when no frame shows a face.
     """
@@ -153,7 +165,7 @@ def laid(seen: FaceTrack, rate: float, alignment: Alignment, calm: bool = True) 
     indices = np.flatnonzero(found)
     times = indices.astype(np.float64)
     squares = np.empty((len(indices), 4))
-    shots = split_shots(pose)
+    shots = split_shots(pose, np.searchsorted(indices, cuts).tolist())
     for shot in shots:
         squares[shot] = shot_squares(pose.part(shot), times[shot], alignment, rate, calm)
     # The last frame with a face at or before each frame; the first one for those before it.
@@ -166,7 +178,8 @@ def laid(seen: FaceTrack, rate: float, alignment: Alignment, calm: bool = True) 
         followed=seen.followed,
         detections=seen.sightings,
     )
-    return AlignedTrack(squares[source], found, report)
+    starts = tuple(int(indices[shot.start]) for shot in shots)
+    return AlignedTrack(squares[source], found, report, starts, seen)
 
 
 def crops(frames: Iterable[Frame], track: AlignedTrack, size: int = 256) -> Iterator[Frame]:
@@ -212,13 +225,17 @@ def _median(values: Floats) -> Floats:
     return np.asarray(median_filter(values, window, mode="nearest"), np.float64)
 
 
-def split_shots(pose: EyeFrames) -> list[slice]:
-    """Cut where the face jumps or changes its size at once; a single wrong frame is no cut."""
+def split_shots(pose: EyeFrames, known: Sequence[int] = ()) -> list[slice]:
+    """Cut where the face jumps or changes its size at once; a single wrong frame is no cut.
+
+    known: where there are cuts besides; jumps as near as MEDIAN frames to one of them are the same.
+    """
     corner, side = _median(pose.corner), _median(pose.side)
     jump = np.hypot(*np.diff(corner, axis=0).T) / np.minimum(side[1:], side[:-1])
     zoom = np.maximum(side[1:] / side[:-1], side[:-1] / side[1:])
     cuts = np.flatnonzero((jump > SHOT_JUMP) | (zoom > SHOT_ZOOM)) + 1
-    ends = [0, *(int(c) for c in cuts), len(side)]
+    jumps = (int(c) for c in cuts if all(abs(c - other) > MEDIAN for other in known))
+    ends = sorted({0, *jumps, *known, len(side)})
     return [slice(a, b) for a, b in pairwise(ends)]
 
 

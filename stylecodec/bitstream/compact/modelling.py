@@ -6,6 +6,7 @@ for all others. Rest levels, activity classes and prediction terms are fitted to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -53,10 +54,20 @@ def compact_header(header: StreamHeader, quantiser: Quantiser) -> StreamHeader:
     return replace(header, profile=Profile.COMPACT, quantiser=quantiser)
 
 
-def fitted(quantiser: Quantiser, levels: Levels, group_frames: int) -> Quantiser:
-    """The same steps with rest levels, activity classes and terms fitted to levels [n, 35]."""
+def number_in_group(count: int, group_frames: int, cuts: Sequence[int] = ()) -> npt.NDArray[np.int64]:
+    """Int64 [count]: how many frames of its group come before each frame. A group also ends at a cut."""
+    begins = np.zeros(count, np.int64)
+    begins[list(cuts)] = cuts
+    return np.asarray((np.arange(count) - np.maximum.accumulate(begins)) % group_frames, np.int64)
+
+
+def fitted(quantiser: Quantiser, levels: Levels, group_frames: int, cuts: Sequence[int] = ()) -> Quantiser:
+    """The same steps with rest levels, activity classes and terms fitted to levels [n, 35].
+
+    cuts: frames with which a group begins, beside those that follow from `group_frames`.
+    """
     rest = np.rint(np.median(levels, axis=0)).astype(np.int64)
-    changes, sources = _sources(levels, rest, group_frames)
+    changes, sources = _sources(levels, rest, number_in_group(len(levels), group_frames, cuts))
     terms: list[Term] = []
     spread = []
     for target in range(layout.PARAMS_PER_FRAME):
@@ -70,18 +81,18 @@ def fitted(quantiser: Quantiser, levels: Levels, group_frames: int) -> Quantiser
 
 
 def _sources(
-    levels: Levels, rest: npt.NDArray[np.int64], group_frames: int
+    levels: Levels, rest: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], dict[int, npt.NDArray[np.int64]]]:
     """Changes int64 [m, 35] of all frames but the first of each group, and the sources that may predict them.
 
-    Each source is [m, 35], by target; that of another parameter is the same for all targets.
+    Each source is [m, 35], by target; that of another parameter is the same for all targets. place: [n]
+    of the frames in their groups.
     """
-    number = np.arange(len(levels))
-    inside = number[number % group_frames > 0]
+    inside = np.flatnonzero(place)
     wide = levels.astype(np.int64)
     changes = wide[inside] - wide[inside - 1]
     before = wide[inside - 1] - wide[np.maximum(inside - 2, 0)]
-    before[inside % group_frames == 1] = 0
+    before[place[inside] == 1] = 0
     sources = {OWN_CHANGE: before, OWN_REST: rest - wide[inside - 1]}
     shape = changes.shape
     sources |= {k: np.broadcast_to(changes[:, k : k + 1], shape) for k in range(layout.PARAMS_PER_FRAME)}

@@ -28,7 +28,7 @@ from ...decoding.render import pick_dtype
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import POSE_UNITS, DifferentiableRenderer
-from ..frames import FrameCodes, Motion, smooth
+from ..frames import FrameCodes, Motion, pieces, smooth
 from ..options import LandmarkCorrectionOptions
 from .landmark_features import NAMES, POSE, FeatureReader, noise_floor
 
@@ -47,13 +47,14 @@ def correct_by_landmarks(
     options: LandmarkCorrectionOptions,
     sigma_frames: float,
     progress: ProgressCallback = silent,
+    cuts: Sequence[int] = (),
 ) -> Motion:
     """The motion with pose and α corrected; the roll and frames without a face stay.
 
     features: float32 [n, 17], of the person's crops. pack: with the generator that renders. sigma_frames: of the
-    Gaussian that the motion was smoothed with over time. Features count by how far they
-    vary beyond the pack's noise floor. A clip with fewer than two faces has no median to compare with: its motion is
-    returned as it is.
+    Gaussian that the motion was smoothed with over time, cuts: frames that it did not cross. Features count by how far
+    they vary beyond the pack's noise floor. A clip with fewer than two faces has no median to compare with: its motion
+    is returned as it is.
     """
     rows = motion.faces
     if len(rows) < 2:
@@ -61,7 +62,8 @@ def correct_by_landmarks(
     renderer = DifferentiableRenderer(pack, device, pick_dtype(options.precision, device))
     first = motion.codes(rows)
     codes = renderer.units.units(torch.from_numpy(first.pose), torch.from_numpy(first.alpha))
-    wanted = torch.from_numpy(smooth(features[rows], sigma_frames)).to(device)
+    cuts = np.searchsorted(rows, cuts).tolist()
+    wanted = torch.from_numpy(_smooth(features[rows], sigma_frames, cuts)).to(device)
     identity = torch.from_numpy(latent.astype(np.float32)).to(device)
     rendered = RenderedFeatures(renderer, identity, min(options.side, pack.card.resolution))
     jacobian = rendered.jacobian(codes[half_open(wanted[:, 0], options.frames)], options.step)
@@ -73,9 +75,13 @@ def correct_by_landmarks(
         progress(Progress(CORRECTING, done, len(motion)))
     missing = above_noise(residual(wanted, torch.cat(found)), noise_floor(pack))
     change = solved(jacobian, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
-    moved = codes + torch.from_numpy(smooth(change.cpu().numpy(), sigma_frames)).to(device)
+    moved = codes + torch.from_numpy(_smooth(change.cpu().numpy(), sigma_frames, cuts)).to(device)
     pose, alpha = (value.cpu().numpy() for value in renderer.units.split(moved))
     return motion.with_codes(rows, FrameCodes(first.w_id, pose, alpha))
+
+
+def _smooth(values: NDArray[np.float32], sigma_frames: float, cuts: Sequence[int]) -> NDArray[np.float32]:
+    return np.concatenate([smooth(values[part], sigma_frames) for part in pieces(len(values), cuts)])
 
 
 def residual(wanted: Tensor, rendered: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,15 @@ class CompactClip:
     identity: Identity
 
 
+@dataclass(frozen=True)
+class CompactPeople:
+    """What the compact profile holds of a clip of several people."""
+
+    quantiser: Quantiser
+    packets: NDArray[np.float32]  # [n, 35], the very numbers a reader will see
+    identities: tuple[Identity, ...]
+
+
 def compact_clip(
     packets: NDArray[np.floating],
     identity: Identity,
@@ -51,6 +61,28 @@ def compact_clip(
         metrics = picture_metrics(pack, device, identity, packets)
     quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames, progress)
     return CompactClip(quantiser, values, compact_identity(identity, packets, pack, device, quality, progress))
+
+
+def compact_people(
+    packets: NDArray[np.floating],
+    people: Sequence[tuple[Identity, NDArray[np.bool_]]],
+    pack: ModelPack,
+    device: torch.device,
+    quality: float,
+    group_frames: int,
+    cuts: Sequence[int],
+    progress: ProgressCallback = silent,
+) -> CompactPeople:
+    """`compact_clip` for several people: each identity with the frames [n] that show it, and one quantiser for all.
+
+    cuts: frames from which on another is seen, and a group begins.
+    """
+    metrics = [picture_metrics(pack, device, identity, packets[shown]) for identity, shown in people]
+    share = [float(shown.mean()) for _, shown in people]
+    mean = Metrics(*(np.average(np.stack(kind), axis=0, weights=share) for kind in zip(*metrics, strict=True)))
+    quantiser, values = compact_packets(packets, mean, quality + PACKET_MARGIN, group_frames, progress, cuts)
+    rounded = [compact_identity(one, packets[shown], pack, device, quality, progress) for one, shown in people]
+    return CompactPeople(quantiser, values, tuple(rounded))
 
 
 def compact_identity(

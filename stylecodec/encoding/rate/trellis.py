@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...bitstream import PARAMS_PER_FRAME
 from ...bitstream.compact.coding import magnitude_bits
-from ...bitstream.compact.modelling import fitted
+from ...bitstream.compact.modelling import fitted, number_in_group
 from ...bitstream.compact.prediction import OWN_CHANGE, OWN_REST, UNIT
 from ...bitstream.compact.quantiser import Levels, Quantiser
 from ...progress import Progress, ProgressCallback, silent
@@ -41,12 +41,13 @@ def compact_packets(
     quality: float,
     group_frames: int,
     progress: ProgressCallback = silent,
+    cuts: Sequence[int] = (),
 ) -> tuple[Quantiser, NDArray[np.float32]]:
     """A quantiser for packets [n, 35], and the packets that it holds exactly.
 
     metrics: by `pixels` the error is measured, by `perceptual` it is shared out among the parameters.
     quality: the PSNR in dB to aim at, between the pictures of these packets and of those given. group_frames: frames
-    from one start of a group to the next.
+    from one start of a group to the next; it begins anew at each of the frames `cuts`.
     """
     exact = np.asarray(packets, np.float64)
     diagonal = np.diag(metrics.perceptual)
@@ -57,14 +58,14 @@ def compact_packets(
         quantiser = Quantiser.for_steps(error * math.sqrt(12 / PARAMS_PER_FRAME) / shown)
         levels = quantiser.levels(exact)
         for _ in range(1 + (number == ROUNDS - 1)):
-            quantiser = fitted(quantiser, levels, group_frames)
+            quantiser = fitted(quantiser, levels, group_frames, cuts)
             told = partial(_tell, progress, passes)
-            levels = trellis(exact, levels, quantiser, metrics.perceptual, group_frames, told)
+            levels = trellis(exact, levels, quantiser, metrics.perceptual, group_frames, told, cuts)
             passes += 1
         reached = rms_error(exact - quantiser.values(levels), metrics.pixels)
         if reached > 0:
             error *= min(max(target / reached, 0.25), 4.0) ** (1 / STEP_POWER)
-    quantiser = fitted(quantiser, levels, group_frames)
+    quantiser = fitted(quantiser, levels, group_frames, cuts)
     return quantiser, quantiser.values(levels)
 
 
@@ -85,14 +86,16 @@ def trellis(
     metric: Floats,
     group_frames: int,
     told: Callable[[int], None] = lambda parameters: None,
+    cuts: Sequence[int] = (),
 ) -> Levels:
     """Better levels than `levels` [n, 35] for the packets `exact` [n, 35]: one pass over the parameters.
 
-    told: called with the number of parameters done.
+    told: called with the number of parameters done. cuts: as of `compact_packets`.
     """
     steps = quantiser.steps
     result = levels.astype(np.int64)
     errors = exact - result * steps
+    place = number_in_group(len(levels), group_frames, cuts)
     worth = EXCHANGE * float(np.median(np.diag(metric) * steps**2))
     for k in range(PARAMS_PER_FRAME):
         own = max(float(metric[k, k]), 1e-12)
@@ -101,16 +104,17 @@ def trellis(
         off = exact[:, k, None] - candidates * steps[k]
         cost = own * off**2 + 2 * off * others[:, None]
         price = worth * magnitude_bits(quantiser.spread[k])
-        result[:, k] = _path(candidates, cost, _offsets(result, quantiser, k, group_frames), price, group_frames)
+        result[:, k] = _path(candidates, cost, _offsets(result, quantiser, k, place), price, place)
         errors[:, k] = exact[:, k] - result[:, k] * steps[k]
         told(k + 1)
     return result.astype(np.int32)
 
 
-def _offsets(levels: NDArray[np.int64], quantiser: Quantiser, k: int, group_frames: int) -> NDArray[np.int64]:
+def _offsets(
+    levels: NDArray[np.int64], quantiser: Quantiser, k: int, place: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """[n]: prediction of parameter k less its last level, or in the first frame of a group its rest level."""
     change = np.diff(levels, axis=0, prepend=levels[:1])
-    inside = np.arange(len(levels)) % group_frames
     last = np.concatenate([levels[:1, k], levels[:-1, k]])
     total = np.full(len(levels), UNIT // 2)
     for term in quantiser.terms:
@@ -118,16 +122,16 @@ def _offsets(levels: NDArray[np.int64], quantiser: Quantiser, k: int, group_fram
             continue
         if term.source == OWN_CHANGE:
             before = np.concatenate([[0], change[:-1, k]])
-            total += term.weight * np.where(inside > 1, before, 0)
+            total += term.weight * np.where(place > 1, before, 0)
         elif term.source == OWN_REST:
             total += term.weight * (quantiser.rest[k] - last)
         else:
             total += term.weight * change[:, term.source]
-    return np.where(inside == 0, quantiser.rest[k], total // UNIT)
+    return np.where(place == 0, quantiser.rest[k], total // UNIT)
 
 
 def _path(
-    candidates: NDArray[np.int64], cost: Floats, offsets: NDArray[np.int64], price: Floats, group_frames: int
+    candidates: NDArray[np.int64], cost: Floats, offsets: NDArray[np.int64], price: Floats, place: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The cheapest way through candidates [n, c]: cost [n, c] of each, and price of the residuals between them."""
     count, width = candidates.shape
@@ -135,7 +139,7 @@ def _path(
     total = np.zeros(width)
     most = len(price) - 1
     for frame in range(count):
-        if frame % group_frames == 0:
+        if place[frame] == 0:
             best = int(total.argmin())
             back[frame] = best
             residual = np.abs(candidates[frame] - offsets[frame])
