@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import stylecodec
-from stylecodec.encoding.options import EncodeOptions, FitOptions, FollowOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
 from stylecodec.errors import MediaError, OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.media.made import flat, tone, write_tracks
@@ -23,8 +23,8 @@ OPTIONS = EncodeOptions(
     profile="raw",
     identity_candidates=2,
     identity_average=1,
-    fit=FitOptions(steps=0),
-    follow=FollowOptions(frames=0),
+    fit=FitOptions(enabled=False),
+    landmark_correction=LandmarkCorrectionOptions(enabled=False),
 )
 
 

@@ -152,7 +152,7 @@ def test_features_that_do_not_answer_are_not_run_after() -> None:
     missing = torch.zeros(1, len(NAMES))
     missing[0, [1, 3]] = 0.05
     change = solved(jacobian, missing, missing, OPTIONS)[0]
-    assert change[2] == pytest.approx(1 / (1 + OPTIONS.hold), rel=0.05)
+    assert change[2] == pytest.approx(1 / (1 + OPTIONS.damping), rel=0.05)
     assert change[3].abs() < 0.02
     assert change[:2].abs().max() == change[4:].abs().max() == 0
 
