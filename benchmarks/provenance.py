@@ -146,6 +146,7 @@ def command(argv: Iterable[str]) -> str:
     """The command line; of paths outside the working folder only the last part, as they say nothing to others."""
     script, *rest = argv
     path = Path(script)
+    path = path.parent if path.name == "__main__.py" else path
     name = f"-m benchmarks.{path.stem}" if path.parent.name == "benchmarks" else path.name
     return " ".join(["python", name, *(_short(part) for part in rest)])
 

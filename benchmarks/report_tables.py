@@ -279,9 +279,24 @@ def live_wire(content: Json) -> list[str]:
 
 def faults(content: Json) -> list[str]:
     rows = content["tallies"]
-    total = {name: sum(row[name] for row in rows) for name in ("tried", "refused", "intact part", "other values")}
-    total["faults"] = len(content["faults"])
-    return [markdown(tuple(total), [[number(value) for value in total.values()]])]
+    counts = ("tried", "refused", "intact part", "other values", "faults")
+    if "surface" not in rows[0]:  # measured before there were several
+        rows = [{**row, "surface": "stream", "slowest s": None} for row in rows]
+    tables = []
+    for surface in dict.fromkeys(row["surface"] for row in rows):
+        own = [row for row in rows if row["surface"] == surface]
+        largest = {name: max((row[name] for row in own if row[name] is not None), default=None) for name in MEASURED}
+        tables.append({"surface": surface, **{name: sum(row[name] for row in own) for name in counts}, **largest})
+    tables.append({"surface": "all", **{name: sum(table[name] for table in tables) for name in counts}})
+    names = ("surface", *counts, *MEASURED)
+    return [markdown(names, [[_cell(table.get(name)) for name in names] for table in tables])]
+
+
+MEASURED = ("slowest s", "peak KiB")
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else number(value)
 
 
 Section = tuple[str, str, str, Callable[[Json], list[str]]]
@@ -305,6 +320,6 @@ SECTIONS: tuple[Section, ...] = (
     ("speed", "Speed", "`benchmarks.speed`", speed),
     ("bitstream_speed", "Speed of the bitstream alone", "`benchmarks.bitstream_speed`", bitstream_speed),
     ("live_wire", "A live stream on the wire", "`benchmarks.live_wire`", live_wire),
-    ("faults", "Damaged streams", "`benchmarks.faults`", faults),
+    ("faults", "Hostile inputs", "`benchmarks.faults`", faults),
 )
 """Start of the file name (the longest that fits counts), title, script, and what makes the tables."""

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extras": {"errors"},
     "geometry": {"errors"},
     "files": {"errors"},
+    "jpeg": set(),
     "processes": set(),
     "progress": set(),
     "bitstream": LEAVES,

@@ -8,7 +8,7 @@
 
 Inputs are made from small valid ones by number: cut off after every byte, every byte changed, then damaged at random,
 half blindly and half with the format in mind, so that lengths and checksums fit. Each goes through all readers of its
-surface. A reader may refuse it with a documented error, or accept it. Everything else is a fault: another exception or a
+surface. A reader may refuse it with a documented error, or accept it. Everything else is a fault: another exception, a
 warning, more than a second of processor time, more memory than is stated, values that were never written although a
 checksum tells, a process that ends. The exit code is 1 if there is one. Writes results/faults.json.
 """
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ SHARES = {  # of the readings, by what they are worth and what they cost
     "pack": 2,
     "picture": 48,
 }
-PORTION = 2000  # inputs of a surface before the next one has its turn
+PORTION = 1000  # inputs of a surface before the next one has its turn
 
 State = dict[str, Record]
 
@@ -53,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--readings", type=int, default=READINGS, help="of all surfaces together (default: %(default)s)")
+    parser.add_argument("--readings", type=int, default=READINGS, help="of all surfaces (default: %(default)s)")
     parser.add_argument("--only", choices=list(SURFACES), action="append", help="surfaces")
     parser.add_argument("--state", type=Path, help="file that keeps what is done")
     parser.add_argument("--number", type=int, help="one input of the surface of --only")
@@ -68,12 +67,13 @@ def main() -> int:
     origin = provenance(None, {"readings": arguments.readings, "only": arguments.only}, rooms=sorted({room for name in names for room in rooms(name)}))
     state = run(names, arguments.readings, arguments.state)
     found = [fault for record in state.values() for fault in record.faults]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"surface": name, "reader": reader, **tally.row()}
         for name, record in state.items()
         for reader, tally in record.tallies.items()
     ]
-    print(f"\n{table(rows)}\n\n{sum(row['tried'] for row in rows):,} readings, {sum(row['faults'] for row in rows):,} faults")
+    tried, faults = (sum(row[name] for row in rows) for name in ("tried", "faults"))
+    print(f"\n{table(rows)}\n\n{tried:,} readings, {faults:,} faults")
     save(arguments.out, origin, {**content(state), "tallies": rows, "faults": [words(fault) for fault in found]})
     return 1 if found else 0
 
@@ -83,7 +83,6 @@ def run(names: list[str], readings: int, path: Path | None) -> State:
     state = load(path, names)
     whole = sum(SHARES[name] for name in names)
     surfaces = {name: SURFACES[name]() for name in names}
-    begun = time.process_time()
     open_ = list(names)
     while open_:
         for name in list(open_):
@@ -97,7 +96,7 @@ def run(names: list[str], readings: int, path: Path | None) -> State:
                 open_.remove(name)
             keep(path, state)
             seconds = sum(tally.total for tally in record.tallies.values())
-            print(f"{name}: {record.tried:,} readings, {seconds:,.0f} s, next {record.next:,} of {last:,}", flush=True)
+            print(f"{name}: {record.tried:,} readings, {seconds:,.0f} s, {record.next:,} of {last:,}", flush=True)
     return state
 
 

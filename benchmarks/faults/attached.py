@@ -77,7 +77,7 @@ def directory_limits(rng: random.Random) -> bytes:
         entries += struct.pack("<H", rng.choice((0, 1, 2, 8192, 65535))) if coding == 2 else b""
         size += 2 * (shape[0] if shape else 1) + int(np.prod([float(s) for s in shape]))
     room = MAX_RAW_BYTES - len(entries) + rng.choice((0, 1))
-    body = min(size, room) if rng.random() < 0.02 else rng.randrange(100)
+    body = min(size, room) if rng.random() < 0.002 else rng.randrange(100)
     return carried(count, compressed(entries + bytes(body)))
 
 

@@ -15,6 +15,7 @@ from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,8 @@ def tar_heads(rng: random.Random) -> bytes:
                 size = rng.choice((0, 1, 511, 512, 8**11 - 1, rng.randrange(8**11)))
                 head[124:136] = f"{size:011o}".encode() + b"\0"
             case 2:  # a size in base 256, negative ones among them
-                head[124:136] = rng.choice((b"\x80", b"\xff")) + rng.choice((bytes(11), b"\xff" * 11, rng.randbytes(11)))
+                value = rng.choice((bytes(11), b"\xff" * 11, rng.randbytes(11)))
+                head[124:136] = rng.choice((b"\x80", b"\xff")) + value
             case _:
                 head = bytearray(mutated(bytes(head), rng, most=2)[:512].ljust(512, b"\0"))
         head[257:262] = b"ustar"
@@ -239,9 +241,9 @@ def dlib_numbers(rng: random.Random) -> bytes:
 @cache
 def _operations(program: bytes) -> tuple[bytes, ...]:
     """The opcodes of the first pickle in some bytes, each with its argument; the rest as the last one."""
-    places = [at for _, _, at in pickletools.genops(program)] + [0]
-    places[-1] = places[-2] + 1  # STOP
-    parts = [program[a:b] for a, b in zip(places, places[1:], strict=False)]
+    places = [at for _, _, at in pickletools.genops(program) if at is not None]
+    places.append(places[-1] + 1)  # behind STOP
+    parts = [program[a:b] for a, b in pairwise(places)]
     return (*parts, program[places[-1] :])
 
 
@@ -249,8 +251,8 @@ def _operations(program: bytes) -> tuple[bytes, ...]:
 def _vocabulary() -> tuple[bytes, ...]:
     """Opcodes of all seeds, and ones that lie about sizes or build on themselves."""
     found = [one for name in ("pickle 2", "pickle 4", "pickle 5") for one in _operations(seeds()[name])[:-1]]
-    found += [one for entries in _zip_entries() for name, data in entries.items() if name.endswith("data.pkl")
-              for one in _operations(data)[:-1]]
+    zipped = [data for entries in _zip_entries() for name, data in entries.items() if name.endswith("data.pkl")]
+    found += [one for data in zipped for one in _operations(data)[:-1]]
     found += [bytes([code]) for code in range(256)]
     found += [f"c{module}\n{name}\n".encode() for module, name in NAMES]
     numbers = [value for value in LIMITS if value < 1 << 64]
@@ -295,7 +297,8 @@ def bombs(rng: random.Random) -> bytes:
     module, name = rng.choice(NAMES)
     called = f"c{module}\n{name}\n".encode()
     latin = b"X\6\0\0\0latin1"
-    step = rng.choice((b"h\1h\0h\2\x86R", b"h\1h\0\x85R", b"h\1h\0h\0\x86R", b"]h\0a", b"h\0\x85", b"(h\0l", b"h\0h\0a"))
+    calls = (b"h\1h\0h\2\x86R", b"h\1h\0\x85R", b"h\1h\0h\0\x86R")
+    step = rng.choice((*calls, b"]h\0a", b"h\0\x85", b"(h\0l", b"h\0h\0a"))
     after = rng.choice((b"", b"0"))
     program = b"\x80\2" + value + b"q\0" + called + b"q\1" + latin + b"q\2" + (step + after) * count + b"."
     return program if rng.random() < 0.5 else packed({"a/data.pkl": program, "a/version": b"3"})

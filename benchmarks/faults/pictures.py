@@ -96,7 +96,8 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    parts = [len(body).to_bytes(4, "big") + kind + body + crc32(kind + body).to_bytes(4, "big") for kind, body in chunks]
+    whole = [(len(body), kind + body) for kind, body in chunks]
+    parts = [size.to_bytes(4, "big") + part + crc32(part).to_bytes(4, "big") for size, part in whole]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 

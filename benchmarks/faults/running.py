@@ -132,6 +132,7 @@ def study_apart(surface: Surface, first: int, last: int) -> Iterator[Result]:
 def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchronized[int]) -> None:
     cap_memory(ROOM)
     signal.signal(signal.SIGPROF, _break_off)
+    gc.freeze()
     gc.disable()  # collected between readings, so that no reading pays for others
     for begin in range(first, last, CHUNK):
         end = min(begin + CHUNK, last)
@@ -144,8 +145,8 @@ def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchro
                 signal.setitimer(signal.ITIMER_PROF, OVERTIME)
                 faults += attempt(surface, reader, number, case, tallies[reader])
                 signal.setitimer(signal.ITIMER_PROF, 0)
-            if number % 10 == 0:
-                gc.collect((number % 100 == 0 and 2) or 1)
+            if number % 50 == 0:
+                gc.collect()
         told.send((end, tallies, faults))
 
 

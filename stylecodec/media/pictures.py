@@ -59,9 +59,11 @@ def read_image(path: PathLike) -> Frame:
 
 @contextmanager
 def _opened(path: PathLike) -> Iterator[Image.Image]:
-    with warnings.catch_warnings(action="ignore"):  # of damaged metadata, and from 89 megapixels on (179 are refused)
-        with Image.open(existing(path), formats=FORMATS) as image:
-            yield image
+    with (
+        warnings.catch_warnings(action="ignore"),  # of damaged metadata; above 89 megapixels, of which 179 are refused
+        Image.open(existing(path), formats=FORMATS) as image,
+    ):
+        yield image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from stylecodec.bitstream import StreamFile
 from stylecodec.cli import main as cli
+from stylecodec.cli import streams
 from tests.bitstream.conftest import make_identity, make_packets, make_stream
 from tests.bitstream.edit.test_operations import heard, opened, rows, talk
 
@@ -134,6 +136,14 @@ def test_dump_and_undump(stc: Path, capsys: Run) -> None:
     assert Path("same.stc").read_bytes() == stc.read_bytes()
     run("dump talk.stc other.jsonl --json")
     assert Path("other.jsonl").read_text() == out
+
+
+def test_of_a_line_without_an_end_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_LINE", 10)
+    text = io.StringIO("short\n" + "x" * 1000)
+    lines = streams._text(text)
+    assert [next(lines), next(lines)] == ["short\n", "x" * 11]  # undump refuses what is longer than the limit
+    assert text.tell() < 100
 
 
 def test_dump_for_people(stc: Path, capsys: Run) -> None:

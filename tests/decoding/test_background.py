@@ -94,6 +94,16 @@ def stream(pack: ModelPack, scene: Background) -> bytes:
     return data + writer.group(streams.packets(3)) + writer.finish()
 
 
+def test_a_picture_of_thousands_of_scans_is_refused() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (4096, 4096)).save(out, "JPEG", progressive=True)
+    data = out.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    slow = dataclasses.replace(plate(), width=4096, height=4096, picture=data[:-2] + last * 2000 + b"\xff\xd9")
+    with pytest.raises(CorruptChunk, match="more than 50 scans"):
+        decode_plate(slow)
+
+
 def test_through_the_decoder(tiny_pack: ModelPack) -> None:
     data = stream(tiny_pack, plate())
 

@@ -1,11 +1,14 @@
 """Still pictures of every kind, known by their content."""
 
 import io
+import struct
+from zlib import crc32
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from stylecodec import jpeg
 from stylecodec.errors import MediaError
 from stylecodec.media import is_picture, read_image
 
@@ -136,3 +139,50 @@ def test_a_large_picture_is_read_and_too_large_a_one_refused(tmp_path):
     assert is_picture(tmp_path / "b.png")
     with pytest.raises(MediaError, match="too many pixels"):
         read_image(tmp_path / "b.png")
+
+
+def test_what_is_not_a_number_is_black(tmp_path):
+    levels = np.array([[0.5, np.nan, np.inf, -np.inf]], np.float32).repeat(4, axis=0)
+    Image.fromarray(levels).save(tmp_path / "a", format="TIFF")
+    assert read_image(tmp_path / "a")[0, :, 0].tolist() == [128, 0, 0, 0]
+
+
+def test_damaged_metadata_is_passed_over_in_silence(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a long description"
+    whole = io.BytesIO()
+    plain().save(whole, format="PNG", exif=exif)
+    data = whole.getvalue()
+    at = data.index(b"eXIf") + 4
+    length = int.from_bytes(data[at - 8 : at - 4], "big")
+    broken = data[at : at + length].replace(b"\x01\x0e", b"\x01\x0f").replace(struct.pack(">I", 19), b"\0\1\0\0")
+    assert broken != data[at : at + length]
+    kind = b"eXIf" + broken
+    (tmp_path / "a").write_bytes(data[: at - 4] + kind + struct.pack(">I", crc32(kind)) + data[at + length + 4 :])
+    assert is_picture(tmp_path / "a")
+    read_image(tmp_path / "a")  # warnings are errors here
+
+
+def many_scans(count, size=(64, 64)):
+    """A progressive JPEG whose last scan comes again and again."""
+    whole = io.BytesIO()
+    plain(size=size).save(whole, format="JPEG", progressive=True)
+    data = whole.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * count + b"\xff\xd9"
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(many_scans(10))
+    assert read_image(tmp_path / "a").shape == (64, 64, 3)
+    (tmp_path / "a").write_bytes(many_scans(2000, (4096, 4096)))  # minutes of work in 120 KB
+    assert is_picture(tmp_path / "a")
+    with pytest.raises(MediaError, match="more than 50 scans"):
+        read_image(tmp_path / "a")
+
+
+def test_scans_are_counted_across_blocks(monkeypatch):
+    monkeypatch.setattr(jpeg, "_BLOCK", 3)
+    assert jpeg.too_many_scans(io.BytesIO(b"\xff\xda" * 51))
+    assert not jpeg.too_many_scans(io.BytesIO(b"\xff\xda" * 50))
+    assert jpeg.too_many_scans(io.BytesIO(b"a\xff\xda" * 51))

@@ -91,3 +91,31 @@ def test_refused(before: str, after: str, message: str) -> None:
 def test_what_toml_cannot_hold() -> None:
     with pytest.raises(TypeError):
         dataclasses.replace(CARD, training={"x": object()}).to_toml()
+
+
+PARAMS = "[networks.generator.params"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (PARAMS, "day = 2020-01-01\n" + PARAMS, None),  # a free key of the table is ignored
+        (PARAMS + ".channels]", PARAMS + "]\nday = 2020-01-01\n[x]", "params.day is no parameter"),
+        (PARAMS + ".channels]", PARAMS + "]\nmapping_layers = 65\n[x]", "numbers up to 64"),
+        (PARAMS + ".channels]", PARAMS + "]\nunits = [2, 100000]\n[x]", "params.units.1 is no parameter"),
+        (PARAMS + ".channels]", PARAMS + "]\nw_dim = 1000000\n[x]", "numbers up to 65,536"),
+        (PARAMS + ".channels]", PARAMS + "]\na = [[[[[1]]]]]\n[x]", "is no parameter"),
+        ("scale = 1.08", "scale = 1" + "0" * 400, "alignment.scale must be a number"),
+        ("resolution = 1024", "resolution = 1" + "0" * 5000, "is not valid TOML"),
+        ("resolution = 1024", "x = " + "[" * 5000 + "]" * 5000, "nests too deeply"),
+    ],
+)
+def test_hostile_cards(before: str, after: str, message: str | None) -> None:
+    text = CARD.to_toml()
+    assert before in text
+    changed = text.replace(before, after, 1)
+    if message is None:
+        PackCard.parse(changed)
+        return
+    with pytest.raises(PackCorrupt, match=message):
+        PackCard.parse(changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from stylecodec.errors import OptionError, OutputError, PackCorrupt, PackError, PackNotFound
 from stylecodec.nets.lpips import CHANNELS
-from stylecodec.packs import store
+from stylecodec.packs import registry, store
 from stylecodec.packs.card import Calibration
 from stylecodec.packs.registry import BUILDERS, pick_device
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
+from stylecodec.packs.upstream.importer import verify_pack
 from stylecodec.packs.writing import NetworkSource, update_card, write_pack
 from tests.tiny import FLOW_PARAMS, TINY_INDICES, tiny_networks, write_tiny_pack
 
@@ -100,15 +102,17 @@ def test_a_changed_file_is_refused(pack: ModelPack) -> None:
         pack.flow("cpu")
 
 
+def file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def rewrite(pack: ModelPack, role: str, change: object) -> ModelPack:
     """Alter the tensors of a role's file and mend the digest on the card."""
-    import hashlib
-
     file = pack.folder / f"{role}.safetensors"
     tensors = load_file(file)
     change(tensors)  # type: ignore[operator]
     save_file(tensors, file)
-    entry = dataclasses.replace(pack.card.networks[role], sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    entry = dataclasses.replace(pack.card.networks[role], sha256=file_digest(file))
     return update_card(pack.folder, networks={**pack.card.networks, role: entry})
 
 
@@ -118,7 +122,7 @@ def rewrite(pack: ModelPack, role: str, change: object) -> ModelPack:
         (lambda t: t.pop("norm_in.bias"), r"lacks 1 tensors .* norm_in\.bias"),
         (lambda t: t.update(extra=torch.zeros(1)), "1 tensors too many, the first being extra"),
         (lambda t: t.update({"norm_in.bias": torch.zeros(3)}), r"norm_in\.bias has the shape \[3\]"),
-        (lambda t: t.update({"norm_in.bias": torch.zeros(512, dtype=torch.int32)}), "stored as torch.int32"),
+        (lambda t: t.update({"norm_in.bias": torch.zeros(512, dtype=torch.int32)}), "stored as I32"),
     ],
 )
 def test_tensors_must_fit_exactly(pack: ModelPack, change: object, message: str) -> None:
@@ -127,8 +131,6 @@ def test_tensors_must_fit_exactly(pack: ModelPack, change: object, message: str)
 
 
 def test_a_file_that_is_not_safetensors(pack: ModelPack) -> None:
-    import hashlib
-
     (pack.folder / "flow.safetensors").write_bytes(b"\xff" * 100)
     entry = dataclasses.replace(pack.card.networks["flow"], sha256=hashlib.sha256(b"\xff" * 100).hexdigest())
     broken = update_card(pack.folder, networks={**pack.card.networks, "flow": entry})
@@ -141,6 +143,43 @@ def test_parameters_must_fit_the_class(pack: ModelPack) -> None:
     broken = update_card(pack.folder, networks={**pack.card.networks, "flow": entry})
     with pytest.raises(PackCorrupt, match="do not build a styleflow network"):
         broken.flow("cpu")
+
+
+@pytest.mark.parametrize(
+    ("role", "params"),
+    [
+        ("flow", {"dim": 60_000, "hidden": [60_000]}),  # 50 GB
+        ("flow", {"hidden": [-1]}),
+        ("feedforward", {"shrink": 0}),
+        ("feedforward", {"widths": []}),
+        ("generator", {"channels": "four"}),
+        ("generator", {"resolution": 8, "channels": {"4": 4, "8": 60_000}}),
+    ],
+)
+def test_memory_is_only_taken_for_tensors_that_are_there(
+    pack: ModelPack, role: str, params: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pack.card.networks[role]
+    changed = dataclasses.replace(entry, params={**entry.params, **params})
+    broken = update_card(pack.folder, networks={**pack.card.networks, role: changed})
+    monkeypatch.setattr(registry, "load_file", None)  # not reached
+    with pytest.raises(PackCorrupt):
+        broken.network(role, "cpu")
+    assert verify_pack(broken)
+
+
+def test_zeros_that_are_not_in_the_file_are_few(pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = pack.folder / "flow.safetensors"
+    tensors = load_file(file)
+    left_out = [name for name in tensors if name.endswith("weight")]
+    for name in left_out:
+        del tensors[name]
+    save_file(tensors, file)
+    entry = dataclasses.replace(pack.card.networks["flow"], sha256=file_digest(file), zeros=tuple(left_out))
+    update_card(pack.folder, networks={**pack.card.networks, "flow": entry}).flow("cpu")
+    monkeypatch.setattr(registry, "MAX_ZEROS", 1000)
+    with pytest.raises(PackCorrupt, match="values of zero that are not in the file"):
+        update_card(pack.folder, networks={**pack.card.networks, "flow": entry}).flow("cpu")
 
 
 def test_indices_must_exist_in_the_generator(pack: ModelPack) -> None:

@@ -121,3 +121,26 @@ def test_a_cut_stream_is_dumped_as_far_as_it_goes() -> None:
     assert len([*dumper.feed(data[: end + 50])]) == 4
     with pytest.raises(FormatError):
         dumper.close()
+
+
+@pytest.mark.parametrize("rate", ["1e999999999", "1e-999999999", "9" * 100, "1/0", "25/", "0x19", "1_0"])
+def test_a_rate_is_one_number_or_two(rate: str) -> None:
+    lines = dump(make_stream())
+    header = json.loads(lines[1])
+    for right in ("25", 25, 12.5, "30000/1001"):
+        b"".join(undump([lines[0], json.dumps(header | {"rate": right})]))
+    with pytest.raises(FormatError, match=r"line 2: (a rate is frames/seconds|the frame rate has a denominator)"):
+        b"".join(undump([lines[0], json.dumps(header | {"rate": rate})]))
+
+
+def test_a_crop_of_anything() -> None:
+    lines = dump(make_stream())
+    header = json.loads(lines[1])
+    crop = {"source_width": 64, "source_height": 48, "center_x": 32.0, "center_y": 24.5, "side": 20}
+    b"".join(undump([lines[0], json.dumps(header | {"crop": crop})]))
+    for name in crop:
+        for value in (None, "x", [1], -1e400, 10**400, 1 << 40):
+            if name.startswith("source") or value != 1 << 40:
+                with pytest.raises(FormatError, match="line 2: "):
+                    b"".join(undump([lines[0], json.dumps(header | {"crop": crop | {name: value}})]))
+    b"".join(undump([lines[0], json.dumps(header | {"crop": crop | {"source_width": 64.5}})]))

@@ -217,6 +217,26 @@ def test_memory_is_not_filled_by_repetition(tmp_path: Path) -> None:
     assert open_container(path).content is None
 
 
+TEXT = b"X" + struct.pack("<I", 65_000) + b"x" * 65_000
+TABLE = b"}(" + b"".join(b"J" + struct.pack("<i", k) + b"N" for k in range(5000)) + b"u"
+PAIRS = b"](" + b"".join(b"J" + struct.pack("<i", k) + b"N\x86" for k in range(5000)) + b"e"
+
+
+@pytest.mark.parametrize(
+    ("value", "call", "step"),
+    [
+        (TEXT, b"c_codecs\nencode\n", b"h\1h\0h\2\x86R"),  # 4 GB of bytes
+        (TABLE, b"ccollections\nOrderedDict\n", b"h\1h\0\x85R"),
+        (PAIRS, b"ccollections\nOrderedDict\n", b"h\1h\0\x85R"),
+        (PAIRS, b"ccollections\nOrderedDict\n", b"h\1h\0\x85R0"),  # time instead of memory
+    ],
+    ids=["texts", "tables", "pairs", "pairs thrown away"],
+)
+def test_a_call_repeated_does_not_fill_the_memory(tmp_path: Path, value: bytes, call: bytes, step: bytes) -> None:
+    program = b"\x80\2" + value + b"q\0" + call + b"q\1X\6\0\0\0latin1q\2" + step * 60_000 + b"."
+    assert "repeats its data" in refused(tmp_path / "a", program)
+
+
 def test_values_within_themselves(tmp_path: Path) -> None:
     """Memo cycles and deep nesting end in a sentence, not in a crash."""
     tables = {
