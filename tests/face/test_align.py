@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -422,3 +423,21 @@ def test_a_drawn_head_stays_put_in_its_crops():
     assert eyes.std(axis=0).mean() < 0.35 * moving.std(axis=0).mean()
     still = aligner.still(swaying[0])
     assert still.side == pytest.approx(track[0].side, rel=0.08)
+
+
+def test_a_track_is_split_where_another_face_is_seen_in_the_same_place():
+    """The face changes at once but hardly jumps: only who knows of the cut can lay each one's own squares."""
+    faces = [face()] * 30 + [face(x=206, scale=1.15, roll=6)] * 30
+    world = World(faces)
+    aligner = Aligner(world.landmarks, world.detect)
+    whole = aligner.track(world.frames())
+    seen = world.detections
+    parts = aligner.split(whole, [30])
+    assert world.detections == seen  # no picture is looked at again
+    assert (whole.shot_starts, parts.shot_starts) == ((0,), (0, 30))
+    first, second = (World([one] * 30).track().squares for one in (faces[0], faces[-1]))
+    assert np.abs(parts.squares - np.concatenate([first, second])).max() < 1e-6
+    assert np.abs(whole.squares - parts.squares)[:, 2].min() > 1
+    assert aligner.split(whole, []).squares.tobytes() == whole.squares.tobytes()
+    with pytest.raises(ValueError, match="only what"):
+        aligner.split(replace(whole, seen=None), [30])
