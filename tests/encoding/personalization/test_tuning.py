@@ -297,7 +297,7 @@ def test_other_people_do_what_the_clip_does_and_more(tiny_pack: ModelPack, monke
     locality = LocalityLoss(renderer, ReconstructionLoss(tiny_pack, CPU, LossWeights(features=0.0)), torch.Generator())
     plain = renderer.render
 
-    def render(anchor: Anchor, codes: torch.Tensor, side: int, reference: bool) -> torch.Tensor:
+    def render(anchor: Anchor, codes: torch.Tensor, side: int, reference: bool = True) -> torch.Tensor:
         seen.append(codes)
         return plain(anchor, codes, side, reference)
 
