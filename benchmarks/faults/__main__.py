@@ -64,7 +64,8 @@ def main() -> int:
         return show(names[0], arguments.number)
     if arguments.guided is not None:
         return guided.run(SURFACES[names[0]](), arguments.guided)
-    origin = provenance(None, {"readings": arguments.readings, "only": arguments.only}, rooms=sorted({room for name in names for room in rooms(name)}))
+    read = sorted({room for name in names for room in rooms(name)})
+    origin = provenance(None, {"readings": arguments.readings, "only": arguments.only}, rooms=read)
     state = run(names, arguments.readings, arguments.state)
     found = [fault for record in state.values() for fault in record.faults]
     rows: list[dict[str, Any]] = [

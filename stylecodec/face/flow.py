@@ -75,7 +75,7 @@ def moved(first: Patch, second: Patch) -> Floats | None:
 
     None when they do not show one head well enough to say.
     """
-    slope_y, slope_x = (np.asarray(slope, np.float64) for slope in np.gradient(first.grey))
+    slope_y, slope_x = (np.gradient(first.grey, axis=axis) for axis in (0, 1))
     gx, gy, level = slope_x[INSIDE], slope_y[INSIDE], first.grey[INSIDE]
     if float(np.sqrt(np.mean(gx**2 + gy**2))) < FLAT:
         return None

@@ -64,7 +64,8 @@ def steady(values: Floats, times: Floats, noise: Noise, calm: float = CALM) -> F
     q = np.maximum(calm**4 * r, ALERT * acceleration(even, r))
     weights = np.zeros(len(grid))
     weights[at[right]] = 1.0
-    return np.asarray(smoothed(even, weights, r / q)[at], np.float64)
+    calmed: Floats = smoothed(even, weights, r / q)[at]
+    return calmed
 
 
 def smoothed(values: Floats, weights: Floats, stiffness: Floats) -> Floats:
