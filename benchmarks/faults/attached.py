@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import zstandard
 
-from stylecodec.bitstream import Identity
+from stylecodec.bitstream import Identity, StreamFile
 from stylecodec.bitstream.background import Background, Mode, PictureFormat
 from stylecodec.bitstream.compact.coding import decode_latent
 from stylecodec.bitstream.delta import MAX_RAW_BYTES, GeneratorDelta, Personalization
@@ -189,7 +189,7 @@ def read_card_file(data: bytes) -> Iterator[Signature]:
     path.write_bytes(data)
     card = read_card(path, cast(Any, pack))
     yield "card", card.identity.digest
-    with streams.StreamFile.open(str(path)) as stream:
+    with StreamFile.open(str(path)) as stream:
         yield "card again", b"".join(card_bytes(stream))
 
 

@@ -26,7 +26,8 @@ def joined(datagrams: list[bytes]) -> bytes:
 
 def parted(data: bytes) -> list[bytes]:
     """The datagrams of `joined`; of damaged lengths whatever comes."""
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while at + 2 <= len(data) and len(found) < MOST:
         size = int.from_bytes(data[at : at + 2], "little")
         found.append(data[at + 2 : at + 2 + size])

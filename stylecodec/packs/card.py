@@ -320,7 +320,7 @@ def _check_param(where: str, key: str, value: Any, depth: int = 0) -> None:
     """Parameters are plain values within bounds, as modules are built of them before their tensors are looked at."""
     if isinstance(value, Mapping | list | tuple) and depth < MAX_PARAM_DEPTH and len(value) <= MAX_PARAM_ITEMS:
         for name, one in value.items() if isinstance(value, Mapping) else enumerate(value):
-            _check_param(f"{where}.{name}", name if isinstance(value, Mapping) else key, one, depth + 1)
+            _check_param(f"{where}.{name}", str(name) if isinstance(value, Mapping) else key, one, depth + 1)
         return
     most = MAX_REPEATS if key in REPEATS else MAX_PARAM
     plain = value is None or isinstance(value, bool | float | str)
