@@ -195,6 +195,7 @@ TUNING = {
         minutes=1.0,
         frames=48,
         keyframes=0.5,
+        batch=2,
         side=128,
         coarse=0.3,
         codes_share=0.1,

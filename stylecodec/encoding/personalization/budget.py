@@ -16,7 +16,7 @@ from .delta_coding import PROBE_SIDE
 
 CODES, WEIGHTS, SETTLE = "codes", "weights", "settle"
 STAGES = (CODES, WEIGHTS, SETTLE)
-ROUNDING_FRAMES = 90  # measuring and rounding a delta takes as long as steps with so many frames of PROBE_SIDE
+ROUNDING_FRAMES = 70  # measuring and rounding a delta takes as long as steps with so many frames of PROBE_SIDE
 RECENT = 15  # steps by which their time is judged
 
 
