@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..errors import MediaError
 from .pictures import is_picture, read_image
 from .shape import Frame
-from .source import PathLike
+from .source import PathLike, existing
 from .video import VideoReader
 
 SAMPLES = 16  # frames of a video, of which the best is taken
@@ -17,7 +17,8 @@ def portrait_frames(source: PathLike) -> Iterator[Frame]:
     """The picture, uint8 [H, W, 3], or frames spread over the video; MediaError for a file that is neither."""
     if is_picture(source):
         return iter([read_image(source)])
+    file = existing(source)
     try:
         return iter(VideoReader(source).samples(SAMPLES))
     except MediaError as error:
-        raise MediaError(f"{error}, nor a picture or a stream") from error
+        raise MediaError(f"{file} is not a picture, a video or a stream that can be read") from error

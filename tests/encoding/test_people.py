@@ -105,8 +105,8 @@ def test_the_identities_and_motion_are_those_of_each_alone(
         assert one.frame_count == SECOND
         packets = two.packets(FIRST, FIRST + SECOND)
         np.testing.assert_allclose(np.delete(packets, 2, 1), np.delete(one.packets(0, SECOND), 2, 1), atol=0.02)
-        np.testing.assert_allclose(two.identity_for(FIRST).latent, one.identity_for(0).latent, atol=1e-4)
-        assert not np.allclose(two.identity_for(FIRST).latent, two.identity_for(0).latent, atol=1e-4)
+        np.testing.assert_allclose(two.identity_for(FIRST).latent, one.identity_for(0).latent, atol=1e-3)  # half precision
+        assert not np.allclose(two.identity_for(FIRST).latent, two.identity_for(0).latent, atol=1e-3)
 
 
 def test_one_for_all_is_said(video: Path, options: EncodeOptions, tmp_path: Path) -> None:
