@@ -105,7 +105,7 @@ def test_the_identities_and_motion_are_those_of_each_alone(
         assert one.frame_count == SECOND
         packets = two.packets(FIRST, FIRST + SECOND)
         np.testing.assert_allclose(np.delete(packets, 2, 1), np.delete(one.packets(0, SECOND), 2, 1), atol=0.02)
-        np.testing.assert_allclose(two.identity_for(FIRST).latent, one.identity_for(0).latent, atol=1e-3)  # half precision
+        np.testing.assert_allclose(two.identity_for(FIRST).latent, one.identity_for(0).latent, atol=1e-3)
         assert not np.allclose(two.identity_for(FIRST).latent, two.identity_for(0).latent, atol=1e-3)
 
 
