@@ -35,7 +35,7 @@ def blocks(name: str, language: str) -> list[str]:
 def commands(name: str) -> list[list[str]]:
     """The arguments of every `stylecodec` command in the blocks of a Markdown file, those after && too."""
     found = []
-    for line in "".join(blocks(name, "sh")).splitlines():
+    for line in "".join(blocks(name, "sh")).replace("\\\n", " ").splitlines():
         for part in line.split("&&"):
             words = shlex.split(part, comments=True)
             if words and words[0].endswith("stylecodec"):
@@ -132,7 +132,7 @@ def test_the_test_command_is_the_one_that_ci_runs() -> None:
     torch, project = command.index("torch=="), command.index('-e ".[')
     assert command.startswith("python3 -m venv ")
     assert torch < project
-    assert command.endswith("-m pytest -q")
+    assert command.endswith("-m pytest -q -n 2")
 
 
 def test_the_readme_is_short() -> None:
