@@ -194,4 +194,5 @@ def card_surface() -> Surface:
     """The card alone, which is read more quickly."""
     seeds = {"card": parts()[0]}
     special = {"cards": spoiled_cards, "parameters": parameters, "deep": deep}
-    return Surface("pack card", {"card": read_card}, Mutations(seeds, special), seeds, (PackError,), factor=64, fixed=8 * MIB)
+    readers = {"card": read_card}
+    return Surface("pack card", readers, Mutations(seeds, special), seeds, (PackError,), factor=64, fixed=8 * MIB)
