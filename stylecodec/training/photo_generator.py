@@ -5,7 +5,8 @@ encoder sees them and move along with the generator (GLO, 1707.05776). What W+, 
 generator: the mapping, the flow and the expression net stay, and every second step drawn people with random codes must
 look as before.
 
-    photograph ─► encoder, once ─► W+ and codes + what was learnt ─► generator ─► like the photograph, where it has any
+    photograph ─► encoder, once ─► W+ and codes + what was learnt ─► generator ─► like the photograph, where it has any,
+                                                                                  and every second step the same person
     random w, random codes ─► generator ─► like the old generator's picture
 """
 
@@ -26,7 +27,7 @@ from ..files import atomic_write
 from ..packs.store import ModelPack, open_pack
 from .loop import Average
 from .muon import FilterOptimizer
-from .photo_data import Photographs, PixelWeights, cached, halved, shown
+from .photo_data import Photographs, PixelWeights, cached, halved, identity_of_photographs, shown
 from .photo_fit import fit
 from .photo_loop import PhotoOptions, PhotoTrainer, Saved, load_state, save_state
 from .sheets import save_sheet
@@ -36,6 +37,7 @@ RATE, FILTER_RATE = 1e-3, 6e-3  # of Adam and of Muon
 LATENT_RATE, CODE_RATE = 0.08, 0.05  # of W+ in units of its spread among people, and of codes in theirs
 LATENT_HOLD, CODE_HOLD = 0.01, 0.02
 LOSS = LossWeights(features=0.5, structure=0.5)
+IDENTITY = 2.0  # weight of L_ID, in every second step, in which no people are drawn
 CODE_SPREAD = 0.7  # of the random codes of drawn people, in units
 DRAWN = 4  # people drawn for every second step
 STAGES = ((0.0, 128, 8), (0.85, 256, 4))  # from this share of the budget: side, photographs
@@ -108,6 +110,7 @@ class GeneratorTrainer(PhotoTrainer):
         self.generator.train_rgb_per_pixel()
         self.start = Beginning(self.photos, self.pack, self.before, options)
         self.weights = PixelWeights(self.photos, self.pack, options.work)
+        self.identity = identity_of_photographs(self.photos, options.work, options.device)
         self.spread = latent_deviation(self.before)
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.latents = RowAdam(torch.zeros(len(self.start.codes), ROWS * W_DIM))
@@ -117,15 +120,15 @@ class GeneratorTrainer(PhotoTrainer):
         self.resume()
         self.random = torch.Generator().manual_seed(1 + self.step)
         self._batches = {n: iter(shuffled(len(self.start.codes), n, self.random)) for _, _, n in STAGES}
-        self._drawn = 0.0
+        self._drawn = self._apart = 0.0
 
-    def photo_loss(self, rows: Tensor, side: int, latents: Tensor, codes: Tensor) -> Tensor:
-        """How far the renderings of photographs (rows [n]) are from them, where they have pixels."""
+    def photo_loss(self, rows: Tensor, side: int, latents: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """How far the renderings of photographs (rows [n]) are from them, where they have pixels; the renderings."""
         anchor = self.scene.anchor(self.start.latents[rows].float() + latents.view(-1, ROWS, W_DIM) * self.spread)
         output = self.scene.render(anchor, self.start.codes[rows] + codes, side)
         valid = halved(self.photos.validity(rows), side)
         target = shown(halved(self.photos.pictures(rows), side), valid, output)
-        return self.loss(output, target, self.weights(rows, side) * valid)
+        return self.loss(output, target, self.weights(rows, side) * valid), output
 
     def drawn_loss(self, side: int) -> Tensor:
         """How far drawn people with random codes are from the old generator's pictures of them."""
@@ -141,12 +144,16 @@ class GeneratorTrainer(PhotoTrainer):
         side, count = next((side, n) for start, side, n in reversed(STAGES) if self.fraction >= start)
         rows, share = next(self._batches[count]), self.share(WARM_STEPS)
         latents, codes = self.latents.take(rows), self.codes.take(rows)
-        photo = self.photo_loss(rows, side, latents, codes)
+        photo, output = self.photo_loss(rows, side, latents, codes)
         total = photo + LATENT_HOLD * latents.square().mean() + CODE_HOLD * codes.square().mean()
         if self.step % 2 == 0:
             drawn = self.drawn_loss(side)
             total = total + drawn
             self._drawn = float(drawn.detach())
+        else:
+            apart = self.identity(output, rows)
+            total = total + IDENTITY * apart
+            self._apart = float(apart.detach())
         self.optimizer.clear()
         total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(share)
@@ -155,7 +162,7 @@ class GeneratorTrainer(PhotoTrainer):
         self.latents.step(rows, latents.grad * count, LATENT_RATE * share)
         self.codes.step(rows, codes.grad * count, CODE_RATE * share)
         self.average.update(self.generator, self.step)
-        return {"photo": float(photo.detach()), "drawn": self._drawn}
+        return {"photo": float(photo.detach()), "drawn": self._drawn, "identity": self._apart}
 
     def keep(self, saved: Saved) -> None:
         """The generator, its average, the optimiser, latents and codes."""

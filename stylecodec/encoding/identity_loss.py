@@ -1,0 +1,90 @@
+"""L_ID: how far the faces of renderings are from those of pictures, by a face recognition network.
+
+Source: the identity losses of 2203.14512 (Eq. 7) and 2302.07848, there with ArcFace; here with dlib's network, whose
+weights are free of restrictions. A rendering shows the face where the picture has it, so it is cut out there as dlib
+would cut out the picture's, moved at random by a little: what the network sees must not hang on single pixels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..face.detect import RECOGNITION, Box, model_file
+from ..face.landmarks import Dlib5
+from ..geometry import Similarity
+from ..nets.recognition import BORDER, CHIP, NUMBERS, POINTS, RecognitionNet
+from ..packs.upstream.dlib_network import recognition_net
+
+FACE_BOX = Box(65.0, 93.0, 190.0, 218.0)  # of the face in an aligned square of 256 pixels, as dlib's detector has it
+BOX_SIDE = 256
+JITTER = (0.03, 0.04, 3.0)  # spread of the chip's place in its sides, of its size, and of its tilt in degrees
+LOOKS = 6  # jittered chips by which a picture is described
+AT_ONCE = 16
+
+
+@lru_cache(maxsize=1)
+def _network() -> RecognitionNet:
+    return recognition_net(model_file(RECOGNITION).read_bytes())
+
+
+def face_chips(pictures: NDArray[np.uint8]) -> Tensor:
+    """Aligned squares uint8 [n, 256, 256, 3] -> where dlib cuts out their faces [n, 2, 3].
+
+    The matrices take places in the chip to places in the square, both from -1 to 1.
+    """
+    points, wanted = Dlib5(), (np.array(POINTS) + BORDER) / (1 + 2 * BORDER) * 2 - 1
+    found = [Similarity.fit(wanted, points(square, FACE_BOX) / BOX_SIDE * 2 - 1).matrix for square in pictures]
+    return torch.from_numpy(np.stack(found).astype(np.float32))
+
+
+class IdentityLoss:
+    """Squared distance of descriptors of renderings from those of pictures.
+
+    chips [N, 2, 3] of the pictures (see face_chips); descriptors [N, 128], theirs.
+    Raises MissingDependency where dlib's model files are not installed.
+    """
+
+    def __init__(self, chips: Tensor, descriptors: Tensor, random: torch.Generator) -> None:
+        self.chips, self.descriptors, self.random = chips, descriptors, random
+        self._net = _network().to(descriptors.device)
+
+    @classmethod
+    def of_pictures(cls, pictures: NDArray[np.uint8], device: torch.device, seed: int = 0) -> IdentityLoss:
+        """Of aligned squares uint8 [N, 256, 256, 3]."""
+        random = torch.Generator().manual_seed(seed)
+        chips = face_chips(pictures).to(device)
+        loss = cls(chips, torch.zeros(len(chips), NUMBERS, device=device), random)
+        with torch.no_grad():
+            for rows in torch.split(torch.arange(len(chips)), AT_ONCE):
+                stack = torch.from_numpy(pictures[rows.numpy()]).to(device)
+                stack = stack.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+                looks = [loss.describe(stack, rows) for _ in range(LOOKS)]
+                loss.descriptors[rows] = torch.stack(looks).mean(0)
+        return loss
+
+    def describe(self, pictures: Tensor, rows: Tensor) -> Tensor:
+        """Pictures [n, 3, S, S] in [-1, 1] of `rows` [n] -> descriptors [n, 128] of chips that are a little off."""
+        n, device = len(rows), self.descriptors.device
+        shift, size, tilt = JITTER
+        noise = torch.randn(n, 4, generator=self.random).to(device)
+        scale, angle = 1 + size * noise[:, 2], torch.deg2rad(tilt * noise[:, 3])
+        across, along = scale * torch.cos(angle), scale * torch.sin(angle)
+        zeros, ones = torch.zeros_like(across), torch.ones_like(across)
+        moved = torch.stack(
+            [across, -along, 2 * shift * noise[:, 0], along, across, 2 * shift * noise[:, 1], zeros, zeros, ones], dim=1
+        )
+        matrices = self.chips[rows] @ moved.view(n, 3, 3)
+        grid = F.affine_grid(matrices, [n, 3, CHIP, CHIP], align_corners=False)
+        chips = F.grid_sample(pictures.float(), grid, "bilinear", "border", align_corners=False)
+        found: Tensor = self._net(chips.clamp(-1, 1))
+        return found
+
+    def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """Renderings [n, 3, S, S] of the pictures of `rows` [n] -> the mean over them."""
+        return (self.describe(output, rows) - self.descriptors[rows]).square().sum(dim=1).mean()
