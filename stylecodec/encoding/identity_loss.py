@@ -7,11 +7,11 @@ would cut out the picture's, moved at random by a little: what the network sees 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,11 +20,11 @@ from ..face.landmarks import Dlib5
 from ..geometry import Similarity
 from ..nets.recognition import BORDER, CHIP, NUMBERS, POINTS, RecognitionNet
 from ..packs.upstream.dlib_network import recognition_net
+from .frames import CROP_SIZE, Crop, to_input
 
 FACE_BOX = Box(65.0, 93.0, 190.0, 218.0)  # of the face in an aligned square of 256 pixels, as dlib's detector has it
-BOX_SIDE = 256
 JITTER = (0.03, 0.04, 3.0)  # spread of the chip's place in its sides, of its size, and of its tilt in degrees
-LOOKS = 6  # jittered chips by which a picture is described
+LOOKS = 3  # jittered chips by which a picture is described
 AT_ONCE = 16
 
 
@@ -33,13 +33,13 @@ def _network() -> RecognitionNet:
     return recognition_net(model_file(RECOGNITION).read_bytes())
 
 
-def face_chips(pictures: NDArray[np.uint8]) -> Tensor:
-    """Aligned squares uint8 [n, 256, 256, 3] -> where dlib cuts out their faces [n, 2, 3].
+def face_chips(pictures: Sequence[Crop]) -> Tensor:
+    """Aligned squares uint8 [256, 256, 3], one and more -> where dlib cuts out their faces [n, 2, 3].
 
     The matrices take places in the chip to places in the square, both from -1 to 1.
     """
     points, wanted = Dlib5(), (np.array(POINTS) + BORDER) / (1 + 2 * BORDER) * 2 - 1
-    found = [Similarity.fit(wanted, points(square, FACE_BOX) / BOX_SIDE * 2 - 1).matrix for square in pictures]
+    found = [Similarity.fit(wanted, points(square, FACE_BOX) / CROP_SIZE * 2 - 1).matrix for square in pictures]
     return torch.from_numpy(np.stack(found).astype(np.float32))
 
 
@@ -50,29 +50,20 @@ class IdentityLoss:
     Raises MissingDependency where dlib's model files are not installed.
     """
 
-    def __init__(self, chips: Tensor, descriptors: Tensor, random: torch.Generator) -> None:
-        self.chips, self.descriptors, self.random = chips, descriptors, random
-        self._net = _network().to(descriptors.device)
+    def __init__(self, chips: Tensor, descriptors: Tensor) -> None:
+        self.chips, self.descriptors, self.device = chips, descriptors, descriptors.device
+        self.random = torch.Generator().manual_seed(0)
+        self._net = _network().to(self.device)
 
-    @classmethod
-    def of_pictures(cls, pictures: NDArray[np.uint8], device: torch.device, seed: int = 0) -> IdentityLoss:
-        """Of aligned squares uint8 [N, 256, 256, 3]."""
-        random = torch.Generator().manual_seed(seed)
-        chips = face_chips(pictures).to(device)
-        loss = cls(chips, torch.zeros(len(chips), NUMBERS, device=device), random)
-        with torch.no_grad():
-            for rows in torch.split(torch.arange(len(chips)), AT_ONCE):
-                stack = torch.from_numpy(pictures[rows.numpy()]).to(device)
-                stack = stack.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-                looks = [loss.describe(stack, rows) for _ in range(LOOKS)]
-                loss.descriptors[rows] = torch.stack(looks).mean(0)
-        return loss
+    def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """Renderings [n, 3, S, S] of the pictures of `rows` [n] -> the mean over them."""
+        return (self.describe(output, rows) - self.descriptors[rows]).square().sum(dim=1).mean()
 
     def describe(self, pictures: Tensor, rows: Tensor) -> Tensor:
         """Pictures [n, 3, S, S] in [-1, 1] of `rows` [n] -> descriptors [n, 128] of chips that are a little off."""
-        n, device = len(rows), self.descriptors.device
+        n = len(rows)
         shift, size, tilt = JITTER
-        noise = torch.randn(n, 4, generator=self.random).to(device)
+        noise = torch.randn(n, 4, generator=self.random).to(self.device)
         scale, angle = 1 + size * noise[:, 2], torch.deg2rad(tilt * noise[:, 3])
         across, along = scale * torch.cos(angle), scale * torch.sin(angle)
         zeros, ones = torch.zeros_like(across), torch.ones_like(across)
@@ -85,6 +76,29 @@ class IdentityLoss:
         found: Tensor = self._net(chips.clamp(-1, 1))
         return found
 
+
+class IdentityOfPictures(IdentityLoss):
+    """The same for aligned squares uint8 [256, 256, 3], each described when it is first compared with."""
+
+    def __init__(self, pictures: Sequence[Crop], device: torch.device) -> None:
+        count = len(pictures)
+        super().__init__(torch.zeros(count, 2, 3, device=device), torch.zeros(count, NUMBERS, device=device))
+        self.pictures, self._unseen = pictures, set(range(count))
+
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
         """Renderings [n, 3, S, S] of the pictures of `rows` [n] -> the mean over them."""
-        return (self.describe(output, rows) - self.descriptors[rows]).square().sum(dim=1).mean()
+        self.see(rows)
+        return super().__call__(output, rows)
+
+    @torch.no_grad()
+    def see(self, rows: Tensor) -> None:
+        """Describe those of the pictures of `rows` [n] that are not described yet."""
+        new = sorted(self._unseen.intersection(rows.tolist()))
+        if not new:
+            return
+        for few in torch.split(torch.tensor(new, dtype=torch.int64), AT_ONCE):
+            squares = [self.pictures[row] for row in few.tolist()]
+            self.chips[few] = face_chips(squares).to(self.device)
+            looks = [self.describe(to_input(squares, self.device), few) for _ in range(LOOKS)]
+            self.descriptors[few] = torch.stack(looks).mean(0)
+        self._unseen.difference_update(new)

@@ -39,10 +39,11 @@ class FitOptions:
     mouth: float = 6.0  # how many times as much again the inside of the mouth counts: it is small, dark, seldom seen
     rate: float = 0.1  # step size, in units of the latent's standard deviation over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
+    identity: float = 1.0  # weight of L_ID: the face is the person's for a face recognition network
     parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
     response: float = 3.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
     response_share: float = 1.0  # of the steps, until it is gone
-    parts_every: int = 2  # steps between two looks at parts, and two at the response, which take time
+    parts_every: int = 2  # steps between two looks at parts, and two at identity and response, which take time
     prior: float = 0.02  # weight of the squared distance from the first latent, in the same units
     precision: Precision = "bfloat16"  # of the feature maps
 
@@ -61,7 +62,8 @@ class FitOptions:
             raise OptionError(f"the identity is fitted to 1 to 256 frames per step, not {self.batch}")
         if not 1 <= self.keyframe_count <= 256:
             raise OptionError(f"the identity is fitted to 1 to 256 keyframes, or to none, not to {self.keyframe_count}")
-        if not (self.rate > 0 and min(self.features, self.parts, self.response, self.mouth, self.prior) >= 0):
+        weights = (self.features, self.identity, self.parts, self.response, self.mouth, self.prior)
+        if not (self.rate > 0 and min(weights) >= 0):
             raise OptionError("the fit's rate must be above 0 and its weights 0 or more")
 
 
@@ -146,6 +148,7 @@ class TuneOptions:
     decay: float = 0.7  # per step, of the difference from the untuned generator, times the step size
     features: float = 0.1  # weight of the face parser's features beside pixels
     structure: float = 0.5  # weight of 1 - SSIM
+    identity: float = 0.0  # weight of L_ID: what a short tuning is not long enough to see in pixels
     codes_prior: float = 0.002  # weight of the squared distance of codes from the feed-forward ones
     identity_prior: float = 0.02  # weight of the squared distance of the latent from its pivot, in the same units
     locality: float = 6.0  # weight of what other people's renderings changed by
@@ -180,8 +183,8 @@ class TuneOptions:
             raise OptionError("the personalisation's step sizes must be above 0")
         if min(self.locality_every, self.upper_every, self.look_steps, self.plateau_looks) < 1:
             raise OptionError("the personalisation looks at others, upper layers and PSNR every 1 step and more")
-        weights = (self.features, self.structure, self.codes_prior, self.identity_prior, self.locality, self.upper)
-        if not all(weight >= 0 for weight in (*weights, self.decay)):
+        weights = (self.features, self.structure, self.identity, self.codes_prior, self.identity_prior, self.locality)
+        if not all(weight >= 0 for weight in (*weights, self.upper, self.decay)):
             raise OptionError("the personalisation's weights and its decay must be 0 or more")
         if not 1 <= self.processes <= self.batch:
             raise OptionError(f"personalisation takes 1 to {self.batch} processes, a frame each, not {self.processes}")
@@ -200,6 +203,7 @@ TUNING = {
         coarse=0.3,
         codes_share=0.1,
         settle_share=0.0,
+        identity=1.0,
         locality=0.0,
         upper=0.0,
         look_steps=20,

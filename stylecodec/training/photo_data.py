@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..decoding.regions import Regions
-from ..encoding.identity_loss import IdentityLoss
+from ..encoding.identity_loss import IdentityLoss, IdentityOfPictures
 from ..errors import StylecodecError
 from ..files import atomic_write
 from ..nets.face_mesh import POINTS
@@ -103,14 +103,15 @@ def identity_of_photographs(photos: Photographs, work: Path, device: torch.devic
     path = work / f"identities_{photos.digest}.npz"
     known = cached(path, ("chips", "descriptors"))
     if known is None:
-        loss = IdentityLoss.of_pictures(photos.images, torch.device("cpu"))
-        known = [loss.chips, loss.descriptors]
+        seen = IdentityOfPictures(list(photos.images), torch.device("cpu"))
+        seen.see(torch.arange(len(photos)))
+        known = [seen.chips, seen.descriptors]
         with atomic_write(path) as file:
             np.savez(file, chips=known[0].numpy(), descriptors=known[1].numpy())
     chips, descriptors = known
     in_a_mirror = chips * torch.tensor([-1.0, 1.0])[:, None]  # cut out as it is without the mirror
     both = torch.cat([chips, in_a_mirror]), torch.cat([descriptors, descriptors])
-    return IdentityLoss(both[0].to(device), both[1].to(device), torch.Generator().manual_seed(4))
+    return IdentityLoss(both[0].to(device), both[1].to(device))
 
 
 def mirrored(maps: Tensor, which: Tensor) -> Tensor:

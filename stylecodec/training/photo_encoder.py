@@ -1,7 +1,8 @@
 """Train a pack's feed-forward encoder on photographs, through the pack's generator, which stays as it is.
 
     photographs ─► light changed ─► damaged, moved ─► encoder ─► generator ─► like the photograph:
-                                                                              pixels, parser features, face mesh
+                                                                              pixels, parser features, face mesh,
+                                                                              the same person
     latents of photographs and of drawn people, other codes ─► generator ─► damaged ─► encoder ─► these codes again
 
 Of photographs nobody knows the codes; what the face mesh measures of lids, lips and brows must be the same in the
@@ -28,7 +29,7 @@ from . import augment
 from .datasets import scaled_expression
 from .heads.tracks import random_expression, random_gaze
 from .loop import Average
-from .photo_data import Photographs, PixelWeights, halved, shown
+from .photo_data import Photographs, PixelWeights, halved, identity_of_photographs, shown
 from .photo_fit import fit
 from .photo_generator import LATENTS, fitted_latents
 from .photo_loop import PhotoOptions, PhotoTrainer, Saved
@@ -39,7 +40,7 @@ SIDE = 128  # of renderings that are compared with photographs
 PHOTOS, PLAIN, WILD = 4, 4, 4  # per step: photographs; generated pictures as they are; with another look
 NEW, POOL = 2, 1500  # of the generated ones are drawn anew; the others come from so many that were drawn last
 LOSS = LossWeights(features=0.5, structure=0.5)
-MARKS, HOLD, KNOWN, LATENT = 1.0, 0.02, 2.0, 0.5  # what the terms count
+MARKS, IDENTITY, HOLD, KNOWN, LATENT = 1.0, 1.0, 0.02, 2.0, 0.5  # what the terms count
 MARKS_MOST = 4.0  # spreads beyond which a wrong mark pulls no more
 LIGHT = 0.15  # spread of the gain of a photograph, which the rendering is to show as well
 GAZE_WEIGHT = 0.3  # irises of renderings are soft
@@ -80,6 +81,7 @@ class EncoderTrainer(PhotoTrainer):
         self.latents, self.codes = self._known()
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.weights = PixelWeights(self.photos, self.pack, options.work)
+        self.identity = identity_of_photographs(self.photos, options.work, options.device)
         self.expressions = Expressions(self.pack) if self.pack.has("expression") else None
         self.pool: list[Generated] = []
         self.mesh = embedded_pack().face_mesh(options.device)
@@ -152,8 +154,8 @@ class EncoderTrainer(PhotoTrainer):
         high = torch.tensor([card.yaw[1], card.pitch[1]]) * OVERSHOT
         return self.scene.units.units(code.pose.clamp(low, high), code.alpha)
 
-    def photo_loss(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures, marks, and what codes cost, of photographs (rows [n])."""
+    def photo_loss(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pictures, marks, identity, and what codes cost, of photographs (rows [n])."""
         plain = self.photos.pictures(rows)
         valid = self.photos.validity(rows)
         lit = augment.light_from_the_side(plain) if self.rng.random() < 0.5 else plain
@@ -165,7 +167,7 @@ class EncoderTrainer(PhotoTrainer):
         alike = self.loss(output, shown(small, near, output), self.weights(rows, SIDE) * near)
         seen = features_of(self.mesh(F.interpolate(output, size=256, mode="bilinear").clamp(-1, 1)))
         wrong: Tensor = ((seen - self.marks[rows]) / self.marks_spread).clamp(-MARKS_MOST, MARKS_MOST).abs()
-        return alike, (wrong * self.marks_weight).mean(), codes.square().mean()
+        return alike, (wrong * self.marks_weight).mean(), self.identity(output, rows), codes.square().mean()
 
     def known_loss(self) -> Tensor:
         """Codes and latents of generated pictures; of those with another look the codes alone."""
@@ -179,9 +181,9 @@ class EncoderTrainer(PhotoTrainer):
 
     def one_step(self) -> dict[str, float]:
         """Move the encoder."""
-        alike, marks, size = self.photo_loss(next(self._batches))
+        alike, marks, apart, size = self.photo_loss(next(self._batches))
         known = self.known_loss()
-        total = alike + MARKS * marks + HOLD * size + KNOWN * known
+        total = alike + MARKS * marks + IDENTITY * apart + HOLD * size + KNOWN * known
         for group, rate in zip(self.optimizer.param_groups, (RATE, PERSON_RATE), strict=True):
             group["lr"] = rate * self.share(WARM_STEPS)
         self.optimizer.zero_grad(set_to_none=True)
@@ -189,7 +191,8 @@ class EncoderTrainer(PhotoTrainer):
         torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), LIMIT)
         self.optimizer.step()
         self.average.update(self.encoder, self.step)
-        return {"photo": float(alike.detach()), "marks": float(marks.detach()), "known": float(known.detach())}
+        terms = {"photo": alike, "marks": marks, "identity": apart, "known": known}
+        return {name: float(value.detach()) for name, value in terms.items()}
 
     def keep(self, saved: Saved) -> None:
         """The encoder, its average, the optimiser."""

@@ -25,6 +25,7 @@ from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import BETAS, DifferentiableRenderer, at_side, cosine_decay, shuffled
 from ..frames import Crop, FrameCodes, to_input
+from ..identity_loss import IdentityOfPictures
 from ..losses import LossWeights, MotionLoss, PartPlacementLoss, ReconstructionLoss
 from ..options import FitOptions
 from .selection import Candidate
@@ -106,6 +107,7 @@ class _LatentSearch:
         if parts is not None and options.response:
             self.motion = MotionLoss(regions, _rendered(self.renderer, self.pivot, self.codes, self.side))
         self.loss = ReconstructionLoss(pack, device, LossWeights(features=options.features))
+        self.identity = IdentityOfPictures(crops, device) if options.identity else None
         self.deviation = pack.feedforward(device).latent_std
         self.moved = torch.zeros_like(self.pivot[: options.rows], requires_grad=True)  # from the pivot
         self.optimizer = torch.optim.Adam([self.moved], betas=BETAS)
@@ -127,6 +129,8 @@ class _LatentSearch:
         rendered = self.renderer.render(anchor, self.codes[torch.cat([few, others])], self.side)
         output, beside = rendered[: len(few)], rendered[len(few) :]
         loss = self.loss(output, self.target[few], self.weight[few]) + options.prior * self.moved.square().mean()
+        if self.identity is not None and step % every == every // 2:
+            loss = loss + every * options.identity * self.identity(output, few)
         if self.placement is not None and step % every == 0:
             loss = loss + every * options.parts * self.placement(output, few)
         if self.motion is not None and len(others):

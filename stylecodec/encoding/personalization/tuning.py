@@ -36,6 +36,7 @@ from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import DifferentiableRenderer, RowAdam, at_side, coarse_side, cosine_decay, shuffled
 from ..frames import Crop, FrameCodes, evenly_spaced, to_input
+from ..identity_loss import IdentityOfPictures
 from ..losses import LossWeights, ReconstructionLoss
 from ..options import TuneOptions
 from .budget import CODES, RECENT, SETTLE, STAGES, WEIGHTS, TuningState, rounding_seconds, spent, spent_of_stage
@@ -110,6 +111,7 @@ class Personalizer:
         self.optimizer = GeneratorOptimizer(self.tuned, options.weight_rate, options.filter_rate)
         losses = LossWeights(features=options.features, structure=options.structure)
         self.loss = ReconstructionLoss(pack, device, losses)
+        self.identity = IdentityOfPictures(crops, device) if options.identity else None
         self.random = torch.Generator().manual_seed(self._seed(0))
         self.locality = LocalityLoss(self.before, self.loss, self.random)
         self.upper = UpperLayerLoss(self.before, options.side, self.random)
@@ -214,7 +216,10 @@ class Personalizer:
         codes, latent = self.table.take(place), self.latent.take(place.new_zeros(1))
         anchor = self.renderer.anchor(latent.reshape(self.pivot.shape))
         target, weight = self._pictures(rows, side), at_side(self.weight[rows], side).to(self.device, torch.float32)
-        loss = self.loss(self.renderer.render(anchor, codes, side), target, weight)
+        output = self.renderer.render(anchor, codes, side)
+        loss = self.loss(output, target, weight)
+        if self.identity is not None:
+            loss = loss + self.options.identity * self.identity(output, place)
         loss = loss + self.options.codes_prior * (codes - self.start[place]).square().mean()
         wander = (latent.reshape(self.pivot.shape) - self.pivot) / self.deviation
         loss = loss + self.options.identity_prior * wander.square().mean()
