@@ -236,7 +236,7 @@ def test_a_generator_learns_photographs_and_resumes(tiny_pack: ModelPack, prepar
 
     def wrong() -> float:
         with torch.no_grad():
-            found = trainer.photo_loss(rows, 32, trainer.latents.values[rows], trainer.codes.values[rows])
+            found, _ = trainer.photo_loss(rows, 32, trainer.latents.values[rows], trainer.codes.values[rows])
         return float(found)
 
     first = wrong()
