@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..decoding.regions import Regions
 from ..encoding.differentiable import DifferentiableRenderer, RowAdam
+from ..encoding.identity_loss import IdentityOfPictures
 from ..encoding.losses import LossWeights, ReconstructionLoss
 from ..encoding.personalization.locality import latent_deviation
 from ..face.recognition import FaceDescriptor
@@ -24,6 +25,7 @@ from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, halved, shown
 SIDE = 128  # pixels at which is fitted and compared
 LATENT_RATE, CODE_RATE = 0.1, 0.05
 LATENT_HOLD, CODE_HOLD = 0.01, 0.02
+IDENTITY = 1.0  # weight of L_ID, as in the codec's fit
 LOSS = LossWeights(features=0.5, structure=0.5)
 AT_ONCE = 8
 
@@ -50,6 +52,7 @@ def fit(photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, ste
     start, codes = code[0], scene.units.bound_(scene.units.units(code[1], code[2]))
     small, near = halved(pictures, SIDE), halved(valid, SIDE)
     spread, loss = latent_deviation(scene), ReconstructionLoss(pack, scene.device, LOSS)
+    identity = IdentityOfPictures(list(photos.images), scene.device)
     moved, coded = RowAdam(torch.zeros(len(rows), start[0].numel())), RowAdam(torch.zeros_like(codes))
 
     def render(few: Tensor, latents: Tensor, offsets: Tensor, side: int) -> Tensor:
@@ -62,6 +65,7 @@ def fit(photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, ste
             output = render(few, latents, offsets, SIDE)
             target = shown(small[few], near[few], output)
             total = loss(output, target, weights[few] * near[few])
+            total = total + IDENTITY * identity(output, few)
             total = total + LATENT_HOLD * latents.square().mean() + CODE_HOLD * offsets.square().mean()
             slopes = torch.autograd.grad(total, (latents, offsets))
             moved.step(few, slopes[0] * len(few), LATENT_RATE * share)
