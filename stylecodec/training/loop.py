@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import distributed as team
+from .. import distributed
 from ..errors import OptionError, StylecodecError
 from ..packs.store import ModelPack, open_pack
 
@@ -135,9 +135,9 @@ class Run:
         self.path = folder / f"{name}.checkpoint.pt"
         spent = self._resume()
         self.budget = Budget(minutes, spent)
-        self.fraction = self.budget.fraction  # of the budget, the same in every process of a team
-        self.rng = np.random.default_rng([self.step, team.rank()])
-        torch.manual_seed(1000 * team.rank() + self.step % 1000)
+        self.fraction = self.budget.fraction  # of the budget, the same in every worker
+        self.rng = np.random.default_rng([self.step, distributed.rank()])
+        torch.manual_seed(1000 * distributed.rank() + self.step % 1000)
 
     def _resume(self) -> float:
         if not self.path.is_file():
@@ -155,7 +155,7 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint under a temporary name, then rename it."""
-        if team.rank():
+        if distributed.rank():
             return
         content: dict[str, Any] = {
             "modules": {key: module.state_dict() for key, module in self.modules.items()},
@@ -170,7 +170,7 @@ class Run:
         os.replace(partial, self.path)
 
     def update(self, loss: Tensor, limit: float = 1.0) -> None:
-        """One step of the optimiser down `loss`, gradients averaged over the team and clipped to norm `limit`.
+        """One step of the optimiser down `loss`, gradients averaged over the workers and clipped to norm `limit`.
 
         A group of parameters that the loss does not reach at all (the same group in every process) stays as it is.
         """
@@ -178,7 +178,7 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         groups = [group["params"] for group in self.optimizer.param_groups]
         parameters = [p for group in groups if any(p.grad is not None for p in group) for p in group]
-        team.average_gradients(parameters)
+        distributed.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, limit)
         self.optimizer.step()
 
@@ -193,7 +193,7 @@ class Run:
         last_report = last_save = time.monotonic()
         seen_before = self.seen
         while True:
-            self.fraction = team.agree(self.budget.fraction)
+            self.fraction = distributed.agree(self.budget.fraction)
             if self.fraction >= 1 and self.step > 0:  # one step at least, so that there is something to save
                 break
             for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
@@ -215,7 +215,7 @@ class Run:
     def _report(self, rate: float) -> None:
         self.figures = {key: sum(values) / len(values) for key, values in self._recent.items()}
         self._recent.clear()
-        if team.rank():
+        if distributed.rank():
             return
         words = "  ".join(f"{key} {value:.4g}" for key, value in self.figures.items())
         left = self.budget.minutes - self.budget.spent / 60
