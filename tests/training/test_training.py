@@ -128,7 +128,7 @@ def test_points_move_with_the_picture() -> None:
     points = torch.tensor([[[78 / 128, 62 / 128]]]).expand(4, 1, 2)
     theta = augment.random_similarity(4, 0.2, 0.15, 20.0, torch.device("cpu"))
     moved = augment.move_points(points, theta)
-    mass = augment.warp(x, theta)[:, 0] + 1
+    mass = augment.resample(x, theta)[:, 0] + 1
     axis = (torch.arange(128) + 0.5) / 128
     centre = torch.stack([(mass * axis).sum((1, 2)), (mass * axis[:, None]).sum((1, 2))], 1) / mass.sum((1, 2))[:, None]
     assert torch.allclose(centre, moved[:, 0], atol=2 / 128)
