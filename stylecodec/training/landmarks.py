@@ -75,7 +75,7 @@ def sheet(net: LandmarkNet, data: HeadsDataset, path: Path) -> None:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget; resumes `work/landmarks.checkpoint.pt`."""
+    """Train within the budget; resumes `work/landmarks.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(2)
     net = LandmarkNet()

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ..nets.parsing import BiSeNet
 from ..nets.perceptual import FeatureDistance
 from .augment import degrade, jitter_colour, light_from_the_side, random_similarity, replace_background, resample
+from .checkpoint import checkpoint_of
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
 from .losses import region_weights
@@ -27,8 +28,8 @@ SIDE = 256
 
 
 def feature_distance(options: TrainOptions) -> FeatureDistance | None:
-    """The perceptual distance by the trained parser, when `work/parser.checkpoint.pt` is there."""
-    path = options.work / "parser.checkpoint.pt"
+    """The perceptual distance by the trained parser, when `work/parser.checkpoint.safetensors` is there."""
+    path = checkpoint_of(options.work, "parser")
     if not path.is_file():
         return None
     net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]
@@ -61,7 +62,7 @@ def sheet(net: BiSeNet, data: HeadsDataset, path: Path) -> None:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget; resumes `work/parser.checkpoint.pt`."""
+    """Train within the budget; resumes `work/parser.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(4)
     net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]

@@ -25,13 +25,14 @@ from ..encoding.personalization.locality import latent_deviation, random_people
 from ..nets.feedforward import HybridCode, HybridEncoder
 from ..packs.store import ModelPack, embedded_pack, open_pack
 from . import augment
+from .checkpoint import Saved
 from .datasets import scaled_expression
 from .heads.tracks import random_expression, random_gaze
 from .loop import Average
 from .photo_data import Photographs, PixelWeights, filled_outside, halved
 from .photo_fit import fit
 from .photo_generator import LATENTS, fitted_latents
-from .photo_loop import PhotoOptions, PhotoTrainer, Saved
+from .photo_loop import PhotoOptions, PhotoTrainer
 from .sheets import save_sheet
 
 RATE, PERSON_RATE = 2e-4, 6e-4  # of Adam; the heads for W+ have the longer way to go
@@ -196,17 +197,13 @@ class EncoderTrainer(PhotoTrainer):
         """The encoder, its average, the optimiser."""
         saved.put("encoder", self.encoder.state_dict())
         saved.put("average", self.average.state)
-        for number, state in self.optimizer.state_dict()["state"].items():
-            saved.put(f"optimizer{number}", {key: torch.as_tensor(value) for key, value in state.items()})
+        saved.put_optimizer("optimizer", self.optimizer)
 
     def restore(self, saved: Saved) -> None:
         """All of that."""
         self.encoder.load_state_dict(saved.get("encoder"))
         self.average.state = saved.get("average")
-        whole = self.optimizer.state_dict()
-        count = len(list(self.encoder.parameters()))
-        whole["state"] = {n: state for n in range(count) if (state := saved.get(f"optimizer{n}"))}
-        self.optimizer.load_state_dict(whole)
+        saved.get_optimizer("optimizer", self.optimizer)
 
 
 class Expressions:

@@ -24,11 +24,12 @@ from ..encoding.personalization.locality import latent_deviation, random_people
 from ..errors import StylecodecError
 from ..files import atomic_write
 from ..packs.store import ModelPack, open_pack
+from .checkpoint import Saved, load_state, save_state
 from .loop import Average
 from .muon import FilterOptimizer
 from .photo_data import Photographs, PixelWeights, cached, filled_outside, halved
 from .photo_fit import fit
-from .photo_loop import PhotoOptions, PhotoTrainer, Saved, load_state, save_state
+from .photo_loop import PhotoOptions, PhotoTrainer
 from .sheets import save_sheet
 from .widen import widened
 

@@ -20,12 +20,13 @@ from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, RIGHT_EYE
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training import photo_encoder, photo_generator, photos
 from stylecodec.training.augment import compressed, covered
+from stylecodec.training.checkpoint import load_state
 from stylecodec.training.muon import FilterOptimizer, orthogonal
 from stylecodec.training.photo_data import Photographs, filled_outside
 from stylecodec.training.photo_encoder import EncoderTrainer, other_side, photo_landmarks
 from stylecodec.training.photo_fit import fit
 from stylecodec.training.photo_generator import GeneratorTrainer, fitted_latents, renderer_with
-from stylecodec.training.photo_loop import PhotoOptions, load_state
+from stylecodec.training.photo_loop import PhotoOptions
 from stylecodec.training.photos import Limits, Square, judged, validity, without_frame
 from stylecodec.training.widen import parse_widths, widened, widths_of
 
