@@ -8,7 +8,8 @@ steps for the identity, and the decoder. Write the figures anew when the pack ch
 meant to change them; say so in the commit. Nothing else writes them.
 
 Networks differ in their last digits from CPU to CPU, and the fit of the identity makes more of it; hence the
-tolerances.
+tolerances. The one of the identity's bytes is wide because its step is looked for in leaps: one CPU may stop a leap
+before another (4,293 and 5,227 bytes were seen of the same code, with PSNR 0.02 dB apart).
 What is exact on every machine, bytes to numbers, is tested by the vectors of format_spec/.
 """
 
@@ -45,8 +46,8 @@ TRACKS = ("mouth_open", "eyes_open")
 
 #: How far a figure may be from the golden one: (a share of it, or an amount).
 TOLERANCES: Mapping[str, tuple[float, float]] = {
-    "identity_bytes": (0.02, 0),
-    "packets_bytes": (0.02, 2),
+    "identity_bytes": (0.3, 0),
+    "packets_bytes": (0.05, 2),
     "psnr": (0, 0.2),
     "psnr_worst": (0, 0.4),
     "ssim": (0, 0.005),
