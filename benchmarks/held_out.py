@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.follow import Yardstick
+from benchmarks.landmark_tracks import Yardstick
 from benchmarks.likeness import Floats, Frame, batches
 from benchmarks.measuring import RESULTS, as_json, save
 from benchmarks.provenance import provenance

@@ -34,7 +34,7 @@ from PIL import Image
 
 from benchmarks import personal_figures as figures
 from benchmarks import video_codecs
-from benchmarks.follow import Yardstick, plot, words
+from benchmarks.landmark_tracks import Yardstick, plot, words
 from benchmarks.likeness import Frame
 from benchmarks.measuring import RESULTS, as_json, table
 from benchmarks.personal_bars import TRACKS, summary, verdicts

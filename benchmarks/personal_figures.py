@@ -35,7 +35,7 @@ BATCH = 8
 PEOPLE = 48  # others on whom locality is measured
 DESCRIBED = 20  # frames whose identity is compared
 CRF = {"libx264": (0, 51), "libx265": (0, 51), "libsvtav1": (1, 63)}
-MANNERS: dict[str, CodingConfiguration] = {
+CONFIGURATIONS: dict[str, CodingConfiguration] = {
     "usual": CodingConfiguration(),
     "affine weights in rows": CodingConfiguration(affine="rows"),
     "no affine weights": CodingConfiguration(affine="none"),
@@ -110,18 +110,20 @@ def rendered(pack: ModelPack, latent: NDArray[np.float16], codes: FrameCodes, ro
 
 
 def delta_rows(
-    measured: Measured, score: Callable[[GeneratorDelta], float], manners: dict[str, CodingConfiguration] | None = None
+    measured: Measured,
+    score: Callable[[GeneratorDelta], float],
+    configurations: dict[str, CodingConfiguration] | None = None,
 ) -> list[dict[str, Any]]:
-    """Bytes against PSNR for every manner of coding and limit; `score` renders a delta and tells the PSNR in dB."""
+    """Bytes against PSNR for every coding configuration and limit; `score` renders a delta and tells the PSNR in dB."""
     rows: list[dict[str, Any]] = []
-    for name, manner in (manners or MANNERS).items():
+    for name, configuration in (configurations or CONFIGURATIONS).items():
         last = None
         for limit in LIMITS if name == "usual" else (400_000, 1_400_000):
-            delta = fitted(measured, limit, 99.0, manner)
+            delta = fitted(measured, limit, 99.0, configuration)
             if last is not None and len(delta) <= last:
                 break  # no finer than before: everything is exact by now
             last = len(delta)
-            rows.append({"manner": name, "limit": limit, "bytes": last, "psnr": score(delta)})
+            rows.append({"configuration": name, "limit": limit, "bytes": last, "psnr": score(delta)})
     return rows
 
 

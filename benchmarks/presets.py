@@ -13,7 +13,7 @@ results/presets.json; a new run replaces its own and leaves the others with the 
                     time (packets, sound)
     psnr, ssim      of the head that the pack's face parser sees in the input, aligned at 256², input against output
     identity        dlib's face-recognition distance between input and output: above 0.6, dlib sees another person
-    tracks          what of the input's movements the output follows, by dlib's 68 points (see `follow`)
+    tracks          what of the input's movements the output follows, by dlib's 68 points (see `landmark_tracks`)
     decode_ms       CPU milliseconds per frame of `decode` to 1024² with H.264; of the first way of each clip
 """
 
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import personal_figures as figures
-from benchmarks.follow import Yardstick
+from benchmarks.landmark_tracks import Yardstick
 from benchmarks.likeness import Frame
 from benchmarks.measuring import RESULTS, as_json, table
 from benchmarks.provenance import provenance

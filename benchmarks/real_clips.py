@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.follow import SIDE, Yardstick, means, moves, plot, unseen, words
+from benchmarks.landmark_tracks import SIDE, Yardstick, means, moves, plot, unseen, words
 from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
 from benchmarks.yardstick import read_by_mesh

@@ -121,7 +121,7 @@ def _deltas(name: str, parts: Json) -> list[str]:
     if "deltas" not in parts:
         return []
     rows = [
-        (row["manner"], number(row["limit"]), number(row["bytes"]), number(row["psnr"], 1, " dB"))
+        (row["configuration"], number(row["limit"]), number(row["bytes"]), number(row["psnr"], 1, " dB"))
         for row in parts["deltas"]["rows"]
     ]
     chosen = parts["deltas"]["chosen"]
@@ -215,8 +215,8 @@ def shapes(content: Json) -> list[str]:
     ]
 
 
-def doubt(content: Json) -> list[str]:
-    rows = [(name, number(value, 3)) for name, value in content["doubt"].items()]
+def noise_floor(content: Json) -> list[str]:
+    rows = [(name, number(value, 3)) for name, value in content["noise_floor"].items()]
     return [f"On {len(content['clips'])} rendered clips, in eye distances.", markdown(("length", "noise floor"), rows)]
 
 
@@ -312,7 +312,7 @@ SECTIONS: tuple[Section, ...] = (
     ("real_landmarks", "The pack's landmarks against dlib's 68 points", "`benchmarks.real_clips`", landmarks),
     ("yardstick", "How far dlib's tracks can be trusted", "`benchmarks.yardstick`", yardstick),
     ("shapes", "How far faces go, shape by shape", "`benchmarks.shapes`", shapes),
-    ("doubt", "Noise floor of the face mesh's lengths", "`benchmarks.doubt`", doubt),
+    ("noise_floor", "Noise floor of the face mesh's lengths", "`benchmarks.noise_floor`", noise_floor),
     ("flicker", "A still face", "`benchmarks.flicker`", flicker),
     ("rate", "Bytes by part", "`benchmarks.rate`", rate),
     ("compact", "The compact profile", "`benchmarks.compact`", compact),

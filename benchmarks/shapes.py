@@ -3,11 +3,11 @@
     python -m benchmarks.shapes --geometry ict/ [--pack folder/]
 
 People that no network was trained on are rendered at rest and with one shape at a time. Of each picture the face mesh
-reads the marks (`stylecodec.encoding.marks`); a shape is how marks change from rest, in the mean over people, each mark
-in units of its spread over shapes. What the avatar makes of it is projected on that: 1 is as far as the renderer went,
-0 is not at all. Once with α as the expression net gives them (what the generator can), once with those that the
-feed-forward encoder reads off the picture (what it sees, and the generator can). The identity is the encoder's, from
-the face at rest; nothing is fitted, nothing followed.
+reads the landmark features (`stylecodec.encoding.motion.landmark_features`); a shape is how they change from rest, in
+the mean over people, each in units of its deviation over shapes. What the avatar makes of it is projected on that: 1 is
+as far as the renderer went, 0 is not at all. Once with α as the expression net gives them (what the generator can),
+once with those that the feed-forward encoder reads off the picture (what it sees, and the generator can). The identity
+is the encoder's, from the face at rest; nothing is fitted, nothing corrected by landmarks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from stylecodec.training.heads.model import HeadModel
 from stylecodec.training.heads.renderer import Renderer
 
 FAR = 0.8  # of each shape
-FAINT = 0.25  # shapes that the marks see less of than this share of the usual are left out
+FAINT = 0.25  # shapes that the features show less of than this share of the usual are left out
 PEOPLE = tuple(HELD_OUT + 50 + k for k in (0, 3, 7, 11, 15, 19))
 # fmt: off
 SHEET = (
@@ -83,7 +83,7 @@ class Avatar:
 
 
 def gains(true: Floats, found: Floats) -> Floats:
-    """How far each shape goes [K], from its changes of the marks [K, m] in the truth and in what was found."""
+    """How far each shape goes [K], from its changes of the features [K, m] in the truth and in what was found."""
     return np.asarray((true * found).sum(1) / np.maximum((true * true).sum(1), 1e-9))
 
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from benchmarks import video_codecs
 from benchmarks.ceiling import block_rows, ceiling, flops, threads, waiter
-from benchmarks.manners import manner
 from benchmarks.measuring import RESULTS, Timing, busy, cores, machine_name, save, table, time_call
 from benchmarks.provenance import provenance
+from benchmarks.render_variants import variant
 from stylecodec import api
 from stylecodec.bitstream import Identity, StreamFile
 from stylecodec.decoding.options import PRECISIONS, DecodeOptions, Precision
@@ -156,15 +156,15 @@ def stage_rows(plan: Plan, identity: Identity, packets: Packets) -> tuple[Rows, 
     return rows, block_rows(renderer.generator, styles, renderer.noise, renderer.dtype, plan.budget / 2)
 
 
-def other_manners(plan: Plan, names: Sequence[str], identity: Identity, packets: Packets) -> Rows:
-    """The decoder's full size and own batch in other manners, beside its own ("as it is")."""
+def render_variants(plan: Plan, names: Sequence[str], identity: Identity, packets: Packets) -> Rows:
+    """The decoder's full size and own batch in other variants, beside its own ("as it is")."""
     rows: Rows = []
     for precision in plan.precisions:
         for name in ("as it is", *names):
             pictures = PacketRenderer(plan.pack, DecodeOptions(device=plan.device, precision=precision))
-            row: dict[str, Any] = {"manner": name, "dtype": precision, "batch": pictures.batch}
+            row: dict[str, Any] = {"variant": name, "dtype": precision, "batch": pictures.batch}
             try:
-                with manner(name, pictures.renderer):
+                with variant(name, pictures.renderer):
                     row["fps"] = render_time(plan, pictures, identity, packets).per_second(pictures.batch)
             except Exception as error:  # a compiler that is missing, an operation that cannot be captured
                 row["failed"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:100]}"
@@ -333,12 +333,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = ["contiguous maps"]
     names += ["torch.compile"] if arguments.compile else []
     names += ["CUDA graph"] if arguments.graphs and plan.gpu else []
-    others = other_manners(plan, names, identity, packets)
-    show("other manners of rendering; the decoder keeps its maps channels_last", others)
+    others = render_variants(plan, names, identity, packets)
+    show("variants of rendering; the decoder keeps its maps channels_last", others)
     encoding, track, frames = encode_stages(plan, arguments.clip, max(1, int(arguments.seconds * reader.rate)))
     show(f"fast encoding by stage, {reader.width}x{reader.height}, {len(frames)} frames", encoding)
     result |= {"ceilings": ceilings, "commands": commands, "decode": decoding, "decode_stages": stages}
-    result |= {"decode_blocks": blocks, "decode_manners": others, "encode_stages": encoding}
+    result |= {"decode_blocks": blocks, "decode_variants": others, "encode_stages": encoding}
     if not arguments.skip_alternatives:
         result["alternatives"] = alternatives(plan, frames, track, reader.rate)
         show("video codecs on the same pictures (conversion from and to RGB included)", result["alternatives"])

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.follow import ENLARGED, SIDE, Yardstick, aligner, enlarged, means
+from benchmarks.landmark_tracks import ENLARGED, SIDE, Yardstick, aligner, enlarged, means
 from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance

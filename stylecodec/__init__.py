@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
-    from .encoding.options import EncodeOptions
+    from .encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions, RefineOptions, TuneOptions
     from .errors import (
         BadMagic,
         ChecksumMismatch,
@@ -54,7 +54,7 @@ _HOMES = {
     "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
     "decoding.decoder": "Decoder",
     "decoding.options": "DecodeOptions",
-    "encoding.options": "EncodeOptions",
+    "encoding.options": "EncodeOptions FitOptions LandmarkCorrectionOptions RefineOptions TuneOptions",
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
@@ -74,8 +74,10 @@ __all__ = [
     "EncodeOptions",
     "EncodeReport",
     "FaceNotFound",
+    "FitOptions",
     "FormatError",
     "ImportRefused",
+    "LandmarkCorrectionOptions",
     "LimitExceeded",
     "MediaError",
     "MissingDependency",
@@ -87,6 +89,7 @@ __all__ = [
     "PackMismatch",
     "PackNotFound",
     "Progress",
+    "RefineOptions",
     "StreamFile",
     "StreamMismatch",
     "StreamReader",
@@ -94,6 +97,7 @@ __all__ = [
     "StreamWriter",
     "StylecodecError",
     "Truncated",
+    "TuneOptions",
     "UnsupportedVersion",
     "__version__",
     "decode",

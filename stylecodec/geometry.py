@@ -164,7 +164,7 @@ def ffhq_square(eye_left: ArrayLike, eye_right: ArrayLike, mouth: ArrayLike) -> 
 
     "Left" is the image's left. With e = eye_right − eye_left and m = mouth − mid(eyes): the x axis is along
     e − rot90(m), rot90(m) = (−m_y, m_x); its half-side is max(2·|e|, 1.8·|m|); the centre is
-    mid(eyes) + 0.1·m (the FFHQ dataset's crop, facts sheet 11.3).
+    mid(eyes) + 0.1·m (the FFHQ dataset's crop).
     """
     left, right = np.asarray(eye_left, np.float64), np.asarray(eye_right, np.float64)
     eyes = (left + right) / 2

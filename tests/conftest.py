@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from stylecodec.packs.store import ModelPack
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test first: with a file to a process (--dist loadfile) none begins when all others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
     """A pack "tiny-1024" of random weights; treat it as read-only."""

@@ -17,7 +17,7 @@ from PIL import Image
 import stylecodec
 from stylecodec import EncodeOptions, StreamFile
 from stylecodec.encoding import front_end
-from stylecodec.encoding.options import FitOptions
+from stylecodec.encoding.options import FitOptions, LandmarkCorrectionOptions
 from stylecodec.errors import (
     BadMagic,
     FaceNotFound,
@@ -47,38 +47,54 @@ def _packs(monkeypatch: pytest.MonkeyPatch, tiny_pack: ModelPack) -> None:
 
 @pytest.fixture(scope="module")
 def options() -> EncodeOptions:
-    return EncodeOptions(pack="tiny-1024", device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
+    correction = LandmarkCorrectionOptions(frames=1, side=32)
+    few = {"identity_candidates": 4, "identity_average": 2, "fit": FIT, "landmark_correction": correction}
+    return EncodeOptions(pack="tiny-1024", device="cpu", **few)  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A stream, and what was told while it was made."""
+
+    path: Path
+    report: stylecodec.EncodeReport
+    told: list[Progress]
 
 
 @pytest.fixture(scope="module")
-def stc(clip: Path, tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("api") / "talk.stc"
-    options = EncodeOptions(pack=tiny_pack.folder, device="cpu", identity_candidates=4, identity_average=2, fit=FIT)
-    stylecodec.encode(clip, path, options, front_end=FixedFace(lost=[3, 4]))
-    return path
+def made(
+    clip: Path, options: EncodeOptions, tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory
+) -> Made:
+    path, told = tmp_path_factory.mktemp("api") / "talk.stc", list[Progress]()
+    chosen = dataclasses.replace(options, pack=tiny_pack.folder)
+    return Made(path, stylecodec.encode(clip, path, chosen, told.append, front_end=FixedFace(lost=[3, 4])), told)
+
+
+@pytest.fixture(scope="module")
+def stc(made: Made) -> Path:
+    return made.path
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_encode_report_and_file(clip: Path, options: EncodeOptions, tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    report = stylecodec.encode(clip, tmp_path / "a.stc", options, seen.append, front_end=FixedFace(lost=[3, 4]))
+def test_encode_report_and_file(made: Made) -> None:
+    report, seen = made.report, made.told
     assert report.frames == 20
     assert report.held == 2
     assert report.fps == 25
     assert report.duration_seconds == pytest.approx(0.8)
     assert report.pack["name"] == "tiny-1024"
-    assert report.bytes["total"] == (tmp_path / "a.stc").stat().st_size
+    assert report.bytes["total"] == made.path.stat().st_size
     assert report.as_dict()["identity"]["candidates"] == 4
-    assert names(tmp_path) == ["a.stc"]
+    assert names(made.path.parent) == ["talk.stc"]
     assert seen[0] == Progress("finding the face", 1, 20)
     assert Progress("encoding", 20, 20) in seen
     assert Progress("fitting the identity", FIT.steps, FIT.steps, "steps") in seen
     assert Progress("correcting by landmarks", 20, 20) in seen
     assert seen[-1].stage == "rounding the identity"
-    facts = stylecodec.probe(tmp_path / "a.stc")
+    facts = stylecodec.probe(made.path)
     for name in ("frames", "fps", "duration_seconds", "bytes", "kbps", "pack"):
         assert getattr(report, name) == facts[name]
     assert report.identity["steps"] == FIT.steps

@@ -19,8 +19,8 @@ from PIL import Image
 from benchmarks import (
     compact,
     flicker,
-    follow,
     held_out,
+    landmark_tracks,
     likeness,
     looping,
     measuring,
@@ -361,21 +361,22 @@ def test_the_mean_of_several_boxes_is_that_of_their_points(monkeypatch: pytest.M
 def test_who_does_exactly_the_same_is_read_alike_by_both() -> None:
     large = read_image(Path(__file__).parents[1] / "examples" / "portrait.png")
     faces = [np.asarray(Image.fromarray(large).resize((256, 256)), np.uint8)] * 2
-    mine, theirs = (yardstick.read_by_both("portrait.png", faces, follow.Yardstick()) for _ in range(2))
+    mine, theirs = (yardstick.read_by_both("portrait.png", faces, landmark_tracks.Yardstick()) for _ in range(2))
     assert mine.keys() == {yardstick.OWN, yardstick.MESH}
     read = {kind: tracks_of.compare(mine[kind], theirs[kind]) for kind in mine}
     assert all(np.isnan(values["gain"]) for row in read.values() for values in row.values())  # nothing moves
     with pytest.raises(StylecodecError, match=r"black: .*no face"):
-        yardstick.read_by_both("black", [np.zeros_like(faces[0])], follow.Yardstick())
+        yardstick.read_by_both("black", [np.zeros_like(faces[0])], landmark_tracks.Yardstick())
 
 
 def test_the_mesh_reads_the_points_that_dlib_reads() -> None:
     large = read_image(Path(__file__).parents[1] / "examples" / "portrait.png").astype(np.float64)
     picture = large.reshape(256, 2, 256, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
-    points = follow.Yardstick()([picture])
+    points = landmark_tracks.Yardstick()([picture])
     assert points is not None
     pixels = embedded_pack().face_mesh("cpu")(next(likeness.batches([picture])))[0] * 256
-    apart = tracks_of.landmark_distance(pixels.numpy()[None, list(tracks_of.MESH_AS_68)], points / follow.ENLARGED)
+    mesh = pixels.numpy()[None, list(tracks_of.MESH_AS_68)]
+    apart = tracks_of.landmark_distance(mesh, points / landmark_tracks.ENLARGED)
     assert apart["inner"] < 0.06
     mine, theirs = yardstick.read_by_mesh([picture]), tracks_of.face_tracks(points)
     assert mine.keys() == theirs.keys()
@@ -393,7 +394,7 @@ def test_tables_of_following_leave_out_what_did_not_move() -> None:
 def test_tracks_are_plotted(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     tracks = tracks_of.face_tracks(np.stack([face()] * 5))
-    follow.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
+    landmark_tracks.plot("a", {"input": tracks, "avatar": tracks}, 25.0, tmp_path / "a.png")
     picture = read_image(tmp_path / "a.png")
     assert ((picture.max(axis=2) - picture.min(axis=2)) > 100).any()  # a line that is red: the avatar's
 
@@ -403,25 +404,26 @@ def test_tracks_are_plotted(tmp_path: Path) -> None:
 
 def test_frames_are_matched_by_time() -> None:
     at = np.array([0.0, 0.04, 0.08, 0.12])
-    assert list(follow.nearest(at, np.array([0.0, 0.01, 0.03, 0.11, 0.5]))) == [0, 0, 1, 3, 3]
-    assert list(follow.nearest(np.array([0.0]), at)) == [0, 0, 0, 0]
+    assert list(landmark_tracks.nearest(at, np.array([0.0, 0.01, 0.03, 0.11, 0.5]))) == [0, 0, 1, 3, 3]
+    assert list(landmark_tracks.nearest(np.array([0.0]), at)) == [0, 0, 0, 0]
 
 
 def test_an_output_is_scored_where_both_show_a_face() -> None:
     t = np.arange(60) / 30
     tracks = {name: np.sin(7 * t) for name in tracks_of.NAMES}
     there = np.ones(60, bool)
-    source = follow.Watched(t, tracks, there)
-    half = follow.Watched(t[::2], {name: 0.5 * values[::2] for name, values in tracks.items()}, there[::2].copy())
+    source = landmark_tracks.Watched(t, tracks, there)
+    halves = {name: 0.5 * values[::2] for name, values in tracks.items()}
+    half = landmark_tracks.Watched(t[::2], halves, there[::2].copy())
     half.found[:10] = False
-    found = follow.score(source, half)
+    found = landmark_tracks.score(source, half)
     result = found.following
     assert len(found.source["yaw"]) == len(found.output["yaw"]) < 45
     assert found.scored == pytest.approx(2 / 3, abs=0.03)
     assert result["mouth_open"]["correlation"] > 0.97
     assert result["mouth_open"]["gain"] == pytest.approx(0.5, abs=0.03)
     still = {name: {"correlation": float("nan"), "gain": float("nan")} for name in tracks_of.NAMES}
-    mean = follow.means({"a": result, "b": still})["mouth_open"]
+    mean = landmark_tracks.means({"a": result, "b": still})["mouth_open"]
     assert (mean["clips"], mean["gain"]) == (1, pytest.approx(0.5, abs=0.03))
 
 
@@ -429,25 +431,25 @@ def test_an_output_that_ends_early_or_shows_no_face_is_not_scored_by_its_last_fr
     t = np.arange(60) / 30
     tracks = {name: np.sin(7 * t) for name in tracks_of.NAMES}
     there = np.ones(60, bool)
-    source = follow.Watched(t, tracks, there)
-    short = follow.Watched(t[:30], {name: values[:30] for name, values in tracks.items()}, there[:30])
-    found = follow.score(source, short)
+    source = landmark_tracks.Watched(t, tracks, there)
+    short = landmark_tracks.Watched(t[:30], {name: values[:30] for name, values in tracks.items()}, there[:30])
+    found = landmark_tracks.score(source, short)
     assert found.scored == pytest.approx(0.5, abs=0.02)
     assert found.following["yaw"]["correlation"] == pytest.approx(1.0)
-    blind = follow.score(source, follow.Watched(t, tracks, ~there))
+    blind = landmark_tracks.score(source, landmark_tracks.Watched(t, tracks, ~there))
     assert blind.scored == 0
-    assert follow.words(blind.following["yaw"]) == "+0.00 (0.00)"
-    mean = follow.means({"a": found.following, "b": blind.following})["yaw"]
+    assert landmark_tracks.words(blind.following["yaw"]) == "+0.00 (0.00)"
+    mean = landmark_tracks.means({"a": found.following, "b": blind.following})["yaw"]
     assert (mean["clips"], mean["correlation"]) == (2, pytest.approx(0.5))
     with pytest.raises(StylecodecError, match="no face is seen in the input"):
-        follow.score(follow.Watched(t, tracks, ~there), source)
+        landmark_tracks.score(landmark_tracks.Watched(t, tracks, ~there), source)
 
 
 def test_pairs_have_names_of_their_own() -> None:
     a, b = (Path(name) for name in ("x/a.mp4", "b.mp4"))
-    assert follow.names_of([(a, b), (b, a)]) == ["a", "b"]
-    assert follow.names_of([(a, Path("s/one.mp4")), (a, Path("s/two.mp4"))]) == ["a one", "a two"]
-    assert follow.names_of([(a, Path("s/out.mp4")), (a, Path("t/out.mp4"))]) == ["a out 1", "a out 2"]
+    assert landmark_tracks.names_of([(a, b), (b, a)]) == ["a", "b"]
+    assert landmark_tracks.names_of([(a, Path("s/one.mp4")), (a, Path("s/two.mp4"))]) == ["a one", "a two"]
+    assert landmark_tracks.names_of([(a, Path("s/out.mp4")), (a, Path("t/out.mp4"))]) == ["a out 1", "a out 2"]
 
 
 def test_follow_scores_the_files_of_two_systems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -457,16 +459,16 @@ def test_follow_scores_the_files_of_two_systems(tmp_path: Path, capsys: pytest.C
             for _ in range(3):
                 writer.write(picture)
     face, blank, out = (str(tmp_path / name) for name in ("face.mp4", "blank.mp4", "results.json"))
-    assert follow.main([face, face, face, blank, "--json", "--results", out, "--plots", str(tmp_path)]) == 0
+    assert landmark_tracks.main([face, face, face, blank, "--json", "--results", out, "--plots", str(tmp_path)]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [row["scored"] for row in printed["pairs"].values()] == [1, 0]
     assert printed["pairs"].keys() == {"face face", "face blank"}
     assert json.loads(Path(out).read_text())["mean"] == printed["mean"]
     assert (tmp_path / "face face.png").is_file()
-    assert follow.main([blank, face]) == 1
+    assert landmark_tracks.main([blank, face]) == 1
     assert "no face is seen in the input" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        follow.main([face])
+        landmark_tracks.main([face])
 
 
 def test_change_is_in_grey_levels() -> None:

@@ -132,7 +132,8 @@ def test_the_test_command_is_the_one_that_ci_runs() -> None:
     torch, project = command.index("torch=="), command.index('-e ".[')
     assert command.startswith("python3 -m venv ")
     assert torch < project
-    assert command.endswith("-m pytest -q -n 2")
+    # A file to a process, so that its tests share what they made; slow files first (conftest.py).
+    assert command.endswith("-m pytest -q -n 2 --dist loadfile --no-loadscope-reorder")
 
 
 def test_the_readme_is_short() -> None:

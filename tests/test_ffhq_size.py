@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stylecodec import api
-from stylecodec.encoding.options import EncodeOptions, FitOptions
+from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
 from stylecodec.media.video import VideoReader
 from stylecodec.nets.feedforward import HybridEncoder
 from stylecodec.packs.store import ModelPack
@@ -19,7 +19,7 @@ from stylecodec.packs.writing import NetworkSource, StoredNetwork, put_networks
 from tests.nets import seeded_weights as seeded
 from tests.tiny import FEEDFORWARD_PARAMS, FixedFace, write_clip
 
-FRAMES = 3
+FRAMES = 2  # the fewest that landmarks correct
 
 
 @pytest.fixture
@@ -42,10 +42,18 @@ def ffhq_pack(tmp_path: Path) -> ModelPack:
 @pytest.mark.slow
 def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=FRAMES, rate=Fraction(25), sound=False)
-    # One candidate and the raw profile: choosing an identity and compact coding render some hundred pictures more.
-    fit = FitOptions(steps=1)
-    few = {"identity_candidates": 1, "identity_average": 1, "profile": "raw", "fit": fit}
-    options = EncodeOptions(pack=ffhq_pack.folder, device="cpu", audio=False, **few)  # type: ignore[arg-type]
+    # Every stage once, at 32² where it only looks: what the size of the networks changes is their loading and the
+    # decoder's 1024². One candidate and the raw profile, as selection and compact coding render a hundred pictures.
+    options = EncodeOptions(
+        pack=ffhq_pack.folder,
+        device="cpu",
+        audio=False,
+        identity_candidates=1,
+        identity_average=1,
+        profile="raw",
+        fit=FitOptions(steps=1, side=32),
+        landmark_correction=LandmarkCorrectionOptions(frames=1, side=32),
+    )
     encoded = api.encode(clip, tmp_path / "clip.stc", options, front_end=FixedFace())
     assert encoded.frames == FRAMES
     assert encoded.pack["name"] == "ffhq-1024"

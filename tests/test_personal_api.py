@@ -15,7 +15,13 @@ from stylecodec.bitstream.attached import personalizations
 from stylecodec.cli.main import main
 from stylecodec.decoding.known_people import IDENTITIES_VARIABLE, KnownPeople
 from stylecodec.decoding.options import DecodeOptions
-from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import (
+    EncodeOptions,
+    FitOptions,
+    LandmarkCorrectionOptions,
+    RefineOptions,
+    TuneOptions,
+)
 from stylecodec.errors import DeltaNotFound, FormatError, OutputError, PackMismatch
 from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
@@ -34,7 +40,9 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options(pack: ModelPack, **changes: object) -> EncodeOptions:
     plain = {"pack": pack.folder, "device": "cpu", "duration": 0.4, "identity_candidates": 2, "identity_average": 1}
-    return EncodeOptions(**(plain | {"fit": FIT, "refine": REFINE, "refine_tuned": REFINE, "tune": TUNE} | changes))  # type: ignore[arg-type]
+    few = {"fit": FIT, "landmark_correction": LandmarkCorrectionOptions(frames=1, side=32)}
+    few |= {"refine": REFINE, "refine_tuned": REFINE, "tune": TUNE}
+    return EncodeOptions(**(plain | few | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

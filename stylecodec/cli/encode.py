@@ -119,7 +119,6 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
     )
     analysis.add_argument(
         "--no-landmark-correction",
-        "--no-follow",
         dest="landmark_correction",
         action="store_false",
         help="leave pose and expression as the feed-forward encoder gives them, without a look at the face mesh",

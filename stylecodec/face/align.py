@@ -245,7 +245,7 @@ def shot_squares(
     """[n, 4] squares (centre x, y, side, roll in degrees) of one shot, whose frames have these numbers [n], `rate` of
     them per second. calm: position and roll smoothed over time, else as measured.
 
-    FFHQ's centre is mid(eyes) + 0.1·mouth, its half-side max(2|e|, 1.8|m|) (facts sheet 11.3); here everything
+    FFHQ's centre is mid(eyes) + 0.1·mouth, its half-side max(2|e|, 1.8|m|); here everything
     that depends on the expression is a median over the shot, in units of the side.
     """
     corner, roll = pose.corner, pose.roll
@@ -265,7 +265,7 @@ def without_slips(pose: EyeFrames, times: Floats, sigma: float) -> tuple[Floats,
     """Corner [n, 2] and roll [n] of one shot, without what the landmarks slipped over the head faster than in `sigma`
     frames. Slower than that the pixels are not asked, whose errors add up."""
     slipped = -np.cumsum(pose.slip, axis=0)
-    quick = slipped - smooth(slipped, times, sigma)
+    quick = slipped - local_lines(slipped, times, sigma)
     return pose.corner - turned(quick[:, :2] * pose.span[:, None], pose.roll), pose.roll - quick[:, 2]
 
 
@@ -281,11 +281,11 @@ def shot_sides(pose: EyeFrames, times: Floats, sigma: float) -> Floats:
     common = np.where(change.prod(axis=1) > 0, np.abs(change).min(axis=1), 0.0)
     beyond = np.sign(change[:, 0]) * np.maximum(common - np.log1p(SIZE_SLACK), 0.0)
     if beyond.any():  # begin and end the zoom gently
-        beyond = smooth(beyond[:, None], times, sigma)[:, 0]
+        beyond = local_lines(beyond[:, None], times, sigma)[:, 0]
     return np.asarray(np.median(pose.side) * np.exp(beyond), np.float64)
 
 
-def smooth(values: Floats, times: Floats, sigma: float) -> Floats:
+def local_lines(values: Floats, times: Floats, sigma: float) -> Floats:
     """Values [n, d] at frame numbers [n], smoothed: a straight line fitted around each, Gaussian weights.
 
     Away from gaps and ends this is the plain Gaussian filter; there the line keeps a steady movement steady

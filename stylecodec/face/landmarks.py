@@ -1,7 +1,7 @@
 """Facial points: dlib's 5 (built in), dlib's 68 or 81 (a user's choice, by file or in a pack), the pack's own network.
 
 All landmarkers share one protocol: frame [H, W, 3] and a face box in, points [P, 2] float32 in frame pixels out.
-Sets of 68 and more begin with the 68 points of the iBUG order (facts sheet 11.2).
+Sets of 68 and more begin with the 68 points of the iBUG order (300 Faces in-the-Wild, Sagonas et al. 2013).
 """
 
 from __future__ import annotations

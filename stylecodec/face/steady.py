@@ -28,7 +28,7 @@ BENDS = (np.array([5.0, 0.0, -3.0, -4.0, -3.0, 0.0, 5.0]) / 42, np.array([1.0, -
 NEAR = 21  # frames around a value that say how far off the curve is usual
 UNUSUAL = 5.0  # times that: a wrong value
 WINDOW = 5.0  # frames, sigma of the window in which the acceleration is looked at
-DOUBT = 2.5  # times what noise alone would give, that is not yet believed to be acceleration
+NOISE_MARGIN = 2.5  # times what noise alone would give, that is not yet believed to be acceleration
 ALERT = 2.0  # variance of the acceleration in the model, in units of what is seen of it
 USUAL_RATE = 25.0  # frames per second for which `Noise.wrong` is told
 CALM = 0.1  # radians per frame: cutoff where the head does not accelerate
@@ -147,5 +147,5 @@ def acceleration(values: Floats, variance: float = 0.0) -> Floats:
         lengthened = np.pad(values, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
         square = (convolve1d(lengthened, bend, axis=0)[reach:-reach] ** 2).mean(axis=1)
         around = gaussian_filter1d(square, WINDOW, mode="nearest")
-        found = np.maximum(found, around - DOUBT * variance * float(bend @ bend))
+        found = np.maximum(found, around - NOISE_MARGIN * variance * float(bend @ bend))
     return found

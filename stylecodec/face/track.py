@@ -149,11 +149,11 @@ class FaceTracker:
         self._stride = stride
         self._sightings = self._followed = self._unseen = 0
         self._last: NDArray[np.float64] | None = None  # anchors of the frame before, None without a face
-        self._traced: NDArray[np.float64] | None = None  # the tracer's in the frame before the held ones, if it traced
+        self._traced: NDArray[np.float64] | None = None  # the tracer's in the frame before these, if it traced
         self._patch: Patch | None = None  # of the frame before
 
     def __call__(self, frames: Iterable[Frame]) -> FaceTrack:
-        """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are held."""
+        """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are waiting."""
         self._sightings = self._followed = self._unseen = 0
         self._last = self._traced = self._patch = None
         anchors, slips = [np.zeros((0, ANCHORS, 2), np.float32)], [np.zeros((0, 3))]
@@ -163,16 +163,16 @@ class FaceTracker:
         return FaceTrack(np.concatenate(anchors), np.concatenate(slips), self._sightings, self._followed)
 
     def _chunks(self, frames: Iterator[Frame]) -> Iterator[Chunk]:
-        held = list(islice(frames, 1))
-        begin = self._look(held[0], None) if held else None
-        while held:
-            held.extend(islice(frames, self._stride))
-            if len(held) == 1:  # the clip's last frame: a chunk of its own
-                yield self._chunk(held, [begin])
+        waiting = list(islice(frames, 1))
+        begin = self._look(waiting[0], None) if waiting else None
+        while waiting:
+            waiting.extend(islice(frames, self._stride))
+            if len(waiting) == 1:  # the clip's last frame: a chunk of its own
+                yield self._chunk(waiting, [begin])
                 return
-            boxes = self._boxes(held, begin)
-            yield self._chunk(held[:-1], boxes[:-1])
-            held, begin = held[-1:], boxes[-1]
+            boxes = self._boxes(waiting, begin)
+            yield self._chunk(waiting[:-1], boxes[:-1])
+            waiting, begin = waiting[-1:], boxes[-1]
 
     def _look(self, frame: Frame, near: Box | None) -> Box | None:
         self._sightings += 1
@@ -182,20 +182,20 @@ class FaceTracker:
     def _expected(self) -> Box | None:
         return box_of(self._last) if self._last is not None else None
 
-    def _boxes(self, held: list[Frame], begin: Box | None) -> list[Box | None]:
-        """The face's box in each of the held frames, None where it is not seen; `begin` is that of the first."""
-        near, count = begin or self._expected(), len(held) - 1
-        traced = self._trace(held, begin) if begin else []
-        end = self._look(held[-1], box_of(traced[-1]) if traced else near)
-        if traced and end and alike(traced[-1], anchors_of(self._tracer(held[-1], end))):
+    def _boxes(self, waiting: list[Frame], begin: Box | None) -> list[Box | None]:
+        """The face's box in each of the waiting frames, None where it is not seen; `begin` is that of the first."""
+        near, count = begin or self._expected(), len(waiting) - 1
+        traced = self._trace(waiting, begin) if begin else []
+        end = self._look(waiting[-1], box_of(traced[-1]) if traced else near)
+        if traced and end and alike(traced[-1], anchors_of(self._tracer(waiting[-1], end))):
             self._traced = traced[-2]
             return [*(box_of(points) for points in traced[:-1]), end]
         self._traced = None
         boxes: list[Box | None] = [begin]
         if begin is None and end is None:
-            return boxes * len(held)
+            return boxes * len(waiting)
         unseen = 0 if begin else self._unseen + 1
-        for n, frame in enumerate(held[1:], 1):
+        for n, frame in enumerate(waiting[1:], 1):
             seen = self._look(frame, near) if n < count else end
             if seen and near and seen.overlap(near) < SAME_FACE and unseen < FOLLOW_LIMIT:
                 anchors = self._agreed(frame, near)
@@ -205,11 +205,11 @@ class FaceTracker:
             boxes.append(seen)
         return boxes
 
-    def _trace(self, held: list[Frame], begin: Box) -> list[NDArray[np.float64]]:
-        """The tracer's anchors [7, 2] in each of the held frames, from the box of the first; empty when it is lost."""
+    def _trace(self, waiting: list[Frame], begin: Box) -> list[NDArray[np.float64]]:
+        """The tracer's anchors [7, 2] in each of these frames, from the box of the first; empty when it is lost."""
         traced: list[NDArray[np.float64]] = []
         before, box = self._traced, begin
-        for frame in held:
+        for frame in waiting:
             points = anchors_of(self._tracer(frame, box))
             if not plausible(points, box):
                 return []

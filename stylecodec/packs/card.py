@@ -210,29 +210,29 @@ class _Reader:
         if value is None:
             raise PackCorrupt(f"{self.prefix}{key} is missing")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise PackCorrupt(f"{self.prefix}{key} must be of type {kind.__name__}, not {shown(value)}")
+            raise PackCorrupt(f"{self.prefix}{key} must be of type {kind.__name__}, not {told(value)}")
         return value
 
     def number(self, key: str, default: float = 0.0) -> float:
         value = self.table.get(key, default)
         if not _is_number(value):
-            raise PackCorrupt(f"{self.prefix}{key} must be a number, not {shown(value)}")
+            raise PackCorrupt(f"{self.prefix}{key} must be a number, not {told(value)}")
         return float(value)
 
     def names(self, key: str) -> tuple[str, ...]:
         value = self.take(key, list, [])
         if not all(isinstance(name, str) for name in value):
-            raise PackCorrupt(f"{self.prefix}{key} must be a list of names, not {shown(value)}")
+            raise PackCorrupt(f"{self.prefix}{key} must be a list of names, not {told(value)}")
         return tuple(value)
 
     def span(self, key: str, default: tuple[float, float]) -> tuple[float, float]:
         value = self.take(key, list, list(default))
         if len(value) != 2 or not all(map(_is_number, value)):
-            raise PackCorrupt(f"{self.prefix}{key} must be two numbers, lowest and highest, not {shown(value)}")
+            raise PackCorrupt(f"{self.prefix}{key} must be two numbers, lowest and highest, not {told(value)}")
         return float(value[0]), float(value[1])
 
 
-def shown(value: Any) -> str:
+def told(value: Any) -> str:
     """A value as a message can hold it."""
     try:
         return repr(value)[:200]
@@ -248,7 +248,7 @@ def _is_number(value: Any) -> bool:
 def _pairs(rows: list[Any]) -> tuple[tuple[int, int], ...]:
     for row in rows:
         if not (isinstance(row, list) and len(row) == 2 and all(type(value) is int for value in row)):
-            raise PackCorrupt(f"stylespace.indices must be pairs (layer, channel), not {shown(row)}")
+            raise PackCorrupt(f"stylespace.indices must be pairs (layer, channel), not {told(row)}")
     return tuple((row[0], row[1]) for row in rows)
 
 
@@ -325,7 +325,7 @@ def _check_param(where: str, key: str, value: Any, depth: int = 0) -> None:
     most = MAX_REPEATS if key in REPEATS else MAX_PARAM
     plain = value is None or isinstance(value, bool | float | str)
     if not (plain or (isinstance(value, int) and abs(value) <= most)):
-        raise PackCorrupt(f"{where[:200]} is no parameter: plain values, numbers up to {most:,}, not {shown(value)}")
+        raise PackCorrupt(f"{where[:200]} is no parameter: plain values, numbers up to {most:,}, not {told(value)}")
 
 
 def usual_kind(role: str) -> str | None:

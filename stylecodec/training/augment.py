@@ -132,7 +132,7 @@ def random_similarity(count: int, shift: float, scale: float, degrees: float, de
     return theta
 
 
-def warp(x: Tensor, theta: Tensor, size: int | None = None) -> Tensor:
+def resample(x: Tensor, theta: Tensor, size: int | None = None) -> Tensor:
     """Resample x [n, C, H, W] by theta [n, 2, 3] to `size` (its own side by default), edges repeated."""
     side = x.shape[-1] if size is None else size
     grid = F.affine_grid(theta, [len(x), x.shape[1], side, side], align_corners=False)
@@ -153,5 +153,5 @@ def wild(x: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < FILTERED:
         x = filtered(x, rng)
     x = blotches(light_from_the_side(jitter_colour(x)), rng)
-    x = warp(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0, device=x.device))
+    x = resample(x, random_similarity(len(x), shift=0.05, scale=0.06, degrees=4.0, device=x.device))
     return degrade(x, rng)

@@ -19,6 +19,7 @@ from ..nets.expression import ExpressionNet
 from ..nets.styleflow import HeadPoseFlow, small_start
 from ..nets.stylegan2 import Generator
 from ..nets.stylespace import apply_offsets
+from .checkpoint import checkpoint_of
 from .loop import State, TrainOptions, load_average
 
 CHANNELS: Mapping[int, int] = {4: 192, 8: 192, 16: 192, 32: 160, 64: 64, 128: 32, 256: 16, 512: 16, 1024: 8}
@@ -123,5 +124,5 @@ def begin_renderer(options: TrainOptions, identities: NDArray[np.float32]) -> Av
 
 def load_renderer(model: AvatarModel, work: Path) -> None:
     """Load the averaged weights of the latest renderer in `work` that fits the encoder, in eval mode."""
-    name = next((n for n in RENDERER_RUNS if (work / f"{n}.checkpoint.pt").is_file()), RENDERER_RUNS[-1])
-    load_average(model, work / f"{name}.checkpoint.pt", "avatar")
+    name = next((n for n in RENDERER_RUNS if checkpoint_of(work, n).is_file()), RENDERER_RUNS[-1])
+    load_average(model, checkpoint_of(work, name), "avatar")

@@ -24,6 +24,7 @@ from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .augment import degrade, wild
 from .avatar import AvatarModel, begin_renderer
+from .checkpoint import checkpoint_of
 from .datasets import Batch, HeadsDataset, mirrored_order
 from .generator import REFRESH_STEPS, forward, parameter_groups
 from .loop import Run, TrainOptions, load_average
@@ -105,7 +106,7 @@ def renderer(options: TrainOptions, data: HeadsDataset) -> AvatarModel:
         model = begin_renderer(options, data.identities()).eval().requires_grad_(False)
     else:
         model = AvatarModel(data.identities().shape[1])
-        load_average(model, options.work / "generator.checkpoint.pt", "avatar")
+        load_average(model, checkpoint_of(options.work, "generator"), "avatar")
     return model.to(options.device)
 
 
@@ -212,9 +213,9 @@ class EncoderTraining:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget from `work/generator.checkpoint.pt`, or from the pack to go on from.
+    """Train within the budget from `work/generator.checkpoint.safetensors`, or from the pack to go on from.
 
-    Resumes `work/encoder.checkpoint.pt`, which then holds the renderer that fits this encoder.
+    Resumes `work/encoder.checkpoint.safetensors`, which then holds the renderer that fits this encoder.
     """
     if options.keep_renderer and options.start is None:
         raise OptionError("to keep the renderer as it is, say of which pack: --start PACK")

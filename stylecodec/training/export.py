@@ -24,9 +24,10 @@ from ..packs.store import ModelPack, embedded_pack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
 from .avatar import ALPHA_INDICES, FLOW_SETTINGS, POSE_ROWS, RENDERER_RUNS, AvatarModel
+from .checkpoint import checkpoint_of
 from .datasets import extent
 from .generator import EXPRESSION_NAMES
-from .loop import TrainOptions, load_average, weights_of
+from .loop import TrainOptions, average_of, load_average, weights_of
 
 LICENCE = "MIT"
 SOURCE = "trained by stylecodec on its own synthetic heads (geometry: ICT-FaceKit, MIT, (c) 2020 USC ICT)"
@@ -62,9 +63,9 @@ def runs_of(pack: ModelPack) -> dict[str, dict[str, Any]]:
 
 def _avatar(work: Path) -> AvatarModel:
     for name in ("upper", *RENDERER_RUNS, "generator"):
-        path = work / f"{name}.checkpoint.pt"
+        path = checkpoint_of(work, name)
         if path.is_file():
-            state = torch.load(path, weights_only=True, map_location="cpu")["averages"]["avatar"]
+            state = average_of(path, "avatar")
             model = AvatarModel(len(state["identity_mean"]))
             model.load_state_dict(state)
             return model.eval()
@@ -109,7 +110,7 @@ def networks(work: Path, blend: Path | None = None) -> dict[str, NetworkSource]:
         "inversion": ("inversion", "inversion", E4eEncoder(**inversion.SETTINGS), inversion.SETTINGS),  # type: ignore[arg-type]
     }
     for role, (run, key, module, params) in others.items():
-        path = work / f"{run}.checkpoint.pt"
+        path = checkpoint_of(work, run)
         if path.is_file():
             load_average(module, path, key)
             if role == "feedforward" and blend is not None:

@@ -106,7 +106,7 @@ def sheet(model: AvatarModel, data: HeadsDataset, side: int, path: Path) -> None
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget (resumes `work/generator.checkpoint.pt`); writes `work/generator.png` and the weights."""
+    """Train within the budget, resuming `work/generator.checkpoint.safetensors`; writes `work/generator.png` too."""
     if options.keep_codes and options.start is None:
         raise OptionError("to keep what the codes say, name the pack in which they say it: --start PACK")
     data = HeadsDataset(options.data)

@@ -49,7 +49,7 @@ def evaluate(net: IdentityNet, data: HeadsDataset) -> dict[str, float]:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget; resumes `work/identity.checkpoint.pt`."""
+    """Train within the budget; resumes `work/identity.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(3)
     net = IdentityNet(**SETTINGS)  # type: ignore[arg-type]

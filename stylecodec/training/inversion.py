@@ -43,7 +43,7 @@ def true_latent(model: AvatarModel, identity: Tensor, pose: Tensor) -> Tensor:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget against the encoder's renderer; resumes `work/inversion.checkpoint.pt`."""
+    """Train within the budget against the encoder's renderer; resumes `work/inversion.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(6)
     model = AvatarModel(data.identities().shape[1])

@@ -16,7 +16,7 @@ from .augment import (
     move_points,
     random_similarity,
     replace_background,
-    warp,
+    resample,
 )
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions
@@ -43,7 +43,7 @@ def prepare(
     """Augmented crops [n, 3, size, size] and where their points lie [n, P, 2]."""
     theta = random_similarity(len(pictures), **SLACK, device=pictures.device)
     x = replace_background(pictures, labels, rng)
-    x = warp(light_from_the_side(jitter_colour(x)), theta, size)
+    x = resample(light_from_the_side(jitter_colour(x)), theta, size)
     return degrade(x, rng), move_points(points, theta)
 
 
@@ -75,7 +75,7 @@ def sheet(net: LandmarkNet, data: HeadsDataset, path: Path) -> None:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget; resumes `work/landmarks.checkpoint.pt`."""
+    """Train within the budget; resumes `work/landmarks.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(2)
     net = LandmarkNet()

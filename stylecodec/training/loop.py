@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import distributed as team
+from .. import distributed
 from ..errors import OptionError, StylecodecError
 from ..packs.store import ModelPack, open_pack
+from .checkpoint import Saved, checkpoint_of, load_state, save_state
 
 State = dict[str, Tensor]
+MODULES, AVERAGES, OPTIMIZER = "modules ", "averages ", "optimizer "  # groups of a checkpoint, before their names
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's mallopt
 
 
@@ -112,7 +112,7 @@ class Run:
     """One resumable training run in `folder`: modules, their averages, one optimiser.
 
     `steps()` yields the step number until the budget is spent, sets the learning rate, keeps the averages, prints a
-    progress line every `report_seconds` and writes `checkpoint.pt` every `save_seconds` and at the end.
+    progress line every `report_seconds` and writes a checkpoint every `save_seconds` and at the end.
     """
 
     def __init__(
@@ -132,45 +132,40 @@ class Run:
         self.step, self.seen, self.figures = 0, 0, {}  # type: int, int, dict[str, float]
         self._recent: dict[str, list[float]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{name}.checkpoint.pt"
+        self.path = checkpoint_of(folder, name)
         spent = self._resume()
         self.budget = Budget(minutes, spent)
-        self.fraction = self.budget.fraction  # of the budget, the same in every process of a team
-        self.rng = np.random.default_rng([self.step, team.rank()])
-        torch.manual_seed(1000 * team.rank() + self.step % 1000)
+        self.fraction = self.budget.fraction  # of the budget, the same in every worker
+        self.rng = np.random.default_rng([self.step, distributed.rank()])
+        torch.manual_seed(1000 * distributed.rank() + self.step % 1000)
 
     def _resume(self) -> float:
         if not self.path.is_file():
             return 0.0
-        saved = torch.load(self.path, weights_only=True, map_location="cpu")
+        saved = load_state(self.path)
         for key, module in self.modules.items():
-            module.load_state_dict(saved["modules"][key])
+            module.load_state_dict(saved.get(f"{MODULES}{key}"))
             state = self.averages[key].state
-            for name, value in saved["averages"][key].items():
+            for name, value in saved.get(f"{AVERAGES}{key}").items():
                 state[name].copy_(value)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.step, self.seen = int(saved["step"]), int(saved["seen"])
-        print(f"{self.name}: resuming at step {self.step:,} ({saved['seconds'] / 60:.1f} minutes spent)", flush=True)
-        return float(saved["seconds"])
+        saved.get_optimizer(OPTIMIZER, self.optimizer)
+        self.step, self.seen, spent = int(saved.numbers["step"]), int(saved.numbers["seen"]), saved.numbers["seconds"]
+        print(f"{self.name}: resuming at step {self.step:,} ({spent / 60:.1f} minutes spent)", flush=True)
+        return spent
 
     def save(self) -> None:
-        """Write the checkpoint under a temporary name, then rename it."""
-        if team.rank():
+        """Write the checkpoint."""
+        if distributed.rank():
             return
-        content: dict[str, Any] = {
-            "modules": {key: module.state_dict() for key, module in self.modules.items()},
-            "averages": {key: average.state for key, average in self.averages.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seen": self.seen,
-            "seconds": self.budget.spent,
-        }
-        partial = self.path.with_suffix(".partial")
-        torch.save(content, partial)
-        os.replace(partial, self.path)
+        saved = Saved({"step": self.step, "seen": self.seen, "seconds": self.budget.spent})
+        for key, module in self.modules.items():
+            saved.put(f"{MODULES}{key}", module.state_dict())
+            saved.put(f"{AVERAGES}{key}", self.averages[key].state)
+        saved.put_optimizer(OPTIMIZER, self.optimizer)
+        save_state(self.path, saved)
 
     def update(self, loss: Tensor, limit: float = 1.0) -> None:
-        """One step of the optimiser down `loss`, gradients averaged over the team and clipped to norm `limit`.
+        """One step of the optimiser down `loss`, gradients averaged over the workers and clipped to norm `limit`.
 
         A group of parameters that the loss does not reach at all (the same group in every process) stays as it is.
         """
@@ -178,7 +173,7 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         groups = [group["params"] for group in self.optimizer.param_groups]
         parameters = [p for group in groups if any(p.grad is not None for p in group) for p in group]
-        team.average_gradients(parameters)
+        distributed.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, limit)
         self.optimizer.step()
 
@@ -193,7 +188,7 @@ class Run:
         last_report = last_save = time.monotonic()
         seen_before = self.seen
         while True:
-            self.fraction = team.agree(self.budget.fraction)
+            self.fraction = distributed.agree(self.budget.fraction)
             if self.fraction >= 1 and self.step > 0:  # one step at least, so that there is something to save
                 break
             for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
@@ -215,7 +210,7 @@ class Run:
     def _report(self, rate: float) -> None:
         self.figures = {key: sum(values) / len(values) for key, values in self._recent.items()}
         self._recent.clear()
-        if team.rank():
+        if distributed.rank():
             return
         words = "  ".join(f"{key} {value:.4g}" for key, value in self.figures.items())
         left = self.budget.minutes - self.budget.spent / 60
@@ -232,11 +227,16 @@ class Run:
             module.eval()
 
 
-def load_average(module: nn.Module, checkpoint: Path, key: str) -> None:
-    """Load the averaged weights of module `key` from a run's checkpoint, in eval mode."""
+def average_of(checkpoint: Path, key: str) -> State:
+    """The averaged weights of module `key` in a run's checkpoint."""
     if not checkpoint.is_file():
         raise StylecodecError(f"{checkpoint} is missing: train that network first")
-    module.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["averages"][key])
+    return load_state(checkpoint).get(f"{AVERAGES}{key}")
+
+
+def load_average(module: nn.Module, checkpoint: Path, key: str) -> None:
+    """Load the averaged weights of module `key` from a run's checkpoint, in eval mode."""
+    module.load_state_dict(average_of(checkpoint, key))
     module.eval()
 
 

@@ -30,7 +30,9 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 class FilterOptimizer:
-    """Muon for the filters of convolutions, Adam for all else; `encoding.weights` has its twin on torch.optim.Muon.
+    """Muon for the filters of convolutions, Adam for all else.
+
+    `encoding.personalization.optimizers` has its twin on torch.optim.Muon.
 
     rates: of Adam and of Muon; `step` takes a share of both.
     """

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from ..nets.parsing import BiSeNet
 from ..nets.perceptual import FeatureDistance
-from .augment import degrade, jitter_colour, light_from_the_side, random_similarity, replace_background, warp
+from .augment import degrade, jitter_colour, light_from_the_side, random_similarity, replace_background, resample
+from .checkpoint import checkpoint_of
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
 from .losses import region_weights
@@ -27,8 +28,8 @@ SIDE = 256
 
 
 def feature_distance(options: TrainOptions) -> FeatureDistance | None:
-    """The perceptual distance by the trained parser, when `work/parser.checkpoint.pt` is there."""
-    path = options.work / "parser.checkpoint.pt"
+    """The perceptual distance by the trained parser, when `work/parser.checkpoint.safetensors` is there."""
+    path = checkpoint_of(options.work, "parser")
     if not path.is_file():
         return None
     net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]
@@ -61,7 +62,7 @@ def sheet(net: BiSeNet, data: HeadsDataset, path: Path) -> None:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget; resumes `work/parser.checkpoint.pt`."""
+    """Train within the budget; resumes `work/parser.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(4)
     net = BiSeNet(**SETTINGS)  # type: ignore[arg-type]
@@ -77,7 +78,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         batch = data.batch(data.draw(options.batch(BATCH), rng)).to(options.device)
         theta = random_similarity(len(batch.pose), 0.15, 0.15, 12.0, options.device)
         x = replace_background(batch.pictures(SIDE), batch.labels, rng, share=0.7)
-        x = degrade(warp(light_from_the_side(jitter_colour(x)), theta), rng)
+        x = degrade(resample(light_from_the_side(jitter_colour(x)), theta), rng)
         grid = F.affine_grid(theta, [len(theta), 1, SIDE, SIDE], align_corners=False)
         moved = F.grid_sample(
             batch.labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False

@@ -119,7 +119,7 @@ def mirrored(maps: Tensor, which: Tensor) -> Tensor:
     return torch.where(which[:, None, None, None], maps.flip(3), maps)
 
 
-def shown(pictures: Tensor, valid: Tensor, output: Tensor) -> Tensor:
+def filled_outside(pictures: Tensor, valid: Tensor, output: Tensor) -> Tensor:
     """Targets [n, 3, S, S] for `output`: where the photograph ends (valid [n, 1, S, S] is 0) the output itself, so that
     no loss arises there, nor in what looks at neighbourhoods."""
     target: Tensor = torch.lerp(output.detach(), pictures, valid)

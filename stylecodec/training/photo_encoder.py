@@ -26,13 +26,14 @@ from ..encoding.personalization.locality import latent_deviation, random_people
 from ..nets.feedforward import HybridCode, HybridEncoder
 from ..packs.store import ModelPack, embedded_pack, open_pack
 from . import augment
+from .checkpoint import Saved
 from .datasets import scaled_expression
 from .heads.tracks import random_expression, random_gaze
 from .loop import Average
-from .photo_data import Photographs, PixelWeights, halved, identity_of_photographs, shown
+from .photo_data import Photographs, PixelWeights, filled_outside, halved, identity_of_photographs
 from .photo_fit import fit
 from .photo_generator import LATENTS, fitted_latents
-from .photo_loop import PhotoOptions, PhotoTrainer, Saved
+from .photo_loop import PhotoOptions, PhotoTrainer
 from .sheets import save_sheet
 
 RATE, PERSON_RATE = 2e-4, 6e-4  # of Adam; the heads for W+ have the longer way to go
@@ -40,9 +41,9 @@ SIDE = 128  # of renderings that are compared with photographs
 PHOTOS, PLAIN, WILD = 4, 4, 4  # per step: photographs; generated pictures as they are; with another look
 NEW, POOL = 2, 1500  # of the generated ones are drawn anew; the others come from so many that were drawn last
 LOSS = LossWeights(features=0.5, structure=0.5)
-MARKS, IDENTITY, HOLD, KNOWN, LATENT = 1.0, 1.0, 0.02, 2.0, 0.5  # what the terms count
-MARKS_MOST = 4.0  # spreads beyond which a wrong mark pulls no more
-LIGHT = 0.15  # spread of the gain of a photograph, which the rendering is to show as well
+LANDMARKS, IDENTITY, PRIOR, KNOWN, LATENT = 1.0, 1.0, 0.02, 2.0, 0.5  # what the terms count
+LANDMARKS_MOST = 4.0  # standard deviations beyond which a wrong feature pulls no more
+LIGHT = 0.15  # standard deviation of the gain of a photograph, which the rendering is to show as well
 GAZE_WEIGHT = 0.3  # irises of renderings are soft
 CODE_SPREAD = (1.2, 0.9)  # of random pose and α, in units
 OVERSHOT = 1.05  # by which the angles may leave the pack's range before they are bounded, so that gradients come back
@@ -72,10 +73,10 @@ class EncoderTrainer(PhotoTrainer):
         super().__init__(options)
         self.pack = open_pack(options.start)
         self.photos = Photographs(options.photos, held_out=False)
-        self.scene = DifferentiableRenderer(self.pack, options.device, options.dtype)
-        self.scene.generator.requires_grad_(False)
-        self.scene.generator.train_rgb_per_pixel()
-        self.spread = latent_deviation(self.scene)
+        self.renderer = DifferentiableRenderer(self.pack, options.device, options.dtype)
+        self.renderer.generator.requires_grad_(False)
+        self.renderer.generator.train_rgb_per_pixel()
+        self.deviation = latent_deviation(self.renderer)
         # Batch norm stays as it is: batches are small and half of them generated.
         self.encoder = self.pack.feedforward(options.device).requires_grad_(True).eval()
         self.latents, self.codes = self._known()
@@ -85,16 +86,16 @@ class EncoderTrainer(PhotoTrainer):
         self.expressions = Expressions(self.pack) if self.pack.has("expression") else None
         self.pool: list[Generated] = []
         self.mesh = embedded_pack().face_mesh(options.device)
-        self.marks = photo_marks(self.photos.points)
-        self.marks_spread = self.marks.std(0).clamp_min(1e-3)
-        self.marks_weight = torch.ones(len(NAMES))
-        self.marks_weight[[NAMES.index("gaze_across"), NAMES.index("gaze_down")]] = GAZE_WEIGHT
+        self.landmarks = photo_landmarks(self.photos.points)
+        self.landmark_deviation = self.landmarks.std(0).clamp_min(1e-3)
+        self.landmark_weight = torch.ones(len(NAMES))
+        self.landmark_weight[[NAMES.index("gaze_across"), NAMES.index("gaze_down")]] = GAZE_WEIGHT
         self.optimizer = optimizer_of(self.encoder)
         self.average = Average(self.encoder)
         self.resume()
         self.random = torch.Generator().manual_seed(2 + self.step)
         self.rng = np.random.default_rng([3, self.step])
-        self._batches = iter(shuffled(len(self.marks), PHOTOS, self.random))
+        self._batches = iter(shuffled(len(self.landmarks), PHOTOS, self.random))
 
     def _known(self) -> tuple[Tensor, Tensor]:
         """W+ [n, 18, 512] and codes [n, 34] of photographs: as the generator's training fitted them, where that is at
@@ -105,7 +106,7 @@ class EncoderTrainer(PhotoTrainer):
         with torch.no_grad():
             code = [self.encoder(self.photos.pictures(few)) for few in torch.split(torch.arange(len(self.photos)), 16)]
         joined = HybridCode(*(torch.cat(part) for part in zip(*code, strict=True)))
-        return joined.w_id, self.scene.units.units(joined.pose, joined.alpha)
+        return joined.w_id, self.renderer.units.units(joined.pose, joined.alpha)
 
     @torch.no_grad()
     def generated(self, count: int) -> Generated:
@@ -115,7 +116,7 @@ class EncoderTrainer(PhotoTrainer):
         kind = torch.rand(count, generator=self.random)
         photographic = self.latents[one].float()
         mixed = torch.lerp(photographic, self.latents[two].float(), share)
-        drawn = random_people(self.scene.generator, count, self.random)[:, None].expand(-1, ROWS, -1)
+        drawn = random_people(self.renderer.generator, count, self.random)[:, None].expand(-1, ROWS, -1)
         latents = torch.where((kind < 0.75)[:, None, None], mixed, drawn)
         latents = torch.where((kind < 0.4)[:, None, None], photographic, latents)
         free = torch.randn(count, self.codes.shape[1], generator=self.random)
@@ -123,11 +124,11 @@ class EncoderTrainer(PhotoTrainer):
         free[:, 2:] *= CODE_SPREAD[1]
         codes = torch.where(torch.rand(count, 1, generator=self.random) < 0.5, self.codes[two] + NEAR * free, free)
         if self.expressions is not None:
-            made = self.expressions(count, self.rng) / self.scene.units.scale[2:]
+            made = self.expressions(count, self.rng) / self.renderer.units.scale[2:]
             posed = torch.cat([free[:, :2], made + HABIT * self.codes[two][:, 2:]], dim=1)
             codes = torch.where(torch.rand(count, 1, generator=self.random) < EXPRESSIVE, posed, codes)
-        codes = self.scene.units.bound_(codes)
-        pictures = self.scene.render(self.scene.anchor(latents), codes, 256, reference=False).clamp(-1, 1)
+        codes = self.renderer.units.bound_(codes)
+        pictures = self.renderer.render(self.renderer.anchor(latents), codes, 256, reference=False).clamp(-1, 1)
         return Generated(pictures, latents, codes)
 
     def drawn_again(self) -> Generated:
@@ -145,45 +146,46 @@ class EncoderTrainer(PhotoTrainer):
         """What cameras, codecs, hands and alignment do to pictures."""
         x = augment.covered(x, self.rng)
         moved = augment.random_similarity(len(x), shift=0.03, scale=0.04, degrees=2.5, device=x.device)
-        return augment.compressed(augment.degrade(augment.warp(x, moved), self.rng), self.rng)
+        return augment.compressed(augment.degrade(augment.resample(x, moved), self.rng), self.rng)
 
     def bounded(self, code: HybridCode) -> Tensor:
         """Codes [n, 34] in units."""
         card = self.pack.card.pose
         low = torch.tensor([card.yaw[0], card.pitch[0]]) * OVERSHOT
         high = torch.tensor([card.yaw[1], card.pitch[1]]) * OVERSHOT
-        return self.scene.units.units(code.pose.clamp(low, high), code.alpha)
+        return self.renderer.units.units(code.pose.clamp(low, high), code.alpha)
 
     def photo_loss(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pictures, marks, identity, and what codes cost, of photographs (rows [n])."""
+        """Pictures, landmark features, identity, and what codes cost, of photographs (rows [n])."""
         plain = self.photos.pictures(rows)
         valid = self.photos.validity(rows)
         lit = augment.light_from_the_side(plain) if self.rng.random() < 0.5 else plain
         lit = ((lit + 1) * (1 + LIGHT * torch.randn(len(lit), 1, 1, 1)) - 1).clamp(-1, 1)
         code = self.encoder(self.damaged(lit))
         codes = self.bounded(code)
-        output = self.scene.render(self.scene.anchor(code.w_id), codes, SIDE)
+        output = self.renderer.render(self.renderer.anchor(code.w_id), codes, SIDE)
         small, near = halved(lit, SIDE), halved(valid, SIDE)
-        alike = self.loss(output, shown(small, near, output), self.weights(rows, SIDE) * near)
+        alike = self.loss(output, filled_outside(small, near, output), self.weights(rows, SIDE) * near)
         seen = features_of(self.mesh(F.interpolate(output, size=256, mode="bilinear").clamp(-1, 1)))
-        wrong: Tensor = ((seen - self.marks[rows]) / self.marks_spread).clamp(-MARKS_MOST, MARKS_MOST).abs()
-        return alike, (wrong * self.marks_weight).mean(), self.identity(output, rows), codes.square().mean()
+        wrong: Tensor = (seen - self.landmarks[rows]) / self.landmark_deviation
+        wrong = wrong.clamp(-LANDMARKS_MOST, LANDMARKS_MOST).abs()
+        return alike, (wrong * self.landmark_weight).mean(), self.identity(output, rows), codes.square().mean()
 
     def known_loss(self) -> Tensor:
         """Codes and latents of generated pictures; of those with another look the codes alone."""
         made = self.drawn_again()
         wild = augment.blotches(augment.light_from_the_side(augment.jitter_colour(made.pictures[PLAIN:])), self.rng)
         code = self.encoder(self.damaged(torch.cat([made.pictures[:PLAIN], wild.clamp(-1, 1)])))
-        codes = self.scene.units.units(code.pose, code.alpha)
-        latents = ((code.w_id[:PLAIN] - made.latents[:PLAIN]) / self.spread).abs().mean()
+        codes = self.renderer.units.units(code.pose, code.alpha)
+        latents = ((code.w_id[:PLAIN] - made.latents[:PLAIN]) / self.deviation).abs().mean()
         known: Tensor = (codes - made.codes).abs().mean() + LATENT * latents
         return known
 
     def one_step(self) -> dict[str, float]:
         """Move the encoder."""
-        alike, marks, apart, size = self.photo_loss(next(self._batches))
+        alike, landmarks, apart, size = self.photo_loss(next(self._batches))
         known = self.known_loss()
-        total = alike + MARKS * marks + IDENTITY * apart + HOLD * size + KNOWN * known
+        total = alike + LANDMARKS * landmarks + IDENTITY * apart + PRIOR * size + KNOWN * known
         for group, rate in zip(self.optimizer.param_groups, (RATE, PERSON_RATE), strict=True):
             group["lr"] = rate * self.share(WARM_STEPS)
         self.optimizer.zero_grad(set_to_none=True)
@@ -191,24 +193,20 @@ class EncoderTrainer(PhotoTrainer):
         torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), LIMIT)
         self.optimizer.step()
         self.average.update(self.encoder, self.step)
-        terms = {"photo": alike, "marks": marks, "identity": apart, "known": known}
+        terms = {"photo": alike, "landmarks": landmarks, "identity": apart, "known": known}
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def keep(self, saved: Saved) -> None:
         """The encoder, its average, the optimiser."""
         saved.put("encoder", self.encoder.state_dict())
         saved.put("average", self.average.state)
-        for number, state in self.optimizer.state_dict()["state"].items():
-            saved.put(f"optimizer{number}", {key: torch.as_tensor(value) for key, value in state.items()})
+        saved.put_optimizer("optimizer", self.optimizer)
 
     def restore(self, saved: Saved) -> None:
         """All of that."""
         self.encoder.load_state_dict(saved.get("encoder"))
         self.average.state = saved.get("average")
-        whole = self.optimizer.state_dict()
-        count = len(list(self.encoder.parameters()))
-        whole["state"] = {n: state for n in range(count) if (state := saved.get(f"optimizer{n}"))}
-        self.optimizer.load_state_dict(whole)
+        saved.get_optimizer("optimizer", self.optimizer)
 
 
 class Expressions:
@@ -235,23 +233,24 @@ def optimizer_of(encoder: HybridEncoder) -> torch.optim.AdamW:
 
 
 def other_side(name: str) -> str:
-    """What a mark is called in a mirror."""
+    """What a landmark feature is called in a mirror."""
     side, _, rest = name.partition("_")
     return {"left": "right_", "right": "left_"}.get(side, f"{side}_") + rest
 
 
-def photo_marks(points: Tensor) -> Tensor:
-    """Points [n, 478, 2] -> marks [2 n, 17] of the photographs, then of the same in a mirror."""
-    marks = features_of(points)
+def photo_landmarks(points: Tensor) -> Tensor:
+    """Points [n, 478, 2] -> landmark features [2 n, 17] of the photographs, then of the same in a mirror."""
+    features = features_of(points)
     order = [NAMES.index(other_side(name)) for name in NAMES]
-    return torch.cat([marks, marks[:, order] * torch.tensor([-1.0 if "across" in name else 1.0 for name in NAMES])])
+    signs = torch.tensor([-1.0 if "across" in name else 1.0 for name in NAMES])
+    return torch.cat([features, features[:, order] * signs])
 
 
 def evaluate(trainer: EncoderTrainer) -> dict[str, float]:
     """Held-out photographs, feed-forward alone, with the averaged weights: figures of `photo_fit.compared`; a sheet."""
     trainer.encoder.load_state_dict(trainer.average.state)
     photos = Photographs(trainer.options.photos, held_out=True, most=HELD_OUT_SEEN)
-    found = fit(photos, trainer.pack, trainer.scene, 0)
+    found = fit(photos, trainer.pack, trainer.renderer, 0)
     save_sheet([found.targets[:12], found.outputs[:12]], trainer.options.work / "encoder.png")
     return found.figures
 

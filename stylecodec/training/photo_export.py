@@ -13,8 +13,9 @@ from ..nets.stylegan2 import Generator
 from ..packs.card import SHIPPED_ROLES
 from ..packs.store import ModelPack, embedded_pack, open_pack
 from ..packs.writing import NetworkSource, write_pack
+from .checkpoint import load_state
 from .export import LICENCE, runs_of
-from .photo_loop import PhotoOptions, load_state
+from .photo_loop import PhotoOptions
 from .widen import widened, widths_of
 
 FIGURES = "photo_figures.json"

@@ -20,11 +20,11 @@ from ..metrics.identity import identity_distances
 from ..metrics.psnr import psnr
 from ..metrics.ssim import ssim_map
 from ..packs.store import ModelPack
-from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, halved, shown
+from .photo_data import LEAST_WEIGHT, MOST_WEIGHT, Photographs, filled_outside, halved
 
 SIDE = 128  # pixels at which is fitted and compared
 LATENT_RATE, CODE_RATE = 0.1, 0.05
-LATENT_HOLD, CODE_HOLD = 0.01, 0.02
+LATENT_PRIOR, CODE_PRIOR = 0.01, 0.02
 IDENTITY = 1.0  # weight of L_ID, as in the codec's fit
 LOSS = LossWeights(features=0.5, structure=0.5)
 AT_ONCE = 8
@@ -39,34 +39,35 @@ class Fitted:
     figures: dict[str, float]
 
 
-def fit(photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, steps: int) -> Fitted:
+def fit(photos: Photographs, pack: ModelPack, renderer: DifferentiableRenderer, steps: int) -> Fitted:
     """Fit every photograph in so many steps from where the pack's feed-forward encoder begins; 0 for that alone."""
     rows = torch.arange(len(photos))
     pictures, valid = photos.pictures(rows), photos.validity(rows)
     with torch.no_grad():
-        regions = Regions(pack, scene.device)
+        regions = Regions(pack, renderer.device)
         weights = halved(regions.weights(pictures), SIDE).clamp(LEAST_WEIGHT, MOST_WEIGHT)
         head = halved(regions.head(pictures) * valid, SIDE)
-        encoder = pack.feedforward(scene.device)
+        encoder = pack.feedforward(renderer.device)
         code = [torch.cat(part) for part in zip(*(encoder(few) for few in torch.split(pictures, AT_ONCE)), strict=True)]
-    start, codes = code[0], scene.units.bound_(scene.units.units(code[1], code[2]))
+    start, codes = code[0], renderer.units.bound_(renderer.units.units(code[1], code[2]))
     small, near = halved(pictures, SIDE), halved(valid, SIDE)
-    spread, loss = latent_deviation(scene), ReconstructionLoss(pack, scene.device, LOSS)
-    identity = IdentityOfPictures(list(photos.images), scene.device)
+    deviation, loss = latent_deviation(renderer), ReconstructionLoss(pack, renderer.device, LOSS)
+    identity = IdentityOfPictures(list(photos.images), renderer.device)
     moved, coded = RowAdam(torch.zeros(len(rows), start[0].numel())), RowAdam(torch.zeros_like(codes))
 
     def render(few: Tensor, latents: Tensor, offsets: Tensor, side: int) -> Tensor:
-        return scene.render(scene.anchor(start[few] + latents.view_as(start[few]) * spread), codes[few] + offsets, side)
+        moved = start[few] + latents.view_as(start[few]) * deviation
+        return renderer.render(renderer.anchor(moved), codes[few] + offsets, side)
 
     for step in range(steps):
         share = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / steps))
         for few in torch.split(rows, AT_ONCE):
             latents, offsets = moved.take(few), coded.take(few)
             output = render(few, latents, offsets, SIDE)
-            target = shown(small[few], near[few], output)
+            target = filled_outside(small[few], near[few], output)
             total = loss(output, target, weights[few] * near[few])
             total = total + IDENTITY * identity(output, few)
-            total = total + LATENT_HOLD * latents.square().mean() + CODE_HOLD * offsets.square().mean()
+            total = total + LATENT_PRIOR * latents.square().mean() + CODE_PRIOR * offsets.square().mean()
             slopes = torch.autograd.grad(total, (latents, offsets))
             moved.step(few, slopes[0] * len(few), LATENT_RATE * share)
             coded.step(few, slopes[1] * len(few), CODE_RATE * share)
@@ -83,7 +84,7 @@ def compared(outputs: Tensor, pictures: Tensor, valid: Tensor, head: Tensor) -> 
     identity: distance of dlib's descriptors where both show a face, which `described` of n do; missing where none does.
     """
     near, small = halved(valid, SIDE), halved(pictures, SIDE)
-    out = shown(halved(outputs, SIDE), near, small)  # equal where there is no photograph
+    out = filled_outside(halved(outputs, SIDE), near, small)  # equal where there is no photograph
     apart = identity_distances(FaceDescriptor(), zip(eight_bits(outputs), eight_bits(pictures), strict=True))
     found = {
         "psnr": float(psnr(out, small, near).mean()),

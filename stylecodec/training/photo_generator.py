@@ -25,17 +25,18 @@ from ..encoding.personalization.locality import latent_deviation, random_people
 from ..errors import StylecodecError
 from ..files import atomic_write
 from ..packs.store import ModelPack, open_pack
+from .checkpoint import Saved, load_state, save_state
 from .loop import Average
 from .muon import FilterOptimizer
-from .photo_data import Photographs, PixelWeights, cached, halved, identity_of_photographs, shown
+from .photo_data import Photographs, PixelWeights, cached, filled_outside, halved, identity_of_photographs
 from .photo_fit import fit
-from .photo_loop import PhotoOptions, PhotoTrainer, Saved, load_state, save_state
+from .photo_loop import PhotoOptions, PhotoTrainer
 from .sheets import save_sheet
 from .widen import widened
 
 RATE, FILTER_RATE = 1e-3, 6e-3  # of Adam and of Muon
-LATENT_RATE, CODE_RATE = 0.08, 0.05  # of W+ in units of its spread among people, and of codes in theirs
-LATENT_HOLD, CODE_HOLD = 0.01, 0.02
+LATENT_RATE, CODE_RATE = 0.08, 0.05  # of W+ in units of its deviation over people, and of codes in theirs
+LATENT_PRIOR, CODE_PRIOR = 0.01, 0.02
 LOSS = LossWeights(features=0.5, structure=0.5)
 IDENTITY = 2.0  # weight of L_ID, in every second step, in which no people are drawn
 CODE_SPREAD = 0.7  # of the random codes of drawn people, in units
@@ -53,14 +54,14 @@ class Beginning:
     in the work folder, by name, else where the pack's encoder sees them. Computed once, kept in the work folder."""
 
     def __init__(
-        self, photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, options: PhotoOptions
+        self, photos: Photographs, pack: ModelPack, renderer: DifferentiableRenderer, options: PhotoOptions
     ) -> None:
         self.remembered = 0  # of them an earlier training knew
         rows = torch.arange(len(photos) * (2 if options.mirror else 1))
         path = options.work / f"beginning_{photos.digest}_{len(rows)}.npz"
         known = cached(path, ("latents", "codes"))
         if known is None:
-            known = self._look(photos, pack, scene, rows)
+            known = self._look(photos, pack, renderer, rows)
             self.remembered = recall(options.work / LATENTS, photos, known)
             with atomic_write(path) as file:
                 np.savez(file, latents=known[0].numpy(), codes=known[1].numpy())
@@ -68,13 +69,13 @@ class Beginning:
 
     @staticmethod
     @torch.no_grad()
-    def _look(photos: Photographs, pack: ModelPack, scene: DifferentiableRenderer, rows: Tensor) -> list[Tensor]:
-        encoder = pack.feedforward(scene.device)
+    def _look(photos: Photographs, pack: ModelPack, renderer: DifferentiableRenderer, rows: Tensor) -> list[Tensor]:
+        encoder = pack.feedforward(renderer.device)
         latents, codes = [], []
         for few in torch.split(rows, 16):
-            code = encoder(photos.pictures(few).to(scene.device))
+            code = encoder(photos.pictures(few).to(renderer.device))
             latents.append(code.w_id.half().cpu())
-            codes.append(scene.units.bound_(scene.units.units(code.pose, code.alpha)).cpu())
+            codes.append(renderer.units.bound_(renderer.units.units(code.pose, code.alpha)).cpu())
         return [torch.cat(latents), torch.cat(codes)]
 
 
@@ -105,13 +106,13 @@ class GeneratorTrainer(PhotoTrainer):
         self.pack = open_pack(options.start)
         self.photos = Photographs(options.photos, held_out=False)
         self.before = DifferentiableRenderer(self.pack, options.device, options.dtype)
-        self.scene = scene_with(self.before, widened(self.before.generator, options.widths))
-        self.generator = self.scene.generator
+        self.renderer = renderer_with(self.before, widened(self.before.generator, options.widths))
+        self.generator = self.renderer.generator
         self.generator.train_rgb_per_pixel()
         self.start = Beginning(self.photos, self.pack, self.before, options)
         self.weights = PixelWeights(self.photos, self.pack, options.work)
         self.identity = identity_of_photographs(self.photos, options.work, options.device)
-        self.spread = latent_deviation(self.before)
+        self.deviation = latent_deviation(self.before)
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.latents = RowAdam(torch.zeros(len(self.start.codes), ROWS * W_DIM))
         self.codes = RowAdam(torch.zeros_like(self.start.codes))
@@ -124,10 +125,10 @@ class GeneratorTrainer(PhotoTrainer):
 
     def photo_loss(self, rows: Tensor, side: int, latents: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """How far the renderings of photographs (rows [n]) are from them, where they have pixels; the renderings."""
-        anchor = self.scene.anchor(self.start.latents[rows].float() + latents.view(-1, ROWS, W_DIM) * self.spread)
-        output = self.scene.render(anchor, self.start.codes[rows] + codes, side)
+        anchor = self.renderer.anchor(self.start.latents[rows].float() + latents.view(-1, ROWS, W_DIM) * self.deviation)
+        output = self.renderer.render(anchor, self.start.codes[rows] + codes, side)
         valid = halved(self.photos.validity(rows), side)
-        target = shown(halved(self.photos.pictures(rows), side), valid, output)
+        target = filled_outside(halved(self.photos.pictures(rows), side), valid, output)
         return self.loss(output, target, self.weights(rows, side) * valid), output
 
     def drawn_loss(self, side: int) -> Tensor:
@@ -137,7 +138,7 @@ class GeneratorTrainer(PhotoTrainer):
             codes = CODE_SPREAD * torch.randn(DRAWN, self.start.codes.shape[1], generator=self.random)
             anchor = self.before.anchor(w[:, None].expand(-1, ROWS, -1))
             wanted = self.before.render(anchor, codes, side, reference=False)
-        return self.loss(self.scene.render(anchor, codes, side), wanted, wanted.new_ones(DRAWN, 1, side, side))
+        return self.loss(self.renderer.render(anchor, codes, side), wanted, wanted.new_ones(DRAWN, 1, side, side))
 
     def one_step(self) -> dict[str, float]:
         """Move the generator and some photographs' latents and codes."""
@@ -145,7 +146,7 @@ class GeneratorTrainer(PhotoTrainer):
         rows, share = next(self._batches[count]), self.share(WARM_STEPS)
         latents, codes = self.latents.take(rows), self.codes.take(rows)
         photo, output = self.photo_loss(rows, side, latents, codes)
-        total = photo + LATENT_HOLD * latents.square().mean() + CODE_HOLD * codes.square().mean()
+        total = photo + LATENT_PRIOR * latents.square().mean() + CODE_PRIOR * codes.square().mean()
         if self.step % 2 == 0:
             drawn = self.drawn_loss(side)
             total = total + drawn
@@ -183,7 +184,7 @@ class GeneratorTrainer(PhotoTrainer):
 
     def fitted(self) -> Saved:
         """W+ float16 [m, 18, 512] and codes [m, 34] in units of the photographs, as they are now."""
-        latents = self.start.latents.float() + self.latents.values.view(-1, ROWS, W_DIM) * self.spread
+        latents = self.start.latents.float() + self.latents.values.view(-1, ROWS, W_DIM) * self.deviation
         saved = Saved({"step": self.step})
         codes = self.start.codes + self.codes.values
         saved.put("photographs", {"latents": latents.half(), "codes": codes, "names": self.photos.names})
@@ -201,10 +202,10 @@ def fitted_latents(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     return state["latents"], state["codes"], state["names"]
 
 
-def scene_with(scene: DifferentiableRenderer, generator: nn.Module) -> DifferentiableRenderer:
-    """The same scene with another generator, the rest shared."""
-    other = copy.copy(scene)
-    other.latents = copy.copy(scene.latents)
+def renderer_with(renderer: DifferentiableRenderer, generator: nn.Module) -> DifferentiableRenderer:
+    """The same renderer with another generator, the rest shared."""
+    other = copy.copy(renderer)
+    other.latents = copy.copy(renderer.latents)
     other.generator = other.latents.generator = generator  # type: ignore[assignment]
     return other
 
@@ -231,6 +232,6 @@ def evaluate(trainer: GeneratorTrainer) -> dict[str, float]:
     """Held-out photographs, fitted with the averaged weights: PSNR at 128², of the head, SSIM, identity distance."""
     trainer.generator.load_state_dict(trainer.average.state)
     photos = Photographs(trainer.options.photos, held_out=True, most=HELD_OUT_FITTED)
-    found = fit(photos, trainer.pack, trainer.scene, FIT_STEPS)
+    found = fit(photos, trainer.pack, trainer.renderer, FIT_STEPS)
     save_sheet([found.targets[:12], found.outputs[:12]], trainer.options.work / "generator.png")
     return found.figures

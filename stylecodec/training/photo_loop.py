@@ -1,8 +1,7 @@
-"""What the trainings on photographs share: options, the loop with its budget, checkpoints without pickle."""
+"""What the trainings on photographs share: options, the loop with its budget."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from abc import ABC, abstractmethod
@@ -11,15 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
-from ..errors import StylecodecError
-from ..files import atomic_write
+from .checkpoint import Saved, checkpoint_of, load_state, save_state
 
 FLOOR = 0.05  # of the rates at the end
-SEPARATOR = "/"
 
 
 def feature_type(bfloat16: bool) -> torch.dtype:
@@ -42,42 +36,6 @@ class PhotoOptions:
     dtype: torch.dtype = torch.float32  # of feature maps
 
 
-@dataclass
-class Saved:
-    """Numbers, and tensors named group/name."""
-
-    numbers: dict[str, float]
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-
-    def put(self, group: str, state: Mapping[str, Tensor]) -> None:
-        """Add the tensors of one group."""
-        for name, value in state.items():
-            self.tensors[group + SEPARATOR + name] = value.detach().cpu().contiguous()
-
-    def get(self, group: str) -> dict[str, Tensor]:
-        """The tensors of one group; empty where there is none."""
-        start = group + SEPARATOR
-        return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
-
-
-def save_state(path: Path, saved: Saved) -> None:
-    """Write a checkpoint, visible only when whole."""
-    tensors = {name: value.clone() for name, value in saved.tensors.items()}  # none may share memory with another
-    with atomic_write(path) as file:
-        file.write(save(tensors, {"numbers": json.dumps(saved.numbers)}))
-
-
-def load_state(path: Path) -> Saved:
-    """Read a checkpoint; StylecodecError where it is none."""
-    try:
-        with safe_open(path, "pt") as file:
-            numbers = json.loads((file.metadata() or {}).get("numbers", "{}"))
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-            return Saved({str(name): float(value) for name, value in numbers.items()}, tensors)
-    except (OSError, SafetensorError, ValueError, AttributeError) as error:
-        raise StylecodecError(f"{path} is no checkpoint of a training: {error}") from error
-
-
 def falling(fraction: float) -> float:
     """Factor of the rates: half a cosine from 1 to FLOOR."""
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
@@ -96,7 +54,7 @@ class PhotoTrainer(ABC):
         torch.manual_seed(0)
         options.work.mkdir(parents=True, exist_ok=True)
         self.options = options
-        self.path = options.work / f"{self.name}.checkpoint.safetensors"
+        self.path = checkpoint_of(options.work, self.name)
         self.step, self.seconds = 0, 0.0
         self.history: list[list[float]] = []
 

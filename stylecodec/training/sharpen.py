@@ -21,6 +21,7 @@ from ..nets.perceptual import FeatureDistance
 from ..nets.pixel_loss import pixel_loss
 from . import parser
 from .avatar import AvatarModel
+from .checkpoint import checkpoint_of
 from .datasets import HeadsDataset
 from .loop import Run, TrainOptions, load_average
 from .losses import region_weights, weight_map
@@ -96,11 +97,11 @@ def window_of(rng: np.random.Generator) -> tuple[slice, slice]:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget from the encoder's renderer; resumes `work/sharpen.checkpoint.pt`."""
+    """Train within the budget from the encoder's renderer; resumes `work/sharpen.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(8)
     model = AvatarModel(data.identities().shape[1])
-    load_average(model, options.work / "encoder.checkpoint.pt", "avatar")
+    load_average(model, checkpoint_of(options.work, "encoder"), "avatar")
     before = AvatarModel(data.identities().shape[1])
     before.load_state_dict(model.state_dict())
     before.to(options.device).eval().requires_grad_(False)

@@ -62,7 +62,7 @@ def begin_top(model: AvatarModel, options: TrainOptions) -> None:
 
 
 def train(options: TrainOptions) -> dict[str, float]:
-    """Train within the budget on a data set of 1024² renders; resumes `work/upper.checkpoint.pt`."""
+    """Train within the budget on a data set of 1024² renders; resumes `work/upper.checkpoint.safetensors`."""
     data = HeadsDataset(options.data)
     torch.manual_seed(5)
     model = AvatarModel(data.identities().shape[1])

@@ -24,7 +24,7 @@ from tests.decoding import streams
 from tests.tiny import FixedFace
 
 Run = pytest.CaptureFixture[str]
-ENCODE = ["--pack", "tiny-1024", "--device", "cpu", "--identity-steps", "1", "--no-follow"]  # quick
+ENCODE = ["--pack", "tiny-1024", "--device", "cpu", "--identity-steps", "1", "--no-landmark-correction"]  # quick
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,6 @@ def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> N
     [
         ([], ()),
         (["--no-landmark-correction"], ("correction",)),
-        (["--no-follow"], ("correction",)),
         (["--no-identity-fit", "--no-smoothing"], ("fit", "smoothing")),
     ],
 )

@@ -127,7 +127,7 @@ def test_group_lengths() -> None:
 
 
 def test_groups_and_sound(tiny_pack: ModelPack) -> None:
-    options = EncodeOptions(device="cpu", group_seconds=0.4, identity_average=1, fit=FIT)
+    options = replace(OPTIONS, group_seconds=0.4, identity_average=1)
     clip = encode_frames(frames(25), tiny_pack, options, RATE)
     assert clip.crop is None
     chunks = [AudioChunk(k * 960 - 312, (b"\xf8\xff\xfe",)) for k in range(5)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stylecodec.errors import FaceNotFound, OptionError
-from stylecodec.face.align import SIZE_SLACK, Aligner, crops, smooth
+from stylecodec.face.align import SIZE_SLACK, Aligner, crops, local_lines
 from stylecodec.face.detect import Box, Detection, choose
 from stylecodec.face.landmarks import Dlib5
 from stylecodec.face.track import FOLLOW_LIMIT, LOWER, SHIFT, TILT, anchors_of, box_of
@@ -189,8 +189,8 @@ def test_a_face_is_followed_while_two_landmarkers_agree():
     def elsewhere(frame, box):
         return world.landmarks(frame, box) + 30
 
-    doubted = Aligner(world.landmarks, world.detect, checker=elsewhere).track(world.frames())
-    assert doubted.report.held == 31
+    unsure = Aligner(world.landmarks, world.detect, checker=elsewhere).track(world.frames())
+    assert unsure.report.held == 31
 
 
 class Crowd(World):
@@ -239,8 +239,8 @@ def test_somebody_else_is_taken_when_the_face_cannot_be_followed():
     track = gone.track()
     assert gone.stayed(track).tolist() == [True] * (9 + FOLLOW_LIMIT) + [False] * (71 - FOLLOW_LIMIT)
     assert track.report.held == 0
-    doubted = gone.track(lambda frame, box: gone.landmarks(frame, box) + (0 if gone.number(frame) < 9 else 30))
-    assert gone.stayed(doubted).tolist() == [True] * 9 + [False] * 71
+    unsure = gone.track(lambda frame, box: gone.landmarks(frame, box) + (0 if gone.number(frame) < 9 else 30))
+    assert gone.stayed(unsure).tolist() == [True] * 9 + [False] * 71
 
 
 def test_a_weak_face_goes_on_after_an_empty_sighting():
@@ -365,9 +365,9 @@ def test_smoothing_keeps_lines_and_calms_noise():
     t = np.arange(50.0)
     line = np.stack([3 * t + 1, 5 - t], axis=1)
     gaps = np.r_[0:20, 33:50]
-    assert smooth(line[gaps], t[gaps], 3.0) == pytest.approx(line[gaps], abs=1e-9)
+    assert local_lines(line[gaps], t[gaps], 3.0) == pytest.approx(line[gaps], abs=1e-9)
     noise = np.random.default_rng(0).normal(0, 1, (2000, 1))
-    gain = smooth(noise, np.arange(2000.0), 3.0).std()
+    gain = local_lines(noise, np.arange(2000.0), 3.0).std()
     assert gain == pytest.approx((2 * np.sqrt(np.pi) * 3.0) ** -0.5, rel=0.1)
 
 

@@ -17,8 +17,8 @@ def test_ssim_agrees_with_the_reference() -> None:
     found = ssim_map(a, b)
     assert found.shape == (1, 1, 15, 15) == windows(a[:, :1]).shape
     x, y = (t[0].permute(1, 2, 0).double().numpy() for t in (a, b))
-    manner = {"channel_axis": 2, "data_range": 2.0, "win_size": WINDOW - 1, "use_sample_covariance": False}
-    _, reference = structural_similarity(x, y, full=True, **manner)  # type: ignore[no-untyped-call]
+    options = {"channel_axis": 2, "data_range": 2.0, "win_size": WINDOW - 1, "use_sample_covariance": False}
+    _, reference = structural_similarity(x, y, full=True, **options)  # type: ignore[no-untyped-call]
     assert float(found.mean()) == pytest.approx(float(reference[4:-4:STRIDE, 4:-4:STRIDE].mean()), abs=0.02)
 
 
@@ -36,8 +36,8 @@ def test_the_papers_window_agrees_with_the_reference() -> None:
     rng = np.random.default_rng(1)
     a = rng.integers(0, 256, (40, 48, 3), np.uint8)
     b = np.clip(a + rng.normal(0, 40, a.shape), 0, 255).astype(np.uint8)
-    manner = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "full": True}
-    value, reference = structural_similarity(a, b, use_sample_covariance=False, **manner)  # type: ignore[no-untyped-call]
+    options = {"channel_axis": 2, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "full": True}
+    value, reference = structural_similarity(a, b, use_sample_covariance=False, **options)  # type: ignore[no-untyped-call]
     np.testing.assert_allclose(picture_ssim(a, b), reference.mean(axis=2), atol=1e-9)
     assert mean_ssim(a, b) == pytest.approx(value, abs=1e-9)
 

@@ -55,9 +55,9 @@ def test_points_know_how_pixels_move_them(portrait: torch.Tensor) -> None:
     picture = portrait.clone().requires_grad_(True)
     embedded_pack().face_mesh(CPU)(picture)[0, 13, 1].backward()  # the upper lip's inner edge, downwards
     assert picture.grad is not None
-    felt = picture.grad[0].abs().sum(dim=0)
-    mouth = felt[140:200, 70:140].mean()
-    assert mouth > 4 * felt[:60].mean()
+    gradient = picture.grad[0].abs().sum(dim=0)
+    mouth = gradient[140:200, 70:140].mean()
+    assert mouth > 4 * gradient[:60].mean()
 
 
 def test_a_picture_alone_and_among_others(portrait: torch.Tensor) -> None:

@@ -20,12 +20,13 @@ from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, RIGHT_EYE
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training import photo_encoder, photo_generator, photos
 from stylecodec.training.augment import compressed, covered
+from stylecodec.training.checkpoint import load_state
 from stylecodec.training.muon import FilterOptimizer, orthogonal
-from stylecodec.training.photo_data import Photographs, shown
-from stylecodec.training.photo_encoder import EncoderTrainer, other_side, photo_marks
+from stylecodec.training.photo_data import Photographs, filled_outside
+from stylecodec.training.photo_encoder import EncoderTrainer, other_side, photo_landmarks
 from stylecodec.training.photo_fit import fit
-from stylecodec.training.photo_generator import GeneratorTrainer, fitted_latents, scene_with
-from stylecodec.training.photo_loop import PhotoOptions, load_state
+from stylecodec.training.photo_generator import GeneratorTrainer, fitted_latents, renderer_with
+from stylecodec.training.photo_loop import PhotoOptions
 from stylecodec.training.photos import Limits, Square, judged, validity, without_frame
 from stylecodec.training.widen import parse_widths, widened, widths_of
 
@@ -154,7 +155,7 @@ def test_rows_of_the_second_half_are_mirrored(prepared: Path) -> None:
     valid = data.validity(torch.tensor([1]))
     assert float(valid.mean()) < 1.0
     output = torch.rand(1, 3, 256, 256, requires_grad=True)
-    target = shown(plain[None], valid, output)
+    target = filled_outside(plain[None], valid, output)
     assert torch.equal(target[valid.expand_as(target) == 0], output[valid.expand_as(target) == 0])
     assert not target.requires_grad
 
@@ -266,7 +267,7 @@ def test_an_encoder_learns_and_resumes(tiny_pack: ModelPack, prepared: Path, tmp
     pack = open_pack(tiny_pack.folder)  # its networks are its own: the training changes the encoder
     options = PhotoOptions(prepared, tmp_path, str(pack.folder), 100.0, steps=2)
     trainer = EncoderTrainer(options)
-    assert len(trainer.marks) == 10
+    assert len(trainer.landmarks) == 10
     before = trainer.encoder.alpha_head.weight.clone()
     norm = trainer.encoder.stem[1].running_mean.clone()  # type: ignore[union-attr, operator]
     trainer.train()
@@ -280,12 +281,12 @@ def test_an_encoder_learns_and_resumes(tiny_pack: ModelPack, prepared: Path, tmp
 
 
 @torch.no_grad()
-def test_marks_in_a_mirror() -> None:
-    """What the mesh sees of a mirrored face is what `photo_marks` says of it, roughly: the mesh is not quite even."""
+def test_landmark_features_in_a_mirror() -> None:
+    """What the mesh sees of a mirrored face is what `photo_landmarks` says, roughly: the mesh is not quite even."""
     picture = np.array(Image.open(PORTRAIT).convert("RGB").resize((256, 256)))
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
     plain, turned = embedded_pack().face_mesh("cpu")(torch.cat([x, x.flip(3)]))[:, None]
-    _, wanted = photo_marks(plain)
+    _, wanted = photo_landmarks(plain)
     seen = features_of(turned)[0]
     assert float((wanted - seen).abs().mean()) < 0.02
     assert float((wanted - seen).abs().max()) < 0.06
@@ -299,7 +300,7 @@ def test_fitting_comes_nearer(tiny_pack: ModelPack, prepared: Path) -> None:
     alone, fitted = fit(held, tiny_pack, scene, 0), fit(held, tiny_pack, scene, 8)
     assert fitted.figures["psnr"] > alone.figures["psnr"]
     assert fitted.figures["described"] == 0  # noise has no face
-    other = scene_with(scene, widened(scene.generator, {64: 5}))
+    other = renderer_with(scene, widened(scene.generator, {64: 5}))
     assert other.generator is other.latents.generator
     assert scene.generator is not other.generator
 

@@ -18,8 +18,9 @@ from stylecodec.nets.pixel_loss import pixel_loss
 from stylecodec.packs.card import ROLES, SHIPPED_ROLES
 from stylecodec.packs.store import open_pack
 from stylecodec.training import augment, avatar, encoder, generator, landmarks, reader, sharpen
+from stylecodec.training.checkpoint import checkpoint_of, load_state
 from stylecodec.training.datasets import HeadsDataset, mirrored_order
-from stylecodec.training.loop import Budget, Run, TrainOptions, cosine
+from stylecodec.training.loop import Budget, Run, TrainOptions, average_of, cosine
 from stylecodec.training.losses import region_weights
 
 CLASSES = ["background", "skin", "eye_r", "iris", "hair"]
@@ -66,7 +67,7 @@ def test_dataset_names_what_is_missing(tmp_path: Path) -> None:
         HeadsDataset(tmp_path)
 
 
-def test_twos_are_one_person_in_one_pose(heads: Path, tmp_path: Path) -> None:
+def test_pairs_are_one_person_in_one_pose(heads: Path, tmp_path: Path) -> None:
     assert len(HeadsDataset(heads).pairs) == 0
     shutil.copytree(heads, tmp_path / "pairs")
     for path in (tmp_path / "pairs").glob("shard_*.npz"):
@@ -128,7 +129,7 @@ def test_points_move_with_the_picture() -> None:
     points = torch.tensor([[[78 / 128, 62 / 128]]]).expand(4, 1, 2)
     theta = augment.random_similarity(4, 0.2, 0.15, 20.0, torch.device("cpu"))
     moved = augment.move_points(points, theta)
-    mass = augment.warp(x, theta)[:, 0] + 1
+    mass = augment.resample(x, theta)[:, 0] + 1
     axis = (torch.arange(128) + 0.5) / 128
     centre = torch.stack([(mass * axis).sum((1, 2)), (mass * axis[:, None]).sum((1, 2))], 1) / mass.sum((1, 2))[:, None]
     assert torch.allclose(centre, moved[:, 0], atol=2 / 128)
@@ -170,7 +171,7 @@ def better_pictures_for_the_same_codes(heads: Path, folder: Path) -> None:
     work, start = folder / "pictures", folder / "pack"
     more = ["--data", str(heads), "--work", str(work), "--device", "cpu", "--batch-scale", "0.2", "--start", str(start)]
     assert main(["train", "generator", *more, "--minutes", "0.00001", "--keep-codes"]) == 0
-    kept = torch.load(work / "generator.checkpoint.pt", weights_only=True)["modules"]["avatar"]
+    kept = load_state(checkpoint_of(work, "generator")).get("modules avatar")
     pack = open_pack(start)
     moved = {n for n, v in pack.generator("cpu").state_dict().items() if not torch.equal(kept[f"generator.{n}"], v)}
     assert any(name.endswith("weight") for name in moved)
@@ -205,19 +206,19 @@ def test_an_appended_field_has_no_effect_until_it_is_trained() -> None:
 def a_better_encoder_for_the_same_renderer(heads: Path, folder: Path) -> None:
     """Go on from `folder/pack` in the work folder `folder/more`, and export the mean of both encoders."""
     shutil.copytree(folder / "work", folder / "more")
-    (folder / "more" / "encoder.checkpoint.pt").unlink()
+    checkpoint_of(folder / "more", "encoder").unlink()
     more = ["--data", str(heads), "--work", str(folder / "more"), "--device", "cpu", "--batch-scale", "0.2"]
     arguments = ["encoder", *more, "--minutes", "0.00001", "--start", str(folder / "pack"), "--keep-renderer"]
     assert main(["train", *arguments]) == 0
-    kept = torch.load(folder / "more" / "encoder.checkpoint.pt", weights_only=True)["averages"]
+    renderer, hybrid = (average_of(checkpoint_of(folder / "more", "encoder"), key) for key in ("avatar", "hybrid"))
     before = open_pack(folder / "pack").feedforward("cpu").state_dict()
     generator = open_pack(folder / "pack").generator("cpu").state_dict()
-    assert all(torch.equal(kept["avatar"][f"generator.{k}"], v) for k, v in generator.items())
-    assert not torch.equal(kept["hybrid"]["alpha_head.bias"], before["alpha_head.bias"])
+    assert all(torch.equal(renderer[f"generator.{k}"], v) for k, v in generator.items())
+    assert not torch.equal(hybrid["alpha_head.bias"], before["alpha_head.bias"])
     out = ["--work", str(folder / "more"), "--pack", str(folder / "mean"), "--blend", str(folder / "pack")]
     assert main(["train", "export", *out]) == 0
     mean = open_pack(folder / "mean").feedforward("cpu").state_dict()
-    halfway = (kept["hybrid"]["alpha_head.bias"] + before["alpha_head.bias"]) / 2
+    halfway = (hybrid["alpha_head.bias"] + before["alpha_head.bias"]) / 2
     torch.testing.assert_close(mean["alpha_head.bias"], halfway, rtol=2e-3, atol=1e-6)  # stored in half precision
 
 

@@ -7,6 +7,9 @@
 How large a square is and how high it sits over the eyes are medians over a clip: over what the person happens to do in
 it. In another clip of the same person they come out some hundredths otherwise. A generator for everybody does not mind;
 one that was tuned to the first clip's squares can draw no others, and packets have no numbers for size and place.
+
+What the encoder reads off the compared frames only begins the search: once its squares have moved, every crop has other
+pixels, and the clip's codes are read off those.
 """
 
 from __future__ import annotations

@@ -23,7 +23,13 @@ from stylecodec.encoding.identity.cards import IdentityCard
 from stylecodec.encoding.identity.fitting import FITTING
 from stylecodec.encoding.motion.landmark_correction import CORRECTING
 from stylecodec.encoding.motion.refinement import REFINING
-from stylecodec.encoding.options import EncodeOptions, FitOptions, RefineOptions, TuneOptions
+from stylecodec.encoding.options import (
+    EncodeOptions,
+    FitOptions,
+    LandmarkCorrectionOptions,
+    RefineOptions,
+    TuneOptions,
+)
 from stylecodec.encoding.personalization.clip import TunedClip, personalize_clip, resolved_side, tuned_rows
 from stylecodec.encoding.personalization.tuning import PERSONALISING
 from stylecodec.encoding.pipeline import compacted, encode_frames
@@ -44,6 +50,7 @@ FAST = EncodeOptions(
     identity_average=1,
     profile="raw",
     fit=FIT,
+    landmark_correction=LandmarkCorrectionOptions(frames=1, side=32),
     refine=REFINE,
     refine_tuned=REFINE,
     tune=TUNE,

@@ -95,11 +95,11 @@ def test_parameters_that_do_not_show() -> None:
 
 def test_what_is_perceived_is_kept_best() -> None:
     packets, metric = movements(6)
-    felt = metric.copy()
-    felt[3] *= 3
-    felt[:, 3] *= 3
+    weighted = metric.copy()
+    weighted[3] *= 3
+    weighted[:, 3] *= 3
     errors = []
-    for metrics in (Metrics(metric, metric), Metrics(metric, felt)):
+    for metrics in (Metrics(metric, metric), Metrics(metric, weighted)):
         _, values = compact_packets(packets, metrics, 52.0, GROUP)
         assert 20 * math.log10(255 / rms_error(packets - values, metric)) == pytest.approx(52, abs=1.0)
         errors.append(float(np.square(packets[:, 3] - values[:, 3]).mean()))

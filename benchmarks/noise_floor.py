@@ -1,6 +1,6 @@
 """How much do landmark features seem to miss where nothing is missing? It sets their noise floor.
 
-    python -m benchmarks.doubt clips/
+    python -m benchmarks.noise_floor clips/
 
 Rendered people (`stylecodec train render clips`; others than any benchmark judges by) are encoded without the face
 mesh, as the encoder reads their codes well. What those of the avatar then lack of the person's, medians aside, is
@@ -52,11 +52,13 @@ def lack(path: Path, pack: ModelPack) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.doubt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.noise_floor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("clips", type=Path, help="folder of clip_<id>.mp4")
     parser.add_argument("--pack", default=DEFAULT_PACK, help="name or folder of a pack (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS / "doubt.json")
+    parser.add_argument("--results", type=Path, default=RESULTS / "noise_floor.json")
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
     found: dict[str, np.ndarray] = {}
@@ -65,10 +67,10 @@ def main() -> None:
     for path in clips:
         found[path.stem] = lack(path, pack)
         print(path.stem, flush=True)
-    doubt = MORE * np.mean(list(found.values()), axis=0)
-    print(table([{"mark": name, "doubt": round(float(doubt[k]), 3)} for k, name in enumerate(NAMES)]))
-    values = dict(zip(NAMES, doubt.tolist(), strict=True))
-    save(arguments.results, origin, {"clips": sorted(found), "doubt": values})
+    floor = MORE * np.mean(list(found.values()), axis=0)
+    print(table([{"feature": name, "noise_floor": round(float(floor[k]), 3)} for k, name in enumerate(NAMES)]))
+    values = dict(zip(NAMES, floor.tolist(), strict=True))
+    save(arguments.results, origin, {"clips": sorted(found), "noise_floor": values})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Other manners of running the renderer, to see what each would gain."""
+"""Other ways of running the renderer, to see what each would gain."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stylecodec.decoding.render import Renderer
 
 
 @contextmanager
-def manner(name: str, renderer: Renderer) -> Iterator[None]:
-    """The renderer in another manner; "contiguous maps", "torch.compile", "CUDA graph", or as it is."""
+def variant(name: str, renderer: Renderer) -> Iterator[None]:
+    """The renderer run in another way: "contiguous maps", "torch.compile", "CUDA graph", or as it is."""
     generator = renderer.generator
 
     def plain_seed(count: int, dtype: torch.dtype | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """Does the output follow the person? Landmark tracks of any input video against those of any output video.
 
-    python -m benchmarks.follow input.mp4 output.mp4
-    python -m benchmarks.follow a.mp4 a_out.mp4 b.mp4 b_out.mp4 --plots tracks/ --json
+    python -m benchmarks.landmark_tracks input.mp4 output.mp4
+    python -m benchmarks.landmark_tracks a.mp4 a_out.mp4 b.mp4 b_out.mp4 --plots tracks/ --json
 
 Works on the files alone, so any system can be scored: both videos are aligned by the same detector and the same five
 points (constant scale, smoothed motion), dlib's 68-point predictor reads both, and frames are matched by time, so
@@ -213,13 +213,16 @@ def plot(title: str, tracks: Mapping[str, Tracks], rate: float, path: Path) -> N
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.follow", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.landmark_tracks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("videos", type=Path, nargs="+", help="input output [input output ...]")
     parser.add_argument("--seconds", type=float, help="of each clip (default: all)")
     parser.add_argument("--plots", type=Path, help="folder for one plot of the tracks per pair")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--results", type=Path, help=f"also write the figures as JSON, say {RESULTS / 'follow.json'}")
+    example = RESULTS / "landmark_tracks.json"
+    parser.add_argument("--results", type=Path, help=f"also write the figures as JSON, say {example}")
     arguments = parser.parse_args(argv)
     if len(arguments.videos) % 2:
         parser.error("give videos in pairs: input output [input output ...]")
