@@ -109,7 +109,7 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         type=int,
         default=usual.fit.steps,
         metavar="N",
-        help="steps in which the identity is fitted to the clip (default: %(default)s)",
+        help="steps in which the identity is fitted to the clip; 0: as --no-identity-fit (default: %(default)s)",
     )
     analysis.add_argument(
         "--no-identity-fit",
@@ -238,7 +238,8 @@ def _options(arguments: argparse.Namespace) -> EncodeOptions:
         identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background
         split"""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
-    values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
+    fits = arguments.identity_fit and arguments.identity_steps != 0
+    values["fit"] = FitOptions(True, steps=arguments.identity_steps) if fits else FitOptions(False)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
     return EncodeOptions(**values, tune=_tuning(arguments))
 

@@ -14,7 +14,8 @@ from ..geometry import CropTransform
 from ..packs.store import ModelPack
 from ..progress import Progress, ProgressCallback, silent
 from .frames import AlignedClip, Read
-from .identity.people_in_clip import Describe, PeopleInClip, PictureChanges, people_in_clip
+from .identity.people_in_clip import Describe, PeopleInClip, people_in_clip
+from .identity.picture_changes import PictureChanges
 from .options import EncodeOptions
 
 FINDING = "finding the face"  # the stage's name in reports of progress
@@ -72,7 +73,7 @@ def find_faces(
     describe: as of `people_in_clip`. Where the clip is split, squares are aligned anew, nothing smoothed across a cut.
     Raises FaceNotFound, and OptionError for several people to personalise to.
     """
-    changes = PictureChanges()
+    changes = PictureChanges(rate)
     clip = AlignedClip(read, front_end.track(changes.watch(_counted(read, total, progress)), rate))
     people = people_in_clip(clip, changes.cuts(), rate, describe, progress)
     split = people.count > 1 and options.split == "auto" and not known
