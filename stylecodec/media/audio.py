@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import av
 import numpy as np
@@ -24,6 +25,7 @@ SETTLING = 1.0  # seconds before a start to decode from: Opus and AAC need a few
 TOLD_SECONDS = 0.1  # of sound that is left out without a word before the first frame and after the last
 OPPOSED = -0.5  # correlation of two channels below which they cancel each other in a plain mean
 MIN_BITRATE, MAX_BITRATE = 6_000, 256_000
+LAME_DELAY = 1105  # samples before the first that a decoder gives of what LAME made
 
 
 def encode_opus(
@@ -61,10 +63,11 @@ def encode_opus(
         tracks = [(one.index, words(one), one.codec_context is not None) for one in candidates]
     lost = [name for _, name, decodable in tracks if not decodable]
     told.extend(f"sound stream {name} cannot be decoded and is left out" for name in lost)
-    part = _Part.of(video, start, duration)
+    whole = _Part.of(video, start, duration)
     for index, name, decodable in tracks:
         if not decodable:
             continue
+        part = replace(whole, begin=whole.begin + _lateness(path, index, video))
         levels = _measured(path, index, part)
         if not levels.samples:
             told.append(f"sound stream {name} cannot be decoded and is left out")
@@ -95,6 +98,23 @@ class _Part:
         begin = video.first_time(start)
         end = video.duration if duration is None else min(start + duration, video.duration)
         return cls(video.sound_origin + begin, end - begin, whole)
+
+
+def _lateness(path: PathLike, index: int, video: VideoReader | None) -> float:
+    """Seconds by which a track comes late: MP3 in AVI, which has no place for the delay of its encoder.
+
+    FFmpeg's writer puts the pictures off by so much, rounded up to whole frames: in all, or from the second one on.
+    """
+    with readable(f"the sound of {path} cannot be read"), open_input(path) as container:
+        context = _sound(container, index).codec_context
+        if container.format.name != "avi" or not context.name.startswith("mp3"):
+            return 0.0
+        delay, by_ffmpeg = LAME_DELAY / context.sample_rate, "Lavf" in container.metadata.get("software", "")
+    if video is None or not by_ffmpeg or len(video.timing.seconds) < 2:
+        return delay
+    rate = float(video.rate)
+    put_off = video.timing.sound_origin + round(float(video.timing.seconds[1]) * rate) - 1
+    return delay - put_off / rate if put_off == math.ceil(delay * rate) else delay
 
 
 @dataclass

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from stylecodec.errors import MediaError, OptionError
 from stylecodec.media.colour import Tags, on_ground, to_rgb
+from stylecodec.media.dolby_vision import dolby_vision
 from stylecodec.media.fields import DEINTERLACE, Deinterlace, progressive
 from stylecodec.media.shape import Frame, Orientation, on_canvas
 from stylecodec.media.source import Damage, PathLike, holds_data, open_input, packets_of, readable
@@ -31,6 +32,7 @@ SEEK_LEADS = (0.0, 2.0, 10.0, math.inf)
 # Decoders that see the transparency of WebM, which FFmpeg's own leave out.
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 USUAL_RATE = Fraction(25)  # where a file tells none
+ONE_SIZE = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats in which the size hardly ever changes: not looked for
 COUNTED_FORMATS = {"avi"}  # that number their frames and have no times of presentation
 
 
@@ -42,10 +44,10 @@ class VideoReader:
 
     stream: which of several video streams, as `streams.asked_stream` takes it; None: the best by FFmpeg's rule.
     deinterlace: what becomes of interlaced video, see `fields`. width and height are those of the frames as shown
-    (rotation and pixel aspect applied); a stream that changes its size is fitted into the first. Times are seconds
-    from the first frame that can be decoded. Raises OptionError for a stream that is not there; MediaError when the
-    file is missing, is no video, has only sound or no frame at all, and from any method when it cannot be decoded
-    further.
+    (rotation and pixel aspect applied); a stream that changes its size is fitted into the largest that a key frame has,
+    in MP4 and AVI into the first. Times are seconds from the first frame that can be decoded. Raises OptionError for a
+    stream that is not there; MediaError when the file is missing, is no video, has only sound or no frame at all, and
+    from any method when it cannot be decoded further.
     """
 
     def __init__(self, path: PathLike, stream: str | None = None, deinterlace: Deinterlace = "frame") -> None:
@@ -56,6 +58,8 @@ class VideoReader:
         self._deinterlace = deinterlace
         self._notes: dict[str, None] = {}
         self._damage = Damage()
+        self._shown_last: tuple[int, int] | None = None  # the size of the last frame
+        self._changed = False  # and whether a change of it has been told
         with readable(self._failure), open_input(path) as container:
             candidates = [candidate.index for candidate in find_video(container, stream, path)]
             self.has_audio = bool(container.streams.audio)
@@ -63,6 +67,12 @@ class VideoReader:
                 if video.codec_context is None:
                     self._note(f"video stream {words(video)} cannot be decoded and is passed over")
             animated = container.format.name == "webp_pipe"  # FFmpeg reads still ones only
+        vision = dolby_vision(self.path)
+        if vision is not None and vision.proprietary:
+            raise MediaError(
+                f"{self.path} is Dolby Vision of profile {vision.profile}, whose colours only Dolby's own processing "
+                "makes right: convert it to HDR10 or SDR first, with FFmpeg's libplacebo filter for one"
+            )
         for index in candidates:
             if self._begins(index, stream is not None or len(candidates) == 1):
                 break
@@ -91,9 +101,25 @@ class VideoReader:
             self._flatten = stream.codec_context.name != "rawvideo"
             self._fields = self._deinterlace == "field" and first.interlaced_frame
             self._first_size = first.width, first.height
-            self.width, self.height = Orientation.of(first, self._aspect).shown
-            self._look(first)
+            self.width, self.height = self._place(first).shown
+        self.width, self.height = self._largest()
+        self._look(first)
         return True
+
+    def _largest(self) -> tuple[int, int]:
+        """Width and height of the largest picture: calls begin small and grow as the line allows."""
+        found = [(self.width, self.height)]
+        with readable(self._failure), open_input(self.path) as container:
+            stream = self._stream(container)
+            if container.format.name in ONE_SIZE or stream.codec_context.codec.intra_only:
+                return found[0]
+            stream.codec_context.skip_frame = "NONKEY"
+            found += [self._place(frame).shown for frame in _decoded(container, stream, Damage(), keys=True)]
+        return max(found, key=lambda size: size[0] * size[1])
+
+    def _place(self, frame: av.VideoFrame) -> Orientation:
+        """How a frame is to be seen; the container's pixel aspect is that of its first size."""
+        return Orientation.of(frame, self._aspect if self._first_size == (frame.width, frame.height) else None)
 
     @property
     def notes(self) -> list[str]:
@@ -238,11 +264,13 @@ class VideoReader:
         tags = Tags.of(frame).or_else(self._container_tags)
         for sentence in tags.notes():
             self._note(sentence)
-        place = Orientation.of(frame, self._aspect if self._first_size == (frame.width, frame.height) else None)
+        place = self._place(frame)
+        if place.shown != self._shown_last and self._shown_last is not None and not self._changed:
+            before, now, all_ = (f"{w}x{h}" for w, h in (self._shown_last, place.shown, (self.width, self.height)))
+            self._note(f"the picture changes from {before} to {now} at {seconds:.2f} s: all is fitted into {all_}")
+            self._changed = True
+        self._shown_last = place.shown
         if place.shown != (self.width, self.height):
-            before, now = (f"{w}x{h}" for w, h in ((self.width, self.height), place.shown))
-            if not any("fitted into the first size" in sentence for sentence in self._notes):
-                self._note(f"the picture changes from {before} to {now} at {seconds:.2f} s: fitted into the first size")
             place = place.within(self.width, self.height)
         colours, opacity = to_rgb(frame, place.width, place.height, tags)
         if opacity is not None and (self._flatten or opacity.max() > 0):
@@ -265,10 +293,14 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     return context
 
 
-def _decoded(container: InputContainer, stream: VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
-    """Frames in order of presentation; packets that cannot be decoded are counted and skipped."""
+def _decoded(
+    container: InputContainer, stream: VideoStream, damage: Damage, keys: bool = False
+) -> Iterator[av.VideoFrame]:
+    """Frames in order of presentation; packets that cannot be decoded are counted and skipped. keys: no others."""
     decoder = _decoder(stream)
     for packet in packets_of(container, stream, damage):
+        if keys and packet.size and not packet.is_keyframe:
+            continue
         try:
             frames = decoder.decode(packet)
         except av.error.EOFError:
