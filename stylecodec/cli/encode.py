@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ from ..encoding.options import (
 from ..errors import OptionError
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_work
-from .output import DONE, print_json, rate, report_to
+from .output import DONE, print_json, print_notes, rate, report_to
 from .pipes import PIPE, piped
 
 MOST_PROCESSES = 4  # unless more are asked for
@@ -261,8 +260,7 @@ def _encode(arguments: argparse.Namespace) -> int:
         ProgressDisplay(arguments.progress) as progress,
     ):
         report = replace(api.encode(source, target, options, progress), output=arguments.output)
-    for sentence in report.notes:
-        print(f"stylecodec: note: {sentence}", file=sys.stderr)
+    print_notes(report.notes)
     to = report_to(arguments.output)
     if arguments.json:
         return print_json(report.as_dict(), to)

@@ -20,7 +20,7 @@ from stylecodec.media.colour import Tags, on_ground, to_rgb
 from stylecodec.media.dolby_vision import dolby_vision
 from stylecodec.media.fields import DEINTERLACE, Deinterlace, progressive
 from stylecodec.media.shape import Frame, Orientation, on_canvas
-from stylecodec.media.source import Damage, PathLike, holds_data, open_input, packets_of, readable
+from stylecodec.media.source import NO_FRAME, Damage, PathLike, holds_data, open_input, packets_of, readable
 from stylecodec.media.streams import find_video, programmes, words
 from stylecodec.media.timing import PacketTime, Timing, timing_of
 
@@ -78,7 +78,7 @@ class VideoReader:
                 break
         else:
             why = "is an animated WebP picture, which is not read: save it as GIF or MP4"
-            raise MediaError(f"{self.path} {why if animated else 'holds no video frame that can be decoded'}")
+            raise MediaError(f"{self.path} {why if animated else NO_FRAME}")
 
     def _begins(self, index: int, only: bool) -> bool:
         """Take this stream if it has a frame; False when none can be decoded."""
