@@ -17,7 +17,7 @@ from stylecodec.errors import FaceNotFound, MediaError, OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.media.made import flat, tone, write_tracks
 from tests.media.test_timing import PAUSED, write_times
-from tests.tiny import FixedFace, write_clip
+from tests.tiny import FixedFace
 
 OPTIONS = EncodeOptions(
     pack="tiny-1024",
