@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..errors import MediaError
 from .pictures import is_picture, read_image
 from .shape import Frame
-from .source import NO_FRAME, NO_VIDEO, PathLike, existing
+from .source import NO_FRAME, NOT_A_VIDEO, PathLike, existing
 from .video import VideoReader
 
 SAMPLES = 16  # frames of a video, of which the best is taken
@@ -26,7 +26,7 @@ class Portraits:
         try:
             self._video = VideoReader(source)
         except MediaError as error:
-            if not any(what in str(error) for what in (NO_VIDEO, NO_FRAME)):  # it is one, and why it cannot be used
+            if not any(what in str(error) for what in (NOT_A_VIDEO, NO_FRAME)):  # it is one, and why it cannot be used
                 raise
             raise MediaError(f"{file} is not a picture, a video or a stream that can be read") from error
 

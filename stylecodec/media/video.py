@@ -19,7 +19,7 @@ from stylecodec.errors import MediaError, OptionError
 from stylecodec.media.colour import Tags, on_ground, to_rgb
 from stylecodec.media.dolby_vision import dolby_vision
 from stylecodec.media.fields import DEINTERLACE, Deinterlace, progressive
-from stylecodec.media.shape import Frame, Orientation, on_canvas
+from stylecodec.media.shape import CodedAspects, Frame, Orientation, on_canvas
 from stylecodec.media.source import NO_FRAME, Damage, PathLike, holds_data, open_input, packets_of, readable
 from stylecodec.media.streams import find_video, programmes, words
 from stylecodec.media.timing import PacketTime, Timing, timing_of
@@ -31,6 +31,7 @@ TIME_TOLERANCE = 0.002
 SEEK_LEADS = (0.0, 2.0, 10.0, math.inf)
 # Decoders that see the transparency of WebM, which FFmpeg's own leave out.
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+ASPECT_CODED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1"}  # that may change their pixel aspect
 USUAL_RATE = Fraction(25)  # where a file tells none
 ONE_SIZE = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats in which the size hardly ever changes: not looked for
 COUNTED_FORMATS = {"avi"}  # that number their frames and have no times of presentation
@@ -88,7 +89,8 @@ class VideoReader:
             self._container_tags = Tags.of(stream)
             self._aspect = stream.sample_aspect_ratio
             self._by_number = container.format.name in COUNTED_FORMATS
-            first = next(_decoded(container, stream, Damage()), None)
+            self._aspects, self._coded_by = CodedAspects(), stream.codec_context.name
+            first = next(_decoded(container, stream, Damage(), self._aspects), None)
             if first is None:
                 self._note(f"video stream {words(stream)} holds nothing that can be decoded and is passed over")
                 return False
@@ -100,7 +102,7 @@ class VideoReader:
             # Uncompressed video of 32 bits a pixel often leaves the fourth byte at zero.
             self._flatten = stream.codec_context.name != "rawvideo"
             self._fields = self._deinterlace == "field" and first.interlaced_frame
-            self._first_size = first.width, first.height
+            self._first_size, self._first_aspect = (first.width, first.height), self._aspects.at(first)
             self.width, self.height = self._place(first).shown
         self.width, self.height = self._largest()
         self._look(first)
@@ -114,12 +116,19 @@ class VideoReader:
             if container.format.name in ONE_SIZE or stream.codec_context.codec.intra_only:
                 return found[0]
             stream.codec_context.skip_frame = "NONKEY"
-            found += [self._place(frame).shown for frame in _decoded(container, stream, Damage(), keys=True)]
+            self._aspects = CodedAspects()
+            keys = _decoded(container, stream, Damage(), self._aspects, keys=True)
+            found += [self._place(frame).shown for frame in keys]
         return max(found, key=lambda size: size[0] * size[1])
 
     def _place(self, frame: av.VideoFrame) -> Orientation:
-        """How a frame is to be seen; the container's pixel aspect is that of its first size."""
-        return Orientation.of(frame, self._aspect if self._first_size == (frame.width, frame.height) else None)
+        """How a frame is to be seen. The container's pixel aspect is that of its first size; later ones are those
+        that the pictures themselves tell, where they do."""
+        same_size = self._first_size == (frame.width, frame.height)
+        coded = self._aspects.at(frame)
+        if self._coded_by in ASPECT_CODED and not (same_size and coded == self._first_aspect):
+            return Orientation.of(frame, coded)
+        return Orientation.of(frame, self._aspect if same_size else None)
 
     @property
     def notes(self) -> list[str]:
@@ -234,10 +243,10 @@ class VideoReader:
     ) -> Iterator[tuple[float, av.VideoFrame]]:
         """(seconds, frame) in order, from where a seek to `begin` seconds lands; from the first if that is not > 0."""
         stream = self._stream(container)
-        timing, unit = self.timing, stream.time_base
+        timing, unit, self._aspects = self.timing, stream.time_base, CodedAspects()
         if timing.origin is not None and unit is not None and begin > 0:
             container.seek(timing.origin + int(begin / unit), stream=stream, backward=True)
-        frames = self._fields_noted(_decoded(container, stream, damage))
+        frames = self._fields_noted(_decoded(container, stream, damage, self._aspects))
         if self._deinterlace != "off":
             frames = progressive(frames, self._fields)
         for number, frame in enumerate(frames):
@@ -294,7 +303,7 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, damage: Damage, keys: bool = False
+    container: InputContainer, stream: VideoStream, damage: Damage, aspects: CodedAspects, keys: bool = False
 ) -> Iterator[av.VideoFrame]:
     """Frames in order of presentation; packets that cannot be decoded are counted and skipped. keys: no others."""
     decoder = _decoder(stream)
@@ -308,6 +317,7 @@ def _decoded(
         except av.error.FFmpegError:
             damage.packets += bool(packet.size)
             continue
+        aspects.see(packet, decoder.sample_aspect_ratio)
         for frame in frames:
             damage.pictures += frame.is_corrupt
             yield frame

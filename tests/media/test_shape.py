@@ -51,6 +51,31 @@ def test_a_disc_stays_round(tmp_path, sizes):
     )
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+@pytest.mark.parametrize("aspects", [(1, 2), (2, 1), (2, 2)])
+def test_pixels_that_change_their_aspect(tmp_path, suffix, aspects):
+    """As television does between programmes; with (2, 2) only the size changes."""
+    sizes = [(128, 96), (128 if aspects != (2, 2) else 96, 96)]
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        for n, ((width, height), aspect) in enumerate(zip(sizes, aspects, strict=True)):
+            encoder = stream.codec_context if n == 0 else av.CodecContext.create("libx264", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+            encoder.time_base, encoder.sample_aspect_ratio = Fraction(1, 25), Fraction(aspect)
+            picture = frame_of(disc(width * aspect, height, 30)[:, ::aspect], n)
+            for packet in [*encoder.encode(picture), *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
+    reader = VideoReader(path)
+    frames = [frame for _, frame in reader.frames()]
+    assert len(frames) == 2
+    assert (reader.width, reader.height) == (256, 96)
+    for frame in frames:
+        tall, wide = np.ptp(np.argwhere(frame[..., 0] > 130), axis=0) + 1
+        assert abs(int(tall) - int(wide)) <= 3
+
+
 def test_a_call_that_grows_keeps_its_sharpness(tmp_path):
     """What begins small, as calls do, is not all made small."""
     reader = VideoReader(write_sizes(tmp_path / "a.webm", [(64, 36), (128, 72), (256, 144), (128, 72)]))
