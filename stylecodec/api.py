@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +20,7 @@ from .bitstream.attached import personalizations
 from .bitstream.facts import kbps, stream_facts
 from .bitstream.layout import MAGIC
 from .decoding.known_people import KnownPeople, remember
-from .errors import FormatError, OptionError, OutputError, Truncated
+from .errors import FormatError, OptionError, OutputError, StylecodecError, Truncated
 from .extras import need_extra
 from .files import PathLike, atomic_write, check_output, reading
 from .progress import Progress, ProgressCallback, silent
@@ -178,7 +179,7 @@ def puppet(
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Give a stream another identity: that of another .stc file or card, of a picture of a face, or of the best frame
-    of a video; returns `probe(output)`.
+    of a video; returns `probe(output)` with notes on how a video was read, as of EncodeReport.
 
     What `source` is, its content tells. Motion, times and sound are those of `driving`, the personalised generator is
     that of `source`. pack: for a picture or video, the pack to encode it with; by default the one that the driving
@@ -188,7 +189,7 @@ def puppet(
     PackError, OptionError, OutputError.
     """
     check_output(output, source, driving)
-    given, personal, rest = None, None, edit.AT_REST
+    given, personal, rest, notes = None, None, edit.AT_REST, list[str]()
     if _is_stream(source):
         with reading(source), StreamFile.open(os.fspath(source), recall=KnownPeople().recall) as stream:
             identity = edit.first_identity(stream)
@@ -199,14 +200,14 @@ def puppet(
     with reading(driving), StreamFile.open(os.fspath(driving)) as motion:
         edit.require_complete(motion)
         if given is None:
-            identity = _portrait(source, motion.header, pack, device, front_end, progress or silent)
+            identity = _portrait(source, motion.header, pack, device, front_end, progress or silent, notes)
         else:
             edit.check_same_pack(given, motion.header)
         shift = rest - edit.neutral(motion) if relative else None
         with atomic_write(output) as file:
             for portion in edit.puppet(identity, motion, personal, shift):
                 file.write(portion)
-    return probe(output)
+    return probe(output) | {"notes": notes}
 
 
 def probe(path: PathLike) -> dict[str, Any]:
@@ -248,27 +249,36 @@ def _encode(
     from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
     from .packs.store import open_pack
 
-    begun = perf_counter()
+    begun, sound, heard = perf_counter(), None, list[str]()
     _check_outputs(output, source, options)
     reader = VideoReader(source, options.video_stream, cast("Deinterlace", options.deinterlace))
-    reader.count(options.start, options.duration)  # refuses a start after the end
-    pack = open_pack(options.pack)
-    pack.require(ENCODE_ROLES, MAKES_STREAMS)
-    front_end = front_end or front_end_for(pack, options)
-    card = None if options.identity is None else read_card(options.identity, pack, options.refit)
-    sound, heard = None, list[str]()
-    if options.audio and reader.has_audio:
-        part = options.start, options.duration
-        sound = encode_opus(
-            source, options.audio_bitrate, 1, *part, stream=options.audio_stream, video=reader, notes=heard
-        )
-    clip = clip_from(reader, pack, options, front_end, card, progress)
-    config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
-    writer = ClipWriter(clip, options, config, audio_chunks(sound))
-    with atomic_write(output) as file:
-        for portion in writer.portions():
-            file.write(portion)
+    with _noted(lambda: [*reader.notes, *heard]):
+        reader.count(options.start, options.duration)  # refuses a start after the end
+        pack = open_pack(options.pack)
+        pack.require(ENCODE_ROLES, MAKES_STREAMS)
+        front_end = front_end or front_end_for(pack, options)
+        card = None if options.identity is None else read_card(options.identity, pack, options.refit)
+        if options.audio and reader.has_audio:
+            part, track = (options.start, options.duration), options.audio_stream
+            sound = encode_opus(source, options.audio_bitrate, 1, *part, stream=track, video=reader, notes=heard)
+        clip = clip_from(reader, pack, options, front_end, card, progress)
+        config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
+        writer = ClipWriter(clip, options, config, audio_chunks(sound))
+        with atomic_write(output) as file:
+            for portion in writer.portions():
+                file.write(portion)
     return _report(output, clip, writer.written, [*reader.notes, *heard], perf_counter() - begun)
+
+
+@contextmanager
+def _noted(notes: Callable[[], list[str]]) -> Iterator[None]:
+    """Within, an error of ours takes along what a user should know of the source, as its `__notes__`."""
+    try:
+        yield
+    except StylecodecError as error:
+        for sentence in notes():
+            error.add_note(sentence)
+        raise
 
 
 def clip_from(
@@ -337,20 +347,24 @@ def _portrait(
     device: str,
     front_end: FrontEnd | None,
     progress: ProgressCallback,
+    notes: list[str],
 ) -> Identity:
-    """The identity of the face in a picture or video, fitted to it."""
+    """The identity of the face in a picture or video, fitted to it; how that was read goes into `notes`."""
     from .decoding.packets import matching_pack
     from .encoding.front_end import front_end_for
     from .encoding.identity.portrait import portrait_identity
     from .encoding.options import EncodeOptions
-    from .media.portraits import portrait_frames
+    from .media.portraits import Portraits
     from .nets.isolation import isolated
     from .packs.registry import pick_device
 
     with isolated(draws=True):
-        frames, model = portrait_frames(source), matching_pack(header, pack)
+        portraits, model = Portraits(source), matching_pack(header, pack)
         front_end = front_end or front_end_for(model, EncodeOptions(device=device))
-        return portrait_identity(frames, front_end, model, pick_device(device), progress)
+        with _noted(lambda: portraits.notes):
+            identity = portrait_identity(portraits, front_end, model, pick_device(device), progress)
+        notes += portraits.notes
+        return identity
 
 
 # --- decoding ---------------------------------------------------------------------------------------------

@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 import stylecodec
+from stylecodec.cli.main import main
+from stylecodec.encoding import front_end
 from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
-from stylecodec.errors import MediaError, OptionError
+from stylecodec.errors import FaceNotFound, MediaError, OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.media.made import flat, tone, write_tracks
 from tests.media.test_timing import PAUSED, write_times
-from tests.tiny import FixedFace, write_clip
+from tests.tiny import FixedFace
 
 OPTIONS = EncodeOptions(
     pack="tiny-1024",
@@ -115,13 +117,32 @@ def test_whom_to_show_is_known_by_content(clip: Path, tmp_path: Path) -> None:
         assert puppet(tmp_path / "p.png", driving) == motion.identities[0].digest
 
 
-def test_a_video_shows_whom_to_show(clip: Path, tmp_path: Path) -> None:
+def test_a_video_shows_whom_to_show(clip: Path, tracks: Path, tmp_path: Path) -> None:
+    """And what was chosen of it is told."""
     driving = tmp_path / "talk.mp4"
     driving.write_bytes(clip.read_bytes())
     driving = Path(encoded(driving).output)
-    someone = write_clip(tmp_path / "someone.mp4", frames=30, sound=False)
-    with stylecodec.StreamFile.open(str(driving)) as motion:
-        assert puppet(someone, driving) != motion.identities[0].digest
+    made = tmp_path / "made.stc"
+    facts = stylecodec.puppet(tracks, driving, made, device="cpu", front_end=FixedFace())
+    assert facts["notes"] == ["of several video streams 1 (h264, 64x48) is taken"]
+    with stylecodec.StreamFile.open(str(driving)) as motion, stylecodec.StreamFile.open(str(made)) as shown:
+        assert shown.identities[0].digest != motion.identities[0].digest
+
+
+def test_an_error_takes_the_notes_along(
+    tracks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was chosen and dropped may be why there is no face."""
+    monkeypatch.setattr(front_end, "front_end_for", lambda pack, options: FixedFace(lost=range(10)))
+    out = tracks.with_suffix(".stc")
+    with pytest.raises(FaceNotFound) as caught:
+        stylecodec.encode(tracks, out, OPTIONS)
+    notes = caught.value.__notes__
+    assert notes[0] == "of several video streams 1 (h264, 64x48) is taken"
+    assert [note for note in notes if "sound stream 2 (aac, 1 channels) is silent" in note]
+    assert main(["encode", str(tracks), str(out), "--pack", "tiny-1024", "--device", "cpu"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in said] == ["note"] * len(notes) + ["error"]
 
 
 def test_what_shows_nobody_is_called_so(clip: Path, tmp_path: Path) -> None:

@@ -30,18 +30,18 @@ from .running import ROOMS, SURFACES, Record, study_apart
 
 READINGS = 1_000_000  # of all surfaces together
 SHARES = {  # of the readings, by what they are worth and what they cost
-    "stream": 360,
+    "stream": 210,
     "repair": 2,
-    "delta": 140,
-    "background": 120,
+    "delta": 220,
+    "background": 180,
     "identity": 3,
-    "identity card": 10,
-    "packets": 130,
-    "undump": 75,
-    "checkpoint": 90,
-    "pack card": 20,
+    "identity card": 12,
+    "packets": 150,
+    "undump": 90,
+    "checkpoint": 60,
+    "pack card": 25,
     "pack": 2,
-    "picture": 48,
+    "picture": 46,
 }
 PORTION = 1000  # inputs of a surface before the next one has its turn
 

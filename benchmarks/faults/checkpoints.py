@@ -289,7 +289,7 @@ def reprogrammed(program: bytes, rng: random.Random) -> bytes:
 
 def bombs(rng: random.Random) -> bytes:
     """One value made, then copied, nested or called upon again and again by a few opcodes each time."""
-    size, count = rng.choice((100, 4000, 5000, 65_000, 66_000)), rng.choice((100, 5000, 60_000))
+    size, count = rng.choice((100, 4000, 5000, 65_000, 66_000)), rng.choice((*(100,) * 6, *(5000,) * 3, 60_000))
     text = b"X" + struct.pack("<I", size) + b"x" * size
     table = b"}(" + b"".join(b"J" + struct.pack("<i", k) + b"N" for k in range(size // 10)) + b"u"
     values = b"](" + b"N" * size + b"e"

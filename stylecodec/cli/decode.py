@@ -9,7 +9,7 @@ from ..decoding.options import BACKGROUND_CHOICES, POSE_MODES, PRECISIONS, Decod
 from ..errors import OptionError
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_pack_of_stream, add_work
-from .output import DONE, print_json, rate, report_to
+from .output import DONE, print_json, print_notes, rate, report_to
 from .pipes import PIPE, piped
 
 DECODE_EXAMPLES = """
@@ -112,6 +112,7 @@ def _puppet(arguments: argparse.Namespace) -> int:
             relative=arguments.relative,
             progress=progress,
         )
+    print_notes(facts["notes"])
     to = report_to(arguments.output)
     if arguments.json:
         return print_json(facts | {"file": arguments.output}, to)

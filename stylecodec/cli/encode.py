@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ from ..encoding.options import (
 from ..errors import OptionError
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_work
-from .output import DONE, print_json, rate, report_to
+from .output import DONE, print_json, print_notes, rate, report_to
 from .pipes import PIPE, piped
 
 MOST_PROCESSES = 4  # unless more are asked for
@@ -109,7 +108,7 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         type=int,
         default=usual.fit.steps,
         metavar="N",
-        help="steps in which the identity is fitted to the clip (default: %(default)s)",
+        help="steps in which the identity is fitted to the clip; 0: as --no-identity-fit (default: %(default)s)",
     )
     analysis.add_argument(
         "--no-identity-fit",
@@ -237,7 +236,8 @@ def _options(arguments: argparse.Namespace) -> EncodeOptions:
         identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background
         split"""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
-    values["fit"] = FitOptions(enabled=arguments.identity_fit, steps=arguments.identity_steps)
+    fits = arguments.identity_fit and arguments.identity_steps != 0
+    values["fit"] = FitOptions(True, steps=arguments.identity_steps) if fits else FitOptions(False)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
     return EncodeOptions(**values, tune=_tuning(arguments))
 
@@ -259,8 +259,7 @@ def _encode(arguments: argparse.Namespace) -> int:
         ProgressDisplay(arguments.progress) as progress,
     ):
         report = replace(api.encode(source, target, options, progress), output=arguments.output)
-    for sentence in report.notes:
-        print(f"stylecodec: note: {sentence}", file=sys.stderr)
+    print_notes(report.notes)
     to = report_to(arguments.output)
     if arguments.json:
         return print_json(report.as_dict(), to)

@@ -84,10 +84,10 @@ def _run_guarded(arguments: list[str]) -> int:
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever reads our output has enough of it
         return DONE
-    except OptionError as error:
-        return _complain(f"error: {error}", USAGE)
     except StylecodecError as error:
-        return _complain(f"error: {error}", FAILED)
+        for sentence in getattr(error, "__notes__", ()):  # of the source
+            _complain(f"note: {sentence}", FAILED)
+        return _complain(f"error: {error}", USAGE if isinstance(error, OptionError) else FAILED)
     except Exception as error:  # a fault of ours, or the machine's: a sentence all the same
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _complain(f"error: unexpected {what} ({DEBUG_VARIABLE}=1 shows where)", FAILED)

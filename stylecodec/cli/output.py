@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from .pipes import PIPE
@@ -26,6 +27,12 @@ def print_json(facts: dict[str, Any], to: TextIO | None = None) -> int:
         text = json.dumps(facts, indent=2)
     print(text, file=out)
     return DONE
+
+
+def print_notes(sentences: Iterable[str]) -> None:
+    """What a user should know of the source, on stderr."""
+    for sentence in sentences:
+        print(f"stylecodec: note: {sentence}", file=sys.stderr)
 
 
 def rate(frames: int, seconds: float) -> str:

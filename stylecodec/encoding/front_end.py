@@ -14,7 +14,8 @@ from ..geometry import CropTransform
 from ..packs.store import ModelPack
 from ..progress import Progress, ProgressCallback, silent
 from .frames import AlignedClip, Read
-from .identity.people_in_clip import Describe, PeopleInClip, PictureChanges, people_in_clip
+from .identity.people_in_clip import Describe, PeopleInClip, people_in_clip
+from .identity.picture_changes import PictureChanges
 from .options import EncodeOptions
 
 FINDING = "finding the face"  # the stage's name in reports of progress
@@ -72,21 +73,28 @@ def find_faces(
     describe: as of `people_in_clip`. Where the clip is split, squares are aligned anew, nothing smoothed across a cut.
     Raises FaceNotFound, and OptionError for several people to personalise to.
     """
-    changes = PictureChanges()
-    clip = AlignedClip(read, front_end.track(changes.watch(_counted(read, total, progress)), rate))
+    changes, seconds = PictureChanges(rate), list[float]()
+    clip = AlignedClip(read, front_end.track(changes.watch(_counted(read, seconds, total, progress)), rate))
     people = people_in_clip(clip, changes.cuts(), rate, describe, progress)
     split = people.count > 1 and options.split == "auto" and not known
     if split and options.tunes:
+        longest = max(people.stretches, key=lambda stretch: stretch.end - stretch.first)
+        begin, last = seconds[longest.first], seconds[longest.end - 1]
         raise OptionError(
-            f"the clip shows {people.count} people, another from frame {people.cuts[0]:,} on, and a generator is "
-            "personalised to one: encode a part of the clip (--start, --duration), or all as one (--split off)"
+            f"the clip shows {people.count} people, another from {seconds[people.cuts[0]]:.2f} s on, and a generator "
+            f"is personalised to one: encode the longest stretch of one person (--start {begin:.3f} --duration "
+            f"{last - begin + 1 / rate:.3f}), or all as one (--split off)"
         )
     if split:
         clip = AlignedClip(read, front_end.split(clip.track, people.cuts, rate))
     return FacesInClip(clip, people, split)
 
 
-def _counted(read: Read, total: int | None, progress: ProgressCallback) -> Iterator[Frame]:
-    for done, (_, frame) in enumerate(read(), 1):
+def _counted(
+    read: Read, seconds: list[float], total: int | None, progress: ProgressCallback
+) -> Iterator[Frame]:
+    """The frames; their times go into `seconds`."""
+    for done, (time, frame) in enumerate(read(), 1):
+        seconds.append(time)
         yield frame
         progress(Progress(FINDING, done, total))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import av
 import numpy as np
@@ -23,7 +24,9 @@ GAP_SECONDS = 0.02  # smaller jumps of the time stamps are rounding, not gaps
 SETTLING = 1.0  # seconds before a start to decode from: Opus and AAC need a few packets
 TOLD_SECONDS = 0.1  # of sound that is left out without a word before the first frame and after the last
 OPPOSED = -0.5  # correlation of two channels below which they cancel each other in a plain mean
+JUDGED_SECONDS, OPPOSED_SHARE = 0.25, 0.1  # what is judged at once; share of it that is opposed only now and then
 MIN_BITRATE, MAX_BITRATE = 6_000, 256_000
+LAME_DELAY = 1105  # samples before the first that a decoder gives of what LAME made
 
 
 def encode_opus(
@@ -61,10 +64,11 @@ def encode_opus(
         tracks = [(one.index, words(one), one.codec_context is not None) for one in candidates]
     lost = [name for _, name, decodable in tracks if not decodable]
     told.extend(f"sound stream {name} cannot be decoded and is left out" for name in lost)
-    part = _Part.of(video, start, duration)
+    whole = _Part.of(video, start, duration)
     for index, name, decodable in tracks:
         if not decodable:
             continue
+        part = replace(whole, begin=whole.begin + _lateness(path, index, video))
         levels = _measured(path, index, part)
         if not levels.samples:
             told.append(f"sound stream {name} cannot be decoded and is left out")
@@ -97,6 +101,23 @@ class _Part:
         return cls(video.sound_origin + begin, end - begin, whole)
 
 
+def _lateness(path: PathLike, index: int, video: VideoReader | None) -> float:
+    """Seconds by which a track comes late: MP3 in AVI, which has no place for the delay of its encoder.
+
+    FFmpeg's writer puts the pictures off by so much, rounded up to whole frames: in all, or from the second one on.
+    """
+    with readable(f"the sound of {path} cannot be read"), open_input(path) as container:
+        context = _sound(container, index).codec_context
+        if container.format.name != "avi" or not context.name.startswith("mp3"):
+            return 0.0
+        delay, by_ffmpeg = LAME_DELAY / context.sample_rate, "Lavf" in container.metadata.get("software", "")
+    if video is None or not by_ffmpeg or len(video.timing.seconds) < 2:
+        return delay
+    rate = float(video.rate)
+    put_off = video.timing.sound_origin + round(float(video.timing.seconds[1]) * rate) - 1
+    return delay - put_off / rate if put_off == math.ceil(delay * rate) else delay
+
+
 @dataclass
 class _Levels:
     """What was heard of a track: samples at 48 kHz, the largest of them, energies and product of two channels."""
@@ -106,6 +127,8 @@ class _Levels:
     energies: np.ndarray[tuple[int], np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(2))
     product: float = 0.0
     mixed_peak: dict[int, float] = field(default_factory=lambda: {1: 0.0, -1: 0.0})
+    judged: list[float] = field(default_factory=list)  # correlations over JUDGED_SECONDS that are not silent
+    recent: list[Samples] = field(default_factory=list)
     first: float | None = None  # seconds at which the track begins
     last: float = 0.0  # seconds at which it ends
     damage: Damage = field(default_factory=Damage)
@@ -119,22 +142,37 @@ class _Levels:
         self.product += float(np.dot(left.astype(np.float64), right))
         for sign, peak in self.mixed_peak.items():
             self.mixed_peak[sign] = max(peak, float(np.abs(left + sign * right).max()) / 2)
+        self.recent.append(block)
+        if sum(map(len, self.recent)) >= JUDGED_SECONDS * SAMPLE_RATE:
+            self._judge()
+
+    def _judge(self) -> None:
+        heard = np.concatenate(self.recent).astype(np.float64)
+        self.recent.clear()
+        scale = float(np.sqrt(np.square(heard).sum(axis=0).prod()))
+        if scale > len(heard) * SILENCE**2:
+            self.judged.append(float(np.dot(heard[:, 0], heard[:, 1])) / scale)
 
     @property
-    def sign(self) -> int:
-        """What the right channel is multiplied by before both are mixed: -1 where they cancel each other."""
+    def weights(self) -> tuple[float, float]:
+        """What the channels are multiplied by before they are added: the right one is turned over where they cancel
+        each other all the time, and left out, or the left one, where they do now and then."""
+        opposed = float(np.mean([one < OPPOSED for one in self.judged])) if self.judged else 0.0
+        if OPPOSED_SHARE <= opposed <= 1 - OPPOSED_SHARE:
+            return (1.0, 0.0) if self.energies[0] >= self.energies[1] else (0.0, 1.0)
         scale = float(np.sqrt(self.energies.prod()))
-        return -1 if scale > 0 and self.product / scale < OPPOSED else 1
-
-    @property
-    def gain(self) -> float:
-        """At most 1: what the mix is multiplied by so that it is never too loud to be coded."""
-        return 1 / max(1.0, self.mixed_peak[self.sign])
+        sign = -1 if scale > 0 and self.product / scale < OPPOSED else 1
+        gain = 0.5 / max(1.0, self.mixed_peak[sign])  # never too loud to be coded
+        return gain, sign * gain
 
     def notes(self, part: _Part, channels: int) -> list[str]:
         """What was done to the sound, as sentences."""
         said = []
-        if channels == 1 and self.sign < 0:
+        left, right = self.weights
+        if channels == 1 and not left * right:
+            side = "left" if left else "right"
+            said.append(f"the two channels of the sound cancel each other at times: only the {side} one is taken")
+        elif channels == 1 and right < 0:
             said.append("the two channels of the sound cancel each other in the mix: the right one is turned over")
         if self.damage.packets:
             said.append(f"{self.damage.packets:,} damaged packets of the sound were skipped")
@@ -164,11 +202,11 @@ def _encoded(
     path: PathLike, index: int, part: _Part, bitrate: int, channels: int, levels: _Levels
 ) -> OpusTrack:
     """The track as packets, mixed to mono where one channel is wanted."""
-    encoder = OpusEncoder(bitrate, channels)
+    encoder, mix = OpusEncoder(bitrate, channels), np.array(levels.weights, np.float32)[:, None]
     with readable(f"the sound of {path} cannot be read"), open_input(path) as container:
         for block in _timeline(container, _sound(container, index), part, 2):
             if channels == 1:
-                block = levels.gain / 2 * (block[:, :1] + levels.sign * block[:, 1:])
+                block = block @ mix
             encoder.feed(block.astype(np.float32, copy=False))
     return encoder.finish()
 

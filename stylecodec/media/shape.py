@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -67,6 +67,33 @@ class Orientation:
         if self.flip_y:
             image = image[::-1]
         return np.ascontiguousarray(image)
+
+
+class CodedAspects:
+    """The pixel aspects that the pictures of a stream tell, each with the time from which on it holds.
+
+    A decoder tells that of what it was given last, while pictures from before may still come out.
+    """
+
+    def __init__(self) -> None:
+        self._told: list[tuple[Fraction, Fraction | None]] = []
+        self._key = Fraction(0)  # seconds of the last key frame: what it begins is told from there on
+
+    def see(self, packet: av.Packet[Any], told: Fraction | None) -> None:
+        """A packet was decoded, after which the decoder tells this aspect."""
+        if packet.is_keyframe and packet.pts is not None and packet.time_base is not None:
+            self._key = packet.pts * packet.time_base
+        if not self._told or self._told[-1][1] != (told or None):
+            self._told.append((self._key, told or None))
+
+    def at(self, frame: av.VideoFrame) -> Fraction | None:
+        """The aspect of a frame's pixels, None where it is not told."""
+        if not self._told:
+            return None
+        if frame.pts is None or frame.time_base is None:
+            return self._told[-1][1]
+        seconds = frame.pts * frame.time_base
+        return next((told for begin, told in reversed(self._told) if begin <= seconds), self._told[0][1])
 
 
 def on_canvas(image: Frame, width: int, height: int) -> Frame:

@@ -19,6 +19,7 @@ PathLike = str | os.PathLike[str]
 
 # Demuxers that turn text, lists of files or net addresses into "video".
 REFUSED_FORMATS = {"tty", "concat", "hls", "applehttp", "ffmetadata", "lavfi", "sdp", "rtsp", "bin", "xbin"}
+NOT_A_VIDEO, NO_FRAME = "is not a video that can be read", "holds no video frame that can be decoded"
 # Unreadable places in a row after which a file counts as ended: some demuxers fail in one place for ever.
 MOST_FAILURES = 1000
 # Pictures of telephones, which are cut into tiles that FFmpeg gives out as so many videos.
@@ -49,7 +50,7 @@ def open_input(path: PathLike) -> InputContainer:
     """Open a media file for reading; MediaError when it is missing or is no media file."""
     file = existing(path)
     refuse_heif(file)
-    refusal = f"{file} is not a video that can be read"
+    refusal = f"{file} {NOT_A_VIDEO}"
     with readable(refusal):
         # The explicit protocol keeps a colon in the name from being taken for one.
         container = av.open(f"file:{file}", "r")

@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from stylecodec.errors import MediaError, OptionError
-from stylecodec.media.source import PathLike, existing, open_input, readable
+from stylecodec.media.source import NOT_A_VIDEO, PathLike, existing, open_input, readable
 
 Kind = TypeVar("Kind", VideoStream, AudioStream)
 
@@ -117,6 +117,8 @@ def find_video(container: InputContainer, specifier: str | None, path: PathLike)
         what = "sound but no video" if container.streams.audio else "no video"
         raise MediaError(f"{path} holds {what}")
     ranked = ranked_video(container)
+    if not ranked and container.format.name.endswith("_pipe"):  # pictures of kinds that FFmpeg knows by name alone
+        raise MediaError(f"{path} {NOT_A_VIDEO}")
     if not ranked:
         raise MediaError(f"the video of {path} cannot be decoded: there is no decoder for its codec")
     return ranked

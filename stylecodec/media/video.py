@@ -17,9 +17,10 @@ from av.video.stream import VideoStream
 
 from stylecodec.errors import MediaError, OptionError
 from stylecodec.media.colour import Tags, on_ground, to_rgb
+from stylecodec.media.dolby_vision import dolby_vision
 from stylecodec.media.fields import DEINTERLACE, Deinterlace, progressive
-from stylecodec.media.shape import Frame, Orientation, on_canvas
-from stylecodec.media.source import Damage, PathLike, holds_data, open_input, packets_of, readable
+from stylecodec.media.shape import CodedAspects, Frame, Orientation, on_canvas
+from stylecodec.media.source import NO_FRAME, Damage, PathLike, holds_data, open_input, packets_of, readable
 from stylecodec.media.streams import find_video, programmes, words
 from stylecodec.media.timing import PacketTime, Timing, timing_of
 
@@ -30,7 +31,9 @@ TIME_TOLERANCE = 0.002
 SEEK_LEADS = (0.0, 2.0, 10.0, math.inf)
 # Decoders that see the transparency of WebM, which FFmpeg's own leave out.
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+ASPECT_CODED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1"}  # that may change their pixel aspect
 USUAL_RATE = Fraction(25)  # where a file tells none
+ONE_SIZE = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats in which the size hardly ever changes: not looked for
 COUNTED_FORMATS = {"avi"}  # that number their frames and have no times of presentation
 
 
@@ -42,10 +45,10 @@ class VideoReader:
 
     stream: which of several video streams, as `streams.asked_stream` takes it; None: the best by FFmpeg's rule.
     deinterlace: what becomes of interlaced video, see `fields`. width and height are those of the frames as shown
-    (rotation and pixel aspect applied); a stream that changes its size is fitted into the first. Times are seconds
-    from the first frame that can be decoded. Raises OptionError for a stream that is not there; MediaError when the
-    file is missing, is no video, has only sound or no frame at all, and from any method when it cannot be decoded
-    further.
+    (rotation and pixel aspect applied); a stream that changes its size is fitted into the largest that a key frame has,
+    in MP4 and AVI into the first. Times are seconds from the first frame that can be decoded. Raises OptionError for a
+    stream that is not there; MediaError when the file is missing, is no video, has only sound or no frame at all, and
+    from any method when it cannot be decoded further.
     """
 
     def __init__(self, path: PathLike, stream: str | None = None, deinterlace: Deinterlace = "frame") -> None:
@@ -56,6 +59,8 @@ class VideoReader:
         self._deinterlace = deinterlace
         self._notes: dict[str, None] = {}
         self._damage = Damage()
+        self._shown_last: tuple[int, int] | None = None  # the size of the last frame
+        self._changed = False  # and whether a change of it has been told
         with readable(self._failure), open_input(path) as container:
             candidates = [candidate.index for candidate in find_video(container, stream, path)]
             self.has_audio = bool(container.streams.audio)
@@ -63,12 +68,18 @@ class VideoReader:
                 if video.codec_context is None:
                     self._note(f"video stream {words(video)} cannot be decoded and is passed over")
             animated = container.format.name == "webp_pipe"  # FFmpeg reads still ones only
+        vision = dolby_vision(self.path)
+        if vision is not None and vision.proprietary:
+            raise MediaError(
+                f"{self.path} is Dolby Vision of profile {vision.profile}, whose colours only Dolby's own processing "
+                "makes right: convert it to HDR10 or SDR first, with FFmpeg's libplacebo filter for one"
+            )
         for index in candidates:
             if self._begins(index, stream is not None or len(candidates) == 1):
                 break
         else:
             why = "is an animated WebP picture, which is not read: save it as GIF or MP4"
-            raise MediaError(f"{self.path} {why if animated else 'holds no video frame that can be decoded'}")
+            raise MediaError(f"{self.path} {why if animated else NO_FRAME}")
 
     def _begins(self, index: int, only: bool) -> bool:
         """Take this stream if it has a frame; False when none can be decoded."""
@@ -78,7 +89,8 @@ class VideoReader:
             self._container_tags = Tags.of(stream)
             self._aspect = stream.sample_aspect_ratio
             self._by_number = container.format.name in COUNTED_FORMATS
-            first = next(_decoded(container, stream, Damage()), None)
+            self._aspects, self._coded_by = CodedAspects(), stream.codec_context.name
+            first = next(_decoded(container, stream, Damage(), self._aspects), None)
             if first is None:
                 self._note(f"video stream {words(stream)} holds nothing that can be decoded and is passed over")
                 return False
@@ -90,10 +102,33 @@ class VideoReader:
             # Uncompressed video of 32 bits a pixel often leaves the fourth byte at zero.
             self._flatten = stream.codec_context.name != "rawvideo"
             self._fields = self._deinterlace == "field" and first.interlaced_frame
-            self._first_size = first.width, first.height
-            self.width, self.height = Orientation.of(first, self._aspect).shown
-            self._look(first)
+            self._first_size, self._first_aspect = (first.width, first.height), self._aspects.at(first)
+            self.width, self.height = self._place(first).shown
+        self.width, self.height = self._largest()
+        self._look(first)
         return True
+
+    def _largest(self) -> tuple[int, int]:
+        """Width and height of the largest picture: calls begin small and grow as the line allows."""
+        found = [(self.width, self.height)]
+        with readable(self._failure), open_input(self.path) as container:
+            stream = self._stream(container)
+            if container.format.name in ONE_SIZE or stream.codec_context.codec.intra_only:
+                return found[0]
+            stream.codec_context.skip_frame = "NONKEY"
+            self._aspects = CodedAspects()
+            keys = _decoded(container, stream, Damage(), self._aspects, keys=True)
+            found += [self._place(frame).shown for frame in keys]
+        return max(found, key=lambda size: size[0] * size[1])
+
+    def _place(self, frame: av.VideoFrame) -> Orientation:
+        """How a frame is to be seen. The container's pixel aspect is that of its first size; later ones are those
+        that the pictures themselves tell, where they do."""
+        same_size = self._first_size == (frame.width, frame.height)
+        coded = self._aspects.at(frame)
+        if self._coded_by in ASPECT_CODED and not (same_size and coded == self._first_aspect):
+            return Orientation.of(frame, coded)
+        return Orientation.of(frame, self._aspect if same_size else None)
 
     @property
     def notes(self) -> list[str]:
@@ -208,10 +243,10 @@ class VideoReader:
     ) -> Iterator[tuple[float, av.VideoFrame]]:
         """(seconds, frame) in order, from where a seek to `begin` seconds lands; from the first if that is not > 0."""
         stream = self._stream(container)
-        timing, unit = self.timing, stream.time_base
+        timing, unit, self._aspects = self.timing, stream.time_base, CodedAspects()
         if timing.origin is not None and unit is not None and begin > 0:
             container.seek(timing.origin + int(begin / unit), stream=stream, backward=True)
-        frames = self._fields_noted(_decoded(container, stream, damage))
+        frames = self._fields_noted(_decoded(container, stream, damage, self._aspects))
         if self._deinterlace != "off":
             frames = progressive(frames, self._fields)
         for number, frame in enumerate(frames):
@@ -238,11 +273,13 @@ class VideoReader:
         tags = Tags.of(frame).or_else(self._container_tags)
         for sentence in tags.notes():
             self._note(sentence)
-        place = Orientation.of(frame, self._aspect if self._first_size == (frame.width, frame.height) else None)
+        place = self._place(frame)
+        if place.shown != self._shown_last and self._shown_last is not None and not self._changed:
+            before, now, all_ = (f"{w}x{h}" for w, h in (self._shown_last, place.shown, (self.width, self.height)))
+            self._note(f"the picture changes from {before} to {now} at {seconds:.2f} s: all is fitted into {all_}")
+            self._changed = True
+        self._shown_last = place.shown
         if place.shown != (self.width, self.height):
-            before, now = (f"{w}x{h}" for w, h in ((self.width, self.height), place.shown))
-            if not any("fitted into the first size" in sentence for sentence in self._notes):
-                self._note(f"the picture changes from {before} to {now} at {seconds:.2f} s: fitted into the first size")
             place = place.within(self.width, self.height)
         colours, opacity = to_rgb(frame, place.width, place.height, tags)
         if opacity is not None and (self._flatten or opacity.max() > 0):
@@ -265,10 +302,14 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     return context
 
 
-def _decoded(container: InputContainer, stream: VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
-    """Frames in order of presentation; packets that cannot be decoded are counted and skipped."""
+def _decoded(
+    container: InputContainer, stream: VideoStream, damage: Damage, aspects: CodedAspects, keys: bool = False
+) -> Iterator[av.VideoFrame]:
+    """Frames in order of presentation; packets that cannot be decoded are counted and skipped. keys: no others."""
     decoder = _decoder(stream)
     for packet in packets_of(container, stream, damage):
+        if keys and packet.size and not packet.is_keyframe:
+            continue
         try:
             frames = decoder.decode(packet)
         except av.error.EOFError:
@@ -276,6 +317,7 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: Damage) -> 
         except av.error.FFmpegError:
             damage.packets += bool(packet.size)
             continue
+        aspects.see(packet, decoder.sample_aspect_ratio)
         for frame in frames:
             damage.pictures += frame.is_corrupt
             yield frame

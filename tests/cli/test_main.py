@@ -105,6 +105,7 @@ def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> N
         ([], ()),
         (["--no-landmark-correction"], ("correction",)),
         (["--no-identity-fit", "--no-smoothing"], ("fit", "smoothing")),
+        (["--identity-steps", "0"], ("fit",)),
     ],
 )
 def test_stages_can_be_left_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -135,9 +136,15 @@ def test_one_person_is_encoded_as_ever(
 
 
 def test_a_generator_is_personalised_to_one(video: Path, options: EncodeOptions, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=rf"2 people, another from frame {FIRST} on.*--split off"):
+    with pytest.raises(OptionError, match=r"2 people, another from 0\.56 s on.*--split off") as caught:
         stylecodec.encode(video, tmp_path / "me.stc", replace(options, likeness="full"), front_end=FixedFace())
     assert not (tmp_path / "me.stc").exists()
+    advice = re.search(r"--start ([\d.]+) --duration ([\d.]+)", str(caught.value))
+    assert advice is not None
+    start, duration = map(float, advice.groups())
+    part = replace(options, start=start, duration=duration)
+    report = stylecodec.encode(video, tmp_path / "part.stc", part, front_end=FixedFace())
+    assert (report.frames, len(report.people)) == (FIRST, 1)
 
 
 def test_squares_are_aligned_anew(video: Path, options: EncodeOptions) -> None:

@@ -148,6 +148,20 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path, right):
     assert any("cancel each other" in note for note in notes)
 
 
+@pytest.mark.parametrize("quieter", [0, 1])
+def test_channels_that_cancel_each_other_at_times_are_heard(tmp_path, quieter):
+    both = np.stack([tone(), tone()])
+    both[quieter] *= 0.9
+    both[1, 24_000:] *= -1
+    path = write_tracks(tmp_path / "a.mkv", [{"frames": clip(90, count=25)}], [{"samples": both}])
+    notes = []
+    samples = decoded(encode_opus(path, 24_000, notes=notes))
+    for half in (samples[4800:19_200], samples[28_800:43_200]):
+        assert np.sqrt(np.mean(np.square(half))) == pytest.approx(0.35, abs=0.05)
+    side = ("right", "left")[quieter]
+    assert notes == [f"the two channels of the sound cancel each other at times: only the {side} one is taken"]
+
+
 @pytest.mark.parametrize("right", [0.0, 0.5, 1.0])
 def test_other_stereo_is_mixed_as_it_is(tmp_path, right):
     other = right * tone(frequency=440 if right == 1 else 660)

@@ -1,6 +1,6 @@
 """Who is seen when: the stretches of a clip that show one person each, told apart by a face recognition network.
 
-    candidates: the picture changes at once, the face jumps, or comes back after a while
+    candidates: the picture changes (picture_changes.py), the face jumps, or comes back after a while
         └► a few crops of each stretch between them ─► descriptors ─► the nearest person so far, or a new one
 
 A clip without a candidate costs nothing: no descriptor is made. A cut to the same person makes no new person, and
@@ -9,7 +9,7 @@ somebody who comes back is known again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ...face.detect import Box
 from ...face.recognition import Descriptor, FaceDescriptor
-from ...face.warp import Frame
 from ...progress import Progress, ProgressCallback, silent
 from ..frames import AlignedClip, Crop, evenly_spaced
 
@@ -30,13 +29,6 @@ GAP_SECONDS = 0.5  # without a face, after which it may be another's
 SAME_CUT = 3  # frames: a picture cut and a jump of the face that are nearer than this are one cut
 TOLD = 5  # cuts that a note names
 FACE = Box(52, 70, 204, 222)  # where a detector would see the face in an aligned crop of 256 pixels
-
-SIDE, CELLS = 64, 8  # of the thumbnail that pictures are compared by: samples per side, cells per side
-CHANGED_CELLS = 8  # the cells of the thumbnail that change most
-CHANGE = 10.0  # mean change of these, in levels of 255, that may be a cut
-SUDDEN = 2.5  # times the change around it that a cut is
-AROUND = 12  # frames before and after, of which the OTHER_CUTS largest do not count
-OTHER_CUTS = 2
 
 Describe = Callable[[Crop], Descriptor]
 
@@ -86,42 +78,6 @@ class PeopleInClip:
         return f"at {when} s another person appears; {self.count} people, {shown_as}"
 
 
-class PictureChanges:
-    """Measures how much each picture of a clip differs from the one before, while the frames go by."""
-
-    def __init__(self) -> None:
-        self._last: NDArray[np.int16] | None = None
-        self._changes: list[float] = []
-
-    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same frames [H, W, 3]."""
-        for frame in frames:
-            self._see(frame)
-            yield frame
-
-    def cuts(self) -> list[int]:
-        """The frames so far whose picture changes at once; what moves all the time, or comes to rest, is no cut."""
-        changes, found = np.array(self._changes), []
-        for number in np.flatnonzero(changes >= CHANGE).tolist():
-            near = np.concatenate([changes[max(1, number - AROUND) : number], changes[number + 1 :][:AROUND]])
-            usual = np.sort(near)[:-OTHER_CUTS].max(initial=0.0)
-            if changes[number] >= SUDDEN * usual:
-                found.append(number)
-        return found
-
-    def _see(self, frame: Frame) -> None:
-        height, width = frame.shape[:2]
-        middles = np.arange(SIDE) + 0.5
-        rows, columns = (middles * height / SIDE).astype(np.intp), (middles * width / SIDE).astype(np.intp)
-        small = frame[rows[:, None], columns].astype(np.int16)
-        change = 0.0
-        if self._last is not None:
-            apart = np.abs(small - self._last).reshape(CELLS, SIDE // CELLS, CELLS, SIDE // CELLS, 3)
-            change = float(np.sort(apart.mean(axis=(1, 3, 4)), axis=None)[-CHANGED_CELLS:].mean())
-        self._changes.append(change)
-        self._last = small
-
-
 class CropDescriptor:
     """The descriptor of the face in an aligned crop."""
 
@@ -142,7 +98,7 @@ def people_in_clip(
 ) -> PeopleInClip:
     """Who is seen in the frames of a clip, `rate` of them per second.
 
-    picture_cuts: frames whose picture changes at once, increasing. describe: tells faces apart; dlib's network when
+    picture_cuts: frames at which another scene begins, increasing. describe: tells faces apart; dlib's network when
     left out, which is loaded only when it is needed.
     """
     parts = _parts(clip, _candidates(clip, picture_cuts, rate))

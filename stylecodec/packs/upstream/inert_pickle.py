@@ -30,17 +30,15 @@ class Machine(StackMachine):
     def load(self) -> Any:
         """The value of the pickle. Raises ImportRefused for whatever is not plain data, whole and bounded."""
         self.stack, self.memo = [], {}
-        while True:
+        while (code := self.opcode()) != _STOP:
             self.budget.steps -= 1
             if self.budget.steps < 0:
                 raise ImportRefused(f"the pickle has more than {MAX_STEPS:,} steps")
-            code = self.take(1)[0]
-            if code == _STOP:
-                return self.pop()
             step = _STEPS.get(code)
             if step is None:
                 raise ImportRefused(f"the pickle has the opcode {code:#04x}, which no published checkpoint uses")
             step(self)
+        return self.pop()
 
 
 def _long(view: memoryview) -> bytes | memoryview:

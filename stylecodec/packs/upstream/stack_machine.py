@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from struct import Struct
 from typing import Any
 
 from ...errors import ImportRefused
 from .values import SAFE_NAMES, Name, Record
 
-MAX_STEPS = 1_000_000  # opcodes; the largest published file needs some 100,000
+MAX_STEPS = 250_000  # opcodes; the largest published file needs some 100,000
 MAX_LINE = 4096  # bytes of an argument in text
+USUAL_LINE = 64
 MARK = object()
 
 
@@ -58,12 +60,14 @@ class StackMachine:
     def __post_init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.size = len(self.data)
+        self._names: dict[tuple[str, str], Name] = {}  # that were asked for
 
     # --- bytes ---------------------------------------------------------------------------------------------
 
     def take(self, count: int) -> memoryview:
         """The next `count` bytes."""
-        if not 0 <= count <= len(self.data) - self.position:
+        if not 0 <= count <= self.size - self.position:
             raise ImportRefused(f"the pickle ends within a value of {count:,} bytes: it is cut off or damaged")
         part = self.data[self.position : self.position + count]
         self.position += count
@@ -71,7 +75,15 @@ class StackMachine:
 
     def number(self, form: str) -> Any:
         """The next bytes as a number of `struct` form."""
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+        coding = _coding(form)
+        return coding.unpack(self.take(coding.size))[0]
+
+    def opcode(self) -> int:
+        """The next byte."""
+        if self.position >= self.size:
+            raise ImportRefused("the pickle ends before its last step: it is cut off or damaged")
+        self.position += 1
+        return self.data[self.position - 1]
 
     def number_list(self, count: int) -> list[int]:
         """`count` whole numbers of eight bytes."""
@@ -79,9 +91,12 @@ class StackMachine:
 
     def line(self) -> str:
         """The next line of text, without its end."""
-        window = bytes(self.data[self.position : self.position + MAX_LINE])
-        length = window.find(b"\n")
-        if length < 0:
+        for most in (USUAL_LINE, MAX_LINE):
+            window = bytes(self.data[self.position : self.position + most])
+            length = window.find(b"\n")
+            if length >= 0:
+                break
+        else:
             raise ImportRefused("the pickle has a line of text without an end")
         self.position += length + 1
         return window[:length].decode("latin-1")
@@ -117,8 +132,12 @@ class StackMachine:
         """The name of a class or function, if it is one that stands for data."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ImportRefused("the pickle names a function by something that is not text")
+        asked = self._names.get((module, name))
+        if asked is not None:
+            return asked
         found = Name(module, name)
         if found in self.calls or found in SAFE_NAMES:
+            self._names[module, name] = found
             return found
         shown = f"{module[:60]}.{name[:60]}"
         raise ImportRefused(f"the pickle asks for {shown!r}, which is not data of a known network; nothing was run")
@@ -156,6 +175,11 @@ class StackMachine:
         if index not in self.memo:
             raise ImportRefused("the pickle recalls a value that it never kept")
         self.push(self.memo[index])
+
+
+@cache
+def _coding(form: str) -> Struct:
+    return Struct(form)
 
 
 def _key(key: Any) -> Hashable:

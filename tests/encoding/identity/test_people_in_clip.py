@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from stylecodec.encoding.frames import AlignedClip, Crop
 from stylecodec.encoding.identity import people_in_clip as stage
 from stylecodec.encoding.identity.people_in_clip import (
     CropDescriptor,
     PeopleInClip,
-    PictureChanges,
     Stretch,
     people_in_clip,
 )
+from stylecodec.encoding.identity.picture_changes import PictureChanges
 from stylecodec.face.align import AlignedTrack, Aligner, AlignReport
 from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib5
@@ -50,7 +51,7 @@ def clip_of(colours: Sequence[int | None], shots: Sequence[int] = (0,)) -> Align
 
 
 def cuts_of(clip: AlignedClip) -> list[int]:
-    changes = PictureChanges()
+    changes = PictureChanges(RATE)
     for _ in changes.watch(frame for _, frame in clip.read()):
         pass
     return changes.cuts()
@@ -70,6 +71,40 @@ def test_a_cut_to_another_person() -> None:
     assert found.stretches == (Stretch(0, 20, 0), Stretch(20, 35, 1))
     assert (found.count, found.cuts) == (2, (20,))
     assert found.shown(1).tolist() == [False] * 20 + [True] * 15
+
+
+def blended(count: int) -> list[int]:
+    """The colours of a blend over so many frames."""
+    return [round(ANNA + (BERT - ANNA) * (k + 1) / (count + 1)) for k in range(count)]
+
+
+@pytest.mark.parametrize("count", [8, 12, 25])
+def test_a_blend_into_another_person(count: int) -> None:
+    """No frame of it differs much from the one before."""
+    found = people([ANNA] * 40 + blended(count) + [BERT] * 40)
+    assert found.count == 2
+    (cut,) = found.cuts
+    assert abs(cut - (40 + count / 2)) <= 2
+
+
+def test_a_blend_near_the_ends_of_a_short_clip() -> None:
+    assert people([ANNA] * 14 + blended(8) + [BERT] * 14).cuts == (18,)
+
+
+def test_a_way_through_black_into_another_person() -> None:
+    down, up = [round(ANNA * (1 - k / 7)) for k in range(8)], [round(BERT * k / 7) for k in range(8)]
+    found = people([ANNA] * 40 + down + up + [BERT] * 40)
+    assert found.count == 2
+
+
+def test_a_head_that_moves_is_no_blend() -> None:
+    """A soft blob that goes to and fro, and one that goes away for good."""
+    x = np.arange(64)
+    for path in (32 + 10 * np.sin(np.arange(100) / 5), 16 + np.minimum(np.arange(100) / 2.5, 40)):
+        blobs = [np.exp(-((x - at) ** 2 + (x[:, None] - 32) ** 2) / 200) for at in path]
+        changes = PictureChanges(RATE)
+        list(changes.watch(np.repeat((60 + 120 * blob).astype(np.uint8)[..., None], 3, axis=2) for blob in blobs))
+        assert changes.cuts() == []
 
 
 def test_somebody_who_comes_back_is_known_again() -> None:
@@ -121,7 +156,7 @@ def test_what_moves_all_the_time_is_no_cut() -> None:
     slow = [picture(k * 8) for k in range(30)]
     held = [picture(40 + 30 * (k // 3 % 2)) for k in range(30)]  # 8 pictures in each 25 frames
     for frames in (noisy, slow, held):
-        changes = PictureChanges()
+        changes = PictureChanges(RATE)
         assert len(list(changes.watch(frames))) == 30
         assert changes.cuts() == []
 
@@ -130,7 +165,7 @@ def test_a_face_that_changes_before_the_same_wall_is_a_cut() -> None:
     frames = [picture(90) for _ in range(20)]
     for frame in frames[10:]:
         frame[20:44, 20:44] = 140
-    changes = PictureChanges()
+    changes = PictureChanges(RATE)
     list(changes.watch(frames))
     assert changes.cuts() == [10]
 

@@ -237,6 +237,15 @@ def test_a_call_repeated_does_not_fill_the_memory(tmp_path: Path, value: bytes, 
     assert "repeats its data" in refused(tmp_path / "a", program)
 
 
+def test_more_steps_than_any_network_has_are_refused(tmp_path: Path) -> None:
+    """A short text encoded 60,000 times is 480 kB and took more than a second."""
+    encode = b"X\1\0\0\0aq\0c_codecs\nencode\nq\1X\6\0\0\0latin1q\2" + b"h\1h\0h\2\x86R" * 60_000 + b"."
+    assert "more than 250,000 steps" in refused(tmp_path / "a", b"\x80\2" + encode)
+    assert "more than 250,000 steps" in refused(tmp_path / "b", b"\x80\2" + b"N" * 250_001 + b".")
+    (tmp_path / "c").write_bytes(b"\x80\2" + b"N" * 249_000 + b".")
+    assert open_container(tmp_path / "c").content is None
+
+
 def test_values_within_themselves(tmp_path: Path) -> None:
     """Memo cycles and deep nesting end in a sentence, not in a crash."""
     tables = {
