@@ -8,7 +8,7 @@ import sys
 import stylecodec
 
 
-def main(video: str, output: str, pack: str = "avatar-1024") -> None:
+def main(video: str, output: str, pack: str = "nobody-1024") -> None:
     report = stylecodec.encode(video, output, stylecodec.EncodeOptions(pack=pack, preset="fast"))
 
     seconds = report.duration_seconds

@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_size_and_digests(pack: ModelPack) -> None:
-    assert pack.name == "avatar-1024"
+    assert pack.name == "nobody-1024"
     assert set(pack.card.networks) == {*ROLES, *SHIPPED_ROLES}
     assert sum(file.stat().st_size for file in pack.folder.iterdir()) <= 41_000_000
     pack.verify()

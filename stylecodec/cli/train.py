@@ -80,7 +80,7 @@ def _all_arguments(parser: CommandParser) -> None:
 
 
 def _export_arguments(parser: CommandParser) -> None:
-    from ..packs.card import DEFAULT_PACK
+    from ..packs.card import DRAWN_PACK
 
     parser.end_with("stylecodec train export --work more/ --pack better-pack/ --base my-pack/")
     parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
@@ -89,7 +89,7 @@ def _export_arguments(parser: CommandParser) -> None:
         "--blend", type=Path, help="pack with whose encoder the trained one is averaged, weight by weight"
     )
     parser.add_argument("--base", type=Path, help="pack that gives the networks that were not trained in --work")
-    parser.add_argument("--name", default=DEFAULT_PACK, help="name of the pack (%(default)s)")
+    parser.add_argument("--name", default=DRAWN_PACK, help="name of the pack (%(default)s)")
     parser.add_argument("--version", default="1", help="version of the pack (%(default)s)")
     add_json(parser)
     parser.set_defaults(run=_export)

@@ -29,7 +29,8 @@ from ..errors import PackCorrupt
 from ..geometry import FFHQ_ALIGNMENT, Alignment
 
 CARD_FILE = "pack.toml"
-DEFAULT_PACK = "avatar-1024"  # comes with stylecodec
+DEFAULT_PACK = "nobody-1024"  # comes with stylecodec
+DRAWN_PACK = "avatar-1024"  # so does this one, of drawn heads alone, which that one went on from
 CARD_FORMAT = 1  # raised when an older reader would misread the card
 MAX_CARD_BYTES = 1 << 20
 MAX_NAME_BYTES = 64  # the stream header's limit

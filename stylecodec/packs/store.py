@@ -2,7 +2,7 @@
 
 The path of a name:
 
-    open_pack("avatar-1024") ──► folder ──► card ──► ModelPack ──► .generator("cpu") ──► verified, built, cached
+    open_pack("nobody-1024") ──► folder ──► card ──► ModelPack ──► .generator("cpu") ──► verified, built, cached
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ..nets.identity import IdentityNet
 from ..nets.landmarks import LandmarkNet
 from ..nets.parsing import BiSeNet
 from ..nets.stylegan2 import StyledConv
-from ..packs.card import DEFAULT_PACK, SHIPPED_ROLES, Pose
+from ..packs.card import DRAWN_PACK, SHIPPED_ROLES, Pose
 from ..packs.store import ModelPack, embedded_pack, open_pack
 from ..packs.writing import NetworkSource, write_pack
 from . import avatar, encoder, identity, inversion, parser
@@ -134,7 +134,7 @@ def _expression_names(work: Path) -> list[str]:
 def export(
     work: Path,
     folder: Path,
-    name: str = DEFAULT_PACK,
+    name: str = DRAWN_PACK,
     version: str = "1",
     blend: Path | None = None,
     base: Path | None = None,

@@ -47,7 +47,7 @@ def test_import_list_show_verify_remove(folder: Path, generator: Path, capsys: p
     assert main(["models", "show", "mine"]) == 0
     printed = capsys.readouterr().out
     assert "from g.pt, sha256" in printed
-    assert "face_mesh: that of avatar-1024, which comes with stylecodec" in printed
+    assert "face_mesh: that of nobody-1024, which comes with stylecodec" in printed
     assert main(["models", "verify", "mine"]) == 0
     assert "every digest fits" in capsys.readouterr().out
     weights = next((folder / "mine").glob("*.safetensors"))

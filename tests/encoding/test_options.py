@@ -21,7 +21,7 @@ from stylecodec.errors import OptionError
 def test_the_defaults_are_valid() -> None:
     options = EncodeOptions()
     assert options.preset == "fast"
-    assert options.pack == "avatar-1024"
+    assert options.pack == "nobody-1024"
     assert options.audio_bitrate == 12_000
     assert options.smoothing == 0.024
     assert (options.profile, options.quality, options.group_seconds) == ("compact", 62.0, None)
