@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from . import attached, checkpoints, packets, packs, pictures, streams, text
-from .judging import KEPT, SECONDS, Fault, Surface, Tally, attempt, cap_memory
+from .judging import KEPT, SECONDS, Fault, Surface, Tally, attempt, cap_memory, measured
 
 SURFACES: Mapping[str, Callable[[], Surface]] = {
     "stream": streams.surface,
@@ -132,6 +132,9 @@ def study_apart(surface: Surface, first: int, last: int) -> Iterator[Result]:
 def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchronized[int]) -> None:
     cap_memory(ROOM)
     signal.signal(signal.SIGPROF, _break_off)
+    for read in surface.readers.values():  # what is imported or built at the first reading is no input's memory
+        for data in surface.seeds.values():
+            measured(read, data, traced=False)
     gc.freeze()
     gc.disable()  # collected between readings, so that no reading pays for others
     for begin in range(first, last, CHUNK):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
+from PIL.ExifTags import Base
 
 from stylecodec.errors import MediaError
 from stylecodec.jpeg import MAX_SCANS, too_many_scans
@@ -19,6 +21,16 @@ from stylecodec.media.source import PathLike, existing, refuse_heif
 
 # What Pillow reads without running other programs and tells apart by signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "ICO")
+
+TURNS = {  # by the EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def is_picture(path: PathLike) -> bool:
@@ -50,7 +62,7 @@ def read_image(path: PathLike) -> Frame:
                     if too_many_scans(opened):
                         raise MediaError(f"{file} is a JPEG picture of more than {MAX_SCANS} scans")
             image.load()
-            return cast(Frame, np.array(_to_srgb(_flat(_eight_bits(ImageOps.exif_transpose(image))))))
+            return cast(Frame, np.array(_to_srgb(_flat(_eight_bits(_upright(image))))))
     except Image.DecompressionBombError as error:
         raise MediaError(f"{file} is a picture of too many pixels") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -64,6 +76,22 @@ def _opened(path: PathLike) -> Iterator[Image.Image]:
         Image.open(existing(path), formats=FORMATS) as image,
     ):
         yield image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the EXIF data says, where there is any that can be read.
+
+    ImageOps.exif_transpose writes the data anew, which fails on damaged ones.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(Base.Orientation))
+    except (OSError, SyntaxError, ValueError, struct.error):
+        turn = None
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info = image.info
+    return turned
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

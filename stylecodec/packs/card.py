@@ -127,6 +127,8 @@ class PackCard:
     @classmethod
     def parse(cls, text: str, where: str = CARD_FILE) -> Self:
         """Read a card; PackCorrupt, naming `where` and the key, when it is not a valid one."""
+        if len(text) > MAX_CARD_BYTES:  # a reader of TOML takes seconds over megabytes
+            raise PackCorrupt(f"{where} is larger than {MAX_CARD_BYTES:,} bytes")
         try:
             table = tomllib.loads(text)
         except RecursionError as error:

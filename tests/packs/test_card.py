@@ -9,7 +9,7 @@ import pytest
 
 from stylecodec.errors import PackCorrupt
 from stylecodec.geometry import Alignment
-from stylecodec.packs.card import Calibration, NetworkEntry, PackCard, Pose
+from stylecodec.packs.card import MAX_CARD_BYTES, Calibration, NetworkEntry, PackCard, Pose
 
 INDICES = tuple((layer, channel) for layer in range(8) for channel in range(4))
 CARD = PackCard(
@@ -108,6 +108,7 @@ PARAMS = "[networks.generator.params"
         ("scale = 1.08", "scale = 1" + "0" * 400, "alignment.scale must be a number"),
         ("resolution = 1024", "resolution = 1" + "0" * 5000, "is not valid TOML"),
         ("resolution = 1024", "x = " + "[" * 5000 + "]" * 5000, "nests too deeply"),
+        ("resolution = 1024", "resolution = 1024 " + " " * MAX_CARD_BYTES, "is larger than 1,048,576 bytes"),
     ],
 )
 def test_hostile_cards(before: str, after: str, message: str | None) -> None:
