@@ -8,6 +8,7 @@
 Of a clip that shows one person after another all this is done for each by themselves, and joined before it is
 compacted. Frames pass in batches and are forgotten; the identity is known only when all have passed, and must go
 first. To personalise and to refine, which `fast` does for a fully personalised generator alone, the clip is read again.
+The `paper` preset has stages of its own in place of those before `compact` (paper/clip.py).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from .identity.fitting import fit_to_candidates
 from .identity.selection import IdentityChoice, select
 from .motion.landmark_correction import correct_by_landmarks
 from .motion.refinement import refine_clip
-from .options import FULL, EncodeOptions
+from .options import FULL, PAPER, EncodeOptions
+from .paper.clip import encode_paper
 from .personalization.clip import personalize_clip
 from .personalization.crop_registration import register_crops
 from .rate.compaction import compact_clip, compact_people
@@ -83,6 +85,8 @@ def encode_frames(
     frames: passed once, and again from the beginning to personalise and to refine (in any preset but `fast`, and on a
     personalised generator). cuts: frames before which nothing is smoothed with what follows.
     """
+    if options.preset == PAPER:
+        return encode_paper(frames, pack, options, rate, source_size, total, progress)
     device = pick_device(options.device)
     sigma = options.smoothing * float(rate) if options.smooth else 0.0
     # A personalised generator shows in pixels what the person does, and refinement sees it there.

@@ -27,6 +27,7 @@ from ..differentiable import BETAS, DifferentiableRenderer, at_side, cosine_deca
 from ..frames import Crop, FrameCodes, to_input
 from ..losses import LossWeights, MotionLoss, PartPlacementLoss, ReconstructionLoss
 from ..options import FitOptions
+from ..personalization.locality import latent_deviation
 from .selection import Candidate
 
 FITTING = "fitting the identity"  # the stage's name in reports of progress
@@ -106,7 +107,8 @@ class _LatentSearch:
         if parts is not None and options.response:
             self.motion = MotionLoss(regions, _rendered(self.renderer, self.pivot, self.codes, self.side))
         self.loss = ReconstructionLoss(pack, device, LossWeights(features=options.features))
-        self.deviation = pack.feedforward(device).latent_std
+        known = pack.has("feedforward")
+        self.deviation = pack.feedforward(device).latent_std if known else latent_deviation(self.renderer)
         self.moved = torch.zeros_like(self.pivot[: options.rows], requires_grad=True)  # from the pivot
         self.optimizer = torch.optim.Adam([self.moved], betas=BETAS)
         self.random = torch.Generator().manual_seed(1)
