@@ -158,7 +158,7 @@ def pose_row(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dict
     if pack.has("feedforward"):
         with torch.no_grad():
             found["feedforward"] = search.pose_losses(scene.prepared, pack.feedforward(CPU)(scene.pictures).pose)
-    row: dict[str, Any] = {"question": POSE, "clip": clip.stem, "frames": len(scene.pictures)}
+    row: dict[str, Any] = {"question": POSE, "way": "pose", "clip": clip.stem, "frames": len(scene.pictures)}
     for name, losses in found.items():
         row |= {f"{name}_loss": float(losses.mean()), f"{name}_loss_worst": float(losses.max())}
     best = min(row[f"{name}_loss"] for name in found if name != "eq2")
@@ -189,6 +189,7 @@ def speed_row(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dic
         reached = float(scene.loss(pose, slow).mean())
     return {
         "question": SPEED,
+        "way": "speed",
         "clip": clip.stem,
         "frames": count,
         "reference_frames": few,
@@ -197,6 +198,7 @@ def speed_row(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dic
         "reference_seconds": spent,
         "reference_loss": reached,
         "reference_epochs": epochs,
+        "seconds_per_epoch": spent / epochs,
         "times": spent / fast,
         "target": search.target,
     }

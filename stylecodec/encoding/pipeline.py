@@ -13,6 +13,7 @@ The `paper` preset has stages of its own in place of those before `compact` (pap
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -130,7 +131,9 @@ def encode_people(
     """The stages of `encode_frames` for each person by themselves, as if nobody else were there; then joined."""
     clip, people = faces.clip, faces.people
     each = [
-        encode_frames(clip.only(people.shown(k)), pack, options, rate, None, None, total, progress, people.cuts)
+        encode_frames(
+            clip.only(people.shown(k)), pack, _of_person(options, k), rate, None, None, total, progress, people.cuts
+        )
         for k in range(people.count)
     ]
     packets = each[0].packets.copy()
@@ -142,6 +145,13 @@ def encode_people(
     held = len(packets) - sum(len(one.packets) - one.held for one in each)
     persons = tuple(ShownPerson(one.choice, one.fit_steps) for one in each)
     return replace(each[0], packets=packets, held=held, crop=crop, people=people, persons=persons)
+
+
+def _of_person(options: EncodeOptions, person: int) -> EncodeOptions:
+    """The options with a checkpoint of the person's own."""
+    if options.checkpoint is None:
+        return options
+    return replace(options, checkpoint=f"{os.fspath(options.checkpoint)}.{person}")
 
 
 def compacted(clip: EncodedClip, options: EncodeOptions, progress: ProgressCallback = silent) -> EncodedClip:

@@ -102,7 +102,7 @@ def test_encoding_with_a_partial_pack_names_what_is_missing(
     assert main(["models", "import", str(generator), "--pack", "mine"]) == 0
     assert main(["encode", str(clip), str(tmp_path / "out.stc"), "--pack", "mine"]) == 1
     error = capsys.readouterr().err
-    assert "pack mine has no flow and no feedforward network, which encode needs" in error
+    assert "pack mine has no flow and no feedforward network, which encode --preset fast needs" in error
     assert not (tmp_path / "out.stc").exists()
 
 

@@ -4,7 +4,8 @@
 of every index by Eq. 8, the indices begun where the frame before left them (Eq. 7). `solve` finds the same optimum for
 many frames at once: the response of the picture to all indices together, measured once per clip, makes every direction
 of α as steep as any other, so that a few quasi-Newton steps do. Every frame's loss holds its predecessor's rendering;
-a sweep takes it from the sweep before. The first sweep is at half the side and without the two slow networks' terms.
+a sweep takes it from the sweep before. The first sweep is at half the side, and the two slow networks are asked in the
+last one only.
 
     α_t is what is sent: the offset from A(LH_t) (see the design: any frame decodes without its predecessors)
 """
@@ -171,7 +172,8 @@ class AttributeSearch:
                     self.loss.begin(seen[:1])
             for rows, descent in zip(parts, descents, strict=True):
                 near = Before(known.rendered[rows], known.target[rows], known.there[rows])
-                chunk = _Chunk(self, rendering, rows_of(styles, rows), goal.rows(rows), near, start[rows], number > 0)
+                whole = number == len(SWEEPS) - 1
+                chunk = _Chunk(self, rendering, rows_of(styles, rows), goal.rows(rows), near, start[rows], whole)
                 descent.run(chunk.evaluate, steps)
                 alpha = alpha.index_copy(0, rows, chunk.alpha(descent.best))
         return alpha, self._ended(styles, alpha, target)

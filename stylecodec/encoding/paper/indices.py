@@ -145,8 +145,9 @@ def _table(
 ) -> IndexTable:
     scores, inside = scored(seen, areas, options.inside)
     order = np.argsort(-scores, kind="stable")[:ALPHA_COUNT]
-    strongest = seen.regions[:, order].argmax(axis=0)
-    gammas = seen.regions[strongest, order]
+    features = seen.regions[:-1]  # the last region is their union
+    strongest = features[:, order].argmax(axis=0)
+    gammas = features[strongest, order]
     reach = _reach(gammas, options.deltas)
     names = tuple(FEATURES[k] for k in strongest)
     indices = tuple(seen.indices[k] for k in order)

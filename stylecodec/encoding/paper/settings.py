@@ -39,7 +39,7 @@ class PaperOptions:
     pose_steps: int = 3  # of Gauss-Newton, after the look at the grid of poses
     steps: int = 20  # of the fast path's optimiser
     epochs: int = 100  # N of Algorithm 1, in the reference
-    rate: float = 0.2  # of the reference's optimiser, where Eq. 8 gives 1; raw style units
+    rate: float = 0.5  # of the reference's optimiser, where Eq. 8 gives 1; raw style units
     even_rates: bool = False  # without Eq. 8, all indices alike: an ablation
     direct_pose: bool = False  # without Eq. 2, angles read off the face mesh: an ablation
     weights: AttributeWeights = AttributeWeights()
