@@ -121,7 +121,7 @@ class Scene:
         if not crops:
             raise StylecodecError(f"{clip} shows no face in its first frames")
         self.pictures = to_input(crops, CPU)
-        inverter = Inverter(pack, CPU, paper.side)
+        inverter = Inverter(pack, CPU, paper.side_for(pack.indices))
         latents = inverter.latents(self.pictures)
         similarity = inverter.similarity(self.pictures, inverter.pictures(latents))
         latent = latents[int(similarity.argmax())].numpy().astype(np.float16)

@@ -70,7 +70,8 @@ def _basis(scale: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     side = PATCH // scale
     inside = INSIDE.reshape(side, scale, side, scale).mean(axis=(1, 3)) > 0.5
     rows, columns = np.nonzero(inside)
-    return (columns + 0.5) * scale - PATCH / 2, (rows + 0.5) * scale - PATCH / 2, inside
+    x, y = ((np.asarray(places, np.float64) + 0.5) * scale - PATCH / 2 for places in (columns, rows))
+    return x, y, np.asarray(inside, np.bool_)
 
 
 _BASES = {scale: _basis(scale) for scale, _ in LEVELS}

@@ -82,7 +82,8 @@ class Sampler:
     def alpha_deviation(self) -> Tensor:
         """[32]: of what `alpha` draws."""
         share = FEW / 3 + (1 - FEW) * SMALL**2 / 3
-        return self.reach * share**0.5
+        found: Tensor = self.reach * share**0.5
+        return found
 
     @torch.no_grad()
     def __call__(self, count: int, random: torch.Generator) -> Samples:
@@ -135,7 +136,8 @@ def loss_of(encoder: HybridEncoder, samples: Samples, pictures: Tensor) -> Tenso
     pose = F.smooth_l1_loss(code.pose / encoder.pose_scale, samples.pose / encoder.pose_scale, beta=0.2)
     alpha = F.smooth_l1_loss(code.alpha / encoder.alpha_scale, samples.alpha / encoder.alpha_scale)
     near = ((code.w_id - samples.w[:, None]) / encoder.latent_std).square().mean()
-    return pose + alpha + 0.3 * near
+    loss: Tensor = pose + alpha + 0.3 * near
+    return loss
 
 
 @torch.no_grad()

@@ -29,7 +29,8 @@ LARGE = 6000  # StyleSpace channels of such a generator
 PROBE = 0.5  # δ of Eq. 5 for the clip's own sensitivities, raw style units either side
 SHOWN = 0.02  # perceptual distance in its region that one unit of an index makes
 UNITS = (0.05, 10.0)  # raw style units that are believed to be a unit
-FARTHEST = 8.0  # units that α may go, times `reach`, where no search of indices has said it
+FARTHEST = 4.0  # units that α may go, times `reach`, where nothing else says it
+DEVIATIONS = 3.0  # of α over what the pack's feed-forward encoder was trained on: so far it goes
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class ChunkSearch:
         self.device = inverter.device
         self.perceptual = Perceptual(pack, self.device)
         self.reader = FaceReader(pack, self.device)
-        self.rendering = Rendering(pack, self.device, options.side)
+        self.rendering = Rendering(pack, self.device, options.side_for(pack.indices))
         identity = torch.from_numpy(latent.astype(np.float32)).to(self.device)
         self.pose = PoseSearch(self.rendering, identity, self.perceptual, pack.card.pose)
         self.loss = AttributeLoss(pack, self.device, self.perceptual, options.weights)
         self.indices = self._indices()
-        self.attributes = AttributeSearch(self.rendering, self.loss, self.indices, options)
+        keep = options.weights.frame_range if target != INVERSION else 0.0
+        self.attributes = AttributeSearch(self.rendering, self.loss, self.indices, options, keep)
         self.last: tuple[Tensor, Last] | None = None  # pose [2] in degrees and attributes, where the last chunk ended
         self.figures: list[tuple[float, float]] = []  # losses of pose and attributes, per frame
 
@@ -145,8 +147,10 @@ class ChunkSearch:
         # LPIPS grows as the square of δ: the offset at which it is SHOWN.
         strongest = torch.from_numpy(seen.regions.max(axis=0)).clamp_min(1e-12) * 3 / 2 / PROBE
         units = (SHOWN / strongest).sqrt().clamp(*UNITS).float().to(self.device)
-        limit = FARTHEST * units
-        if (known := self.rendering.pack.card.calibration.get(REACH)) is not None:
-            names = [f"{layer}_{channel}" for layer, channel in self.rendering.pack.indices]
+        limit, pack = FARTHEST * units, self.rendering.pack
+        if pack.has("feedforward"):
+            limit = DEVIATIONS * pack.feedforward(self.device).alpha_scale.detach().to(units)
+        elif (known := pack.card.calibration.get(REACH)) is not None:
+            names = [f"{layer}_{channel}" for layer, channel in pack.indices]
             limit = torch.tensor([known.values.get(name, math.inf) for name in names]).to(units)
         return Indices(seen.regions, units, self.options.reach * limit)

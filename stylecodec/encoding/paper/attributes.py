@@ -75,10 +75,17 @@ class Last:
 
 
 class AttributeSearch:
-    """Finds α of the frames of one clip."""
+    """Finds α of the frames of one clip; keep: weight of its mean square over its limits, which the paper has not."""
 
-    def __init__(self, rendering: Rendering, loss: AttributeLoss, indices: Indices, options: PaperOptions) -> None:
-        self.rendering, self.loss, self.indices, self.options = rendering, loss, indices, options
+    def __init__(
+        self,
+        rendering: Rendering,
+        loss: AttributeLoss,
+        indices: Indices,
+        options: PaperOptions,
+        keep: float = 0.0,
+    ) -> None:
+        self.rendering, self.loss, self.indices, self.options, self.keep = rendering, loss, indices, options, keep
         self.coarse = Rendering(rendering.pack, rendering.device, coarse_side(rendering.side), rendering.dtype)
         self.steepness: Tensor | None = None  # [32, 32] of `directions`, measured once
 
@@ -96,6 +103,10 @@ class AttributeSearch:
     def _warm(self, styles: Styles, last: Last) -> Tensor:
         """Eq. 7: indices begin where the frame before left them; as offsets from A(LH_t) [N, 32]."""
         return self.bounded(last.styles + last.alpha - self.own(styles))
+
+    def wander(self, alpha: Tensor) -> Tensor:
+        """What it costs [n] to go far with α [n, 32]."""
+        return self.keep * (alpha / self.indices.limit.to(alpha)).square().mean(dim=1)
 
     def bounded(self, alpha: Tensor) -> Tensor:
         """α [n, 32] within what is believed of each index."""
@@ -121,7 +132,7 @@ class AttributeSearch:
                 alpha = optimizer.take(only)
                 with torch.enable_grad():
                     output = self.rendering.pictures(own, alpha)  # Ŝ_t = G_ss(LH_t + α_t)
-                    loss = self.loss(output, goal, before)
+                    loss = self.loss(output, goal, before) + self.wander(alpha)
                     (gradient,) = torch.autograd.grad(loss.sum(), alpha)
                 optimizer.step(only, gradient, rate * moves)  # α_t ← α_t - η F'(∇L, α_t)
                 optimizer.values = self.bounded(optimizer.values)
@@ -246,8 +257,9 @@ class _Chunk:
         """Eq. 9 [n] and its gradient by the steps [n, 32]."""
         taken = places.detach().requires_grad_(True)
         with torch.enable_grad():
-            output = self.rendering.pictures(self.styles, self.alpha(taken))
-            loss = self.search.loss(output, self.target, self.before, self.whole)
+            alpha = self.alpha(taken)
+            output = self.rendering.pictures(self.styles, alpha)
+            loss = self.search.loss(output, self.target, self.before, self.whole) + self.search.wander(alpha)
             (gradient,) = torch.autograd.grad(loss.sum(), taken)
         return loss.detach(), gradient
 
@@ -256,5 +268,5 @@ def _preconditioner(curve: Tensor) -> Tensor:
     """The inverse square root of a curvature [K, K], directions that hardly show damped."""
     values, vectors = torch.linalg.eigh(curve)
     floor = FLOOR * values.mean().clamp_min(1e-20)
-    scaled: Tensor = vectors * (values.clamp_min(0) + floor).rsqrt()
-    return scaled @ vectors.T
+    found: Tensor = (vectors * (values.clamp_min(0) + floor).rsqrt()) @ vectors.T
+    return found

@@ -82,7 +82,7 @@ class _Work:
         self, pack: ModelPack, device: torch.device, options: EncodeOptions, found: Survey, progress: ProgressCallback
     ) -> None:
         self.pack, self.device, self.options, self.found, self.progress = pack, device, options, found, progress
-        self.inverter = Inverter(pack, device, options.paper.side)
+        self.inverter = Inverter(pack, device, options.paper.side_for(pack.indices))
         self.tuned: TunedClip | None = None
 
     def target(self) -> str:
@@ -105,7 +105,7 @@ class _Work:
         crops = [frame.crop for number, frame in enumerate(frames) if number in wanted and frame.crop is not None]
         tuned = tune(self.pack, crops, self.found.latents[rows], self.device, paper, self.progress)
         exact = TunedPack(self.pack, generator=tuned.generator)
-        self.inverter = Inverter(exact, self.device, paper.side)
+        self.inverter = Inverter(exact, self.device, paper.side_for(exact.indices))
         latent = self.choose().latent
         search = ChunkSearch(exact, self.inverter, latent, FRAME, paper)
         poses = search.poses(search.prepared(self.chunk(rows, crops)))

@@ -63,4 +63,5 @@ class RowDescent:
 
 
 def _limited(direction: Tensor) -> Tensor:
-    return direction * (FARTHEST / direction.norm(dim=1, keepdim=True).clamp_min(FARTHEST))
+    limited: Tensor = direction * (FARTHEST / direction.norm(dim=1, keepdim=True).clamp_min(FARTHEST))
+    return limited

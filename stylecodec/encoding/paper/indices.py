@@ -28,12 +28,13 @@ from .masks import SIDE as MASK_SIDE
 from .perceptual import Perceptual
 from .rendering import Perturbed, Rendering
 from .sensitivity import Index, Sensitivities, measure
+from .settings import PaperOptions
 
 SEARCHING = "searching indices"  # the stage's name in reports of progress
 REACH = "index_reach"  # the calibration with how far each index goes, in raw style units
 SENSITIVITY = "index_sensitivity_{}"  # and those with Γ of a feature's indices, and of all of them over the whole
 SHOWN_AT_REACH = 0.3  # perceptual distance in its region that an index makes at its reach
-FARTHEST = 40.0  # raw style units
+FARTHEST = 10.0  # raw style units
 POSES = ((0.0, 0.0), (14.0, 0.0), (0.0, 7.0), (-14.0, -4.0))  # degrees, in turn
 
 
@@ -119,7 +120,7 @@ def reach_of(pack: ModelPack, device: torch.device) -> Tensor:
     """How far each of the pack's 32 indices goes [32], in raw style units: as its card says, else measured now."""
     if (known := pack.card.calibration.get(REACH)) is not None:
         return torch.tensor([known.values.get(f"{layer}_{channel}", 1.0) for layer, channel in pack.indices])
-    options = IndexOptions(people=2)
+    options = IndexOptions(people=2, side=PaperOptions().side_for(pack.indices))
     rendering = Rendering(pack, device, options.side, torch.float32)
     reader, perceptual, deltas = FaceReader(pack, device), Perceptual(pack, device), (-0.5, 0.0, 0.5)
     found = []

@@ -59,7 +59,7 @@ def tune(
     """Tune a copy of the pack's generator so that pivots [n, 18, 512] render their crops: L2 and LPIPS."""
     begun = time.time()
     generator = copy.deepcopy(pack.generator(device))
-    rendering = Rendering(TunedPack(pack, generator=generator), device, options.side)
+    rendering = Rendering(TunedPack(pack, generator=generator), device, options.side_for(pack.indices))
     perceptual = Perceptual(pack, device)
     pictures, latents = to_input(crops, device), torch.from_numpy(pivots.astype(np.float32)).to(device)
     target = at_side(pictures, rendering.side)

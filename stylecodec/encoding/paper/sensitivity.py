@@ -37,7 +37,7 @@ def measure(
 ) -> Sensitivities:
     """Γ of these indices at one latent; deltas: {δ_k}, rising, 0 among them; masks: [F, S, S] on the picture's side.
 
-    A region's Γ is the mean over its own pixels.
+    A region's Γ is the mean over its own pixels. An index of a layer above the picture's side shows nothing: 0.
     """
     steps = torch.tensor(sorted(deltas), dtype=torch.float32)
     middle = int((steps == 0).nonzero()[0])
@@ -45,7 +45,8 @@ def measure(
     regions = torch.cat([masks, torch.ones_like(masks[:1])])[None]
     base = perceptual.features(perturbed.base.clamp(-1, 1))
     found = np.zeros((len(regions[0]), len(indices)))
-    order = sorted(range(len(indices)), key=lambda k: indices[k])
+    visible = [k for k in range(len(indices)) if indices[k][0] in perturbed.layers]
+    order = sorted(visible, key=lambda k: indices[k])
     others = torch.cat([steps[:middle], steps[middle + 1 :]])
     few = max(1, AT_ONCE // len(others))
     for layer, group in groupby(order, key=lambda k: indices[k][0]):

@@ -95,7 +95,7 @@ class _Reader:
 
     def __init__(self, pack: ModelPack, device: torch.device, options: EncodeOptions) -> None:
         self.device = device
-        self.inverter = Inverter(pack, device, options.paper.side)
+        self.inverter = Inverter(pack, device, options.paper.side_for(pack.indices))
         self.mesh = pack.face_mesh(device)
         self.pool = CandidatePool(options)
         self.seconds: list[float] = []

@@ -80,8 +80,9 @@ def test_sensitivity_is_the_equation_written_out(rendering: Rendering, paper_pac
     perceptual = Perceptual(paper_pack, CPU)
     styles = rendering.generator.styles(latent(paper_pack)[None])
     deltas, regions = (-1.0, -0.5, 0.0, 0.5), torch.stack([m[0, 0] for m in masks(1).regions[2:4]])
-    found = measure(Perturbed(rendering, styles), ((9, 1), (3, 0)), deltas, regions, perceptual)
-    for number, (layer, channel) in enumerate(found.indices):
+    found = measure(Perturbed(rendering, styles), ((9, 1), (3, 0), (24, 0)), deltas, regions, perceptual)
+    assert found.whole[2] == 0  # above the side
+    for number, (layer, channel) in enumerate(found.indices[:2]):
         pictures = []
         for delta in deltas:
             moved = [one.clone() for one in styles]
