@@ -13,8 +13,6 @@ from .arguments import CommandParser, add_work
 from .output import DONE, print_json
 
 if TYPE_CHECKING:
-    from torch import Tensor, device
-
     from ..encoding.paper.indices import IndexTable
     from ..packs.store import ModelPack
 
@@ -48,7 +46,6 @@ def indices_arguments(parser: CommandParser) -> None:
 
 def _indices(arguments: argparse.Namespace) -> int:
     from ..encoding.paper.indices import IndexOptions, find_indices
-    from ..nets.isolation import isolated
     from ..packs.registry import pick_device
     from ..packs.store import open_pack
 
@@ -59,7 +56,7 @@ def _indices(arguments: argparse.Namespace) -> int:
     pack, place = open_pack(arguments.pack), pick_device(arguments.device)
     pack.require(("generator", "flow"), "the search of indices")
     begun = time.process_time()
-    with isolated(draws=True), ProgressDisplay(arguments.progress) as progress:
+    with ProgressDisplay(arguments.progress) as progress:
         latents = _latents(arguments.clips, pack, place)
         options = IndexOptions(people=arguments.people, side=arguments.side)
         table = find_indices(pack, place, options, latents, progress)
@@ -132,24 +129,18 @@ def _write(pack: ModelPack, table: IndexTable, folder: Path, name: str) -> None:
         raise OutputError(f"the pack {folder} cannot be written: {error.strerror or error}") from error
 
 
-def _latents(clips: list[Path], pack: ModelPack, place: device) -> Tensor | None:
-    """Inversions [m, 18, 512] of some frames of each video."""
-    import torch
-
-    from ..encoding.frames import to_input
+def _latents(clips: list[Path], pack: ModelPack, place: Any) -> Any:
+    """Inversions [m, 18, 512] of some frames of each video; None without videos."""
     from ..encoding.front_end import front_end_for
     from ..encoding.options import EncodeOptions
-    from ..encoding.paper.inversion import Inverter
+    from ..encoding.paper.indices import inverted
     from ..face.warp import warp
     from ..media.video import VideoReader
 
-    found = []
+    crops = []
     for clip in clips:
         front_end, reader = front_end_for(pack, EncodeOptions(device=str(place))), VideoReader(clip)
         step = max(1, reader.frame_count // FRAMES_PER_CLIP)
         some = [frame for number, (_, frame) in enumerate(reader.frames()) if number % step == step // 2]
-        crops = [warp(frame, front_end.still(frame), 256) for frame in some[:FRAMES_PER_CLIP]]
-        found.append(Inverter(pack, place, 128).latents(to_input(crops, place)))
-    return torch.cat(found) if found else None
-
-
+        crops += [warp(frame, front_end.still(frame), 256) for frame in some[:FRAMES_PER_CLIP]]
+    return inverted(crops, pack, place) if crops else None

@@ -90,10 +90,10 @@ def require_preset(card: PackCard, preset: str) -> None:
     lacking = next(one for one in abilities(card) if one.what == what)
     if lacking.works:
         return
-    has = ", ".join(card.networks)
-    bring = "; ".join(
-        f"{role}: {file}" if role != file else role for role, file in zip(lacking.missing, lacking.bring, strict=True)
-    )
+    roles = [role for role in lacking.missing if role in ROLES_TO_BRING]
+    if not roles:
+        raise PackNotFound(f"pack {card.name} has not {' and not '.join(lacking.missing)}, which {what} needs")
+    bring = "; ".join(f"{role}: {to_bring(role)}" for role in roles)
     others = [
         one.what.removeprefix("encode ")
         for one in abilities(card)
@@ -101,6 +101,6 @@ def require_preset(card: PackCard, preset: str) -> None:
     ]
     instead = f"; it can do {', '.join(others)}" if others else ""
     raise PackNotFound(
-        f"pack {card.name} has no {' and no '.join(lacking.missing)} network, which {what} needs; to bring: {bring} "
-        f"(it has: {has}){instead}"
+        f"pack {card.name} has no {' and no '.join(roles)} network, which {what} needs; to bring: {bring} "
+        f"(it has: {', '.join(card.networks)}){instead}"
     )

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..bitstream import ALPHA_COUNT
 from ..decoding.render import pick_dtype
 from ..encoding.paper.indices import reach_of
 from ..encoding.paper.rendering import Rendering
 from ..encoding.personalization.locality import random_people
 from ..errors import OptionError
 from ..nets.feedforward import HybridEncoder
-from ..packs.card import Pose
+from ..packs.card import ALPHA_COUNT, Pose
 from ..packs.store import ModelPack, open_pack
 from ..packs.writing import NetworkSource, StoredNetwork, put_networks
 from .augment import blotches, compressed, degrade, jitter_colour, light_from_the_side, random_similarity, warp

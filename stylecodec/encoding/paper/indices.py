@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...bitstream import ALPHA_COUNT
+from ...nets.isolation import isolated
 from ...packs.card import Calibration
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import at_side
+from ..frames import Crop, to_input
 from ..personalization.locality import random_people
+from .inversion import Inverter
 from .masks import FEATURES, FaceReader
 from .masks import SIDE as MASK_SIDE
 from .perceptual import Perceptual
@@ -86,6 +89,19 @@ def find_indices(
     progress: ProgressCallback = silent,
 ) -> IndexTable:
     """The pack's 32 best indices; latents: [m, 18, 512], faces to look at beside random ones."""
+    with isolated(draws=True):
+        return _found(pack, device, options, latents, progress)
+
+
+def inverted(crops: Sequence[Crop], pack: ModelPack, device: torch.device) -> Tensor:
+    """L_t [n, 18, 512] of aligned crops, for `find_indices`; PackNotFound without an inversion network."""
+    with isolated(draws=True):
+        return Inverter(pack, device, MASK_SIDE).latents(to_input(crops, device))
+
+
+def _found(
+    pack: ModelPack, device: torch.device, options: IndexOptions, latents: Tensor | None, progress: ProgressCallback
+) -> IndexTable:
     rendering = Rendering(pack, device, options.side, torch.float32)
     reader, perceptual = FaceReader(pack, device), Perceptual(pack, device)
     faces = _faces(rendering, options, latents)
