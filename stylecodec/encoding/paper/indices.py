@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...bitstream import ALPHA_COUNT
+from ...errors import OptionError
 from ...nets.isolation import isolated
 from ...packs.card import Calibration
 from ...packs.store import ModelPack
@@ -108,6 +109,10 @@ def _found(
     layout = rendering.generator.layout.layers
     first = Perturbed(rendering, faces[0])
     every = [(layer, channel) for layer in first.layers for channel in range(layout[layer].channels)]
+    if len(every) < ALPHA_COUNT:
+        raise OptionError(
+            f"the generator has {len(every)} channels up to {options.side} pixels, fewer than {ALPHA_COUNT} indices"
+        )
     step, found = 64, []
     regions = _regions(reader, first, options.side)
     for start in range(0, len(every), step):

@@ -14,10 +14,11 @@ from stylecodec.cli.main import main
 from stylecodec.encoding.paper.indices import REACH, IndexOptions, find_indices, reach_of, scored
 from stylecodec.encoding.paper.masks import FEATURES, FaceReader
 from stylecodec.encoding.paper.sensitivity import Sensitivities
+from stylecodec.errors import OptionError
 from stylecodec.packs.store import ModelPack, open_pack
 
 CPU = torch.device("cpu")
-QUICK = IndexOptions(people=1, side=32, screened=40, deltas=(-0.5, 0.0, 0.5), screening=(0.0, 1.0))
+QUICK = IndexOptions(people=1, side=64, screened=34, deltas=(-0.5, 0.0, 0.5), screening=(0.0, 1.0))
 
 
 def test_sensitive_and_local_indices_come_first() -> None:
@@ -47,12 +48,17 @@ def test_thirty_two_indices_are_found(paper_pack: ModelPack) -> None:
     assert len(set(table.indices)) == 32
     layout = paper_pack.generator("cpu").layout.layers
     assert all(layout[layer].kind != "rgb" and channel < layout[layer].channels for layer, channel in table.indices)
-    assert all(layout[layer].resolution <= 32 for layer, _ in table.indices)
+    assert all(layout[layer].resolution <= 64 for layer, _ in table.indices)
     assert (table.reach > 0).all()
     assert set(table.features) <= set(FEATURES)
-    assert table.pictures == table.channels + 40 * 2
+    assert table.pictures == table.channels + 34 * 2
     assert told[-1].done == told[-1].total == 1
     assert find_indices(paper_pack, CPU, replace(QUICK, seed=0)).indices == table.indices
+
+
+def test_too_few_channels_are_said(paper_pack: ModelPack) -> None:
+    with pytest.raises(OptionError, match="28 channels up to 32 pixels"):
+        find_indices(paper_pack, CPU, replace(QUICK, side=32))
 
 
 def test_a_copy_of_the_pack_gets_them(

@@ -167,7 +167,7 @@ def test_the_fast_path_and_algorithm_1_have_one_optimum(
     assert losses(search, styles, target, slow).mean() < 0.12 * still.mean()
     a, b = (search.rendering.in_batches(styles, found, 2) for found in (fast, slow))
     changed = search.rendering.in_batches(styles, torch.zeros(2, 32), 2)
-    assert float((a - b).square().mean()) < 0.1 * float((changed - target.pictures).square().mean())
+    assert float((a - b).square().mean()) < 0.3 * float((changed - target.pictures).square().mean())
 
 
 def test_gaze_stays_on_a_blink(scene: tuple[AttributeSearch, list[torch.Tensor], Target]) -> None:
