@@ -229,6 +229,47 @@ def flicker(content: Json) -> list[str]:
     return [f"{content['frames']} frames of one picture.", markdown(("face", "noise", *names), rows)]
 
 
+def paper(content: Json) -> list[str]:
+    """Figures of every way and ablation over clips, mean and worst; then pose and speed clip by clip."""
+    rows, blocks = content["rows"], []
+    for question, title in (("ways", "Presets"), ("ablations", "Ablations of the paper preset")):
+        own = [row for row in rows if row["question"] == question]
+        if own:
+            blocks += [f"{title}, mean over clips (worst):", markdown(PAPER_HEAD, _ways_of_the_paper(own))]
+    for question, title, names in (
+        ("pose", "Loss of Eq. 2 at its own angles and at angles read directly", PAPER_POSE),
+        ("speed", "Algorithm 1 line by line and the fast path, CPU seconds per frame", PAPER_SPEED),
+    ):
+        own = [{name: row.get(name, "–") for name in ("clip", *names)} for row in rows if row["question"] == question]
+        if own:
+            blocks += [f"{title}:", plain(own, dict.fromkeys(names, 3))]
+    return blocks
+
+
+PAPER_FIGURES = (("psnr", 1, min), ("ssim", 3, min), ("identity", 2, max), ("cpu_seconds_per_frame", 1, max))
+PAPER_HEAD = ("way", "clips", *(name for name, _, _ in PAPER_FIGURES), *TRACK_WORDS.values())
+PAPER_POSE = ("frames", "eq2_loss", "eq2_loss_worst", "mesh_loss", "feedforward_loss", "of_direct", "target")
+PAPER_SPEED = (
+    *("frames", "fast_seconds", "reference_seconds", "times", "fast_loss", "reference_loss", "seconds_per_epoch"),
+)
+
+
+def _ways_of_the_paper(rows: Sequence[Json]) -> list[Cells]:
+    lines: list[Cells] = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        cells = [way, str(len(own))]
+        for name, digits, worst in PAPER_FIGURES:
+            values = [row[name] for row in own]
+            cells.append(f"{number(mean(values), digits)} ({number(worst(values), digits)})")
+        for track in TRACK_WORDS:
+            found = [row["tracks"][track]["correlation"] for row in own if "tracks" in row]
+            known = [value for value in found if value is not None and value == value]
+            cells.append(f"{number(mean(known), 2)} ({number(min(known), 2)})" if known else "–")
+        lines.append(cells)
+    return lines
+
+
 # --- bytes, time, memory, damage -------------------------------------------------------------------------------
 
 
@@ -303,6 +344,7 @@ Section = tuple[str, str, str, Callable[[Json], list[str]]]
 
 SECTIONS: tuple[Section, ...] = (
     ("presets", "What each way of encoding gives", "`benchmarks.presets`", presets),
+    ("paper", "The first paper's encoder, part by part", "`benchmarks.paper`", paper),
     ("real_clips", "What follows the person", "`benchmarks.real_clips`", real_clips),
     ("real_clips_balanced", "What follows the person: preset balanced", "`benchmarks.real_clips`", real_clips),
     ("personal", "People on their own generator", "`benchmarks.personal`", personal),

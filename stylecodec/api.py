@@ -59,6 +59,7 @@ class EncodeReport:
     people: list[dict[str, Any]]  # first_frame, frames, stretches [[first frame, frames], …], identity of each
     pack: dict[str, str]
     personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
+    paper: dict[str, Any] | None  # how the paper preset worked: networks, targets, frames held; None with another one
     notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
     seconds_taken: float
 
@@ -246,7 +247,7 @@ def _encode(
     from .media.audio import encode_opus
     from .media.video import VideoReader
     from .opus_chunks import audio_chunks
-    from .packs.abilities import ENCODE_ROLES, MAKES_STREAMS
+    from .packs.abilities import require_preset
     from .packs.store import open_pack
 
     begun, sound, heard = perf_counter(), None, list[str]()
@@ -255,7 +256,7 @@ def _encode(
     with _noted(lambda: [*reader.notes, *heard]):
         reader.count(options.start, options.duration)  # refuses a start after the end
         pack = open_pack(options.pack)
-        pack.require(ENCODE_ROLES, MAKES_STREAMS)
+        require_preset(pack.card, options.preset)
         front_end = front_end or front_end_for(pack, options)
         card = None if options.identity is None else read_card(options.identity, pack, options.refit)
         if options.audio and reader.has_audio:
@@ -319,6 +320,7 @@ def _report(
         people=people,
         pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
         personalization=None if clip.tuned is None else clip.tuned.report(),
+        paper=None if clip.paper is None else clip.paper.as_dict(),
         notes=[*notes, *clip.notes],
         seconds_taken=round(seconds_taken, 3),
     )

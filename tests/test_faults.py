@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import time
@@ -148,8 +149,9 @@ def test_a_reader_that_takes_too_long_is_seen(monkeypatch: pytest.MonkeyPatch) -
 @LINUX
 def test_a_reader_that_takes_too_much_memory_is_seen() -> None:
     def greedy(data: bytes) -> Iterator[Signature]:
-        kept = bytearray(64 << 20)
-        kept[:: 4096] = bytes(len(kept) // 4096)  # pages that are not touched take none
+        with mmap.mmap(-1, 64 << 20) as kept:  # new memory, whatever this process has freed before
+            for place in range(0, len(kept), mmap.PAGESIZE):
+                kept[place] = 1  # pages that are not touched take none
         yield from ()
 
     (fault,) = judged(greedy)

@@ -6,6 +6,7 @@ import io
 import random
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,22 @@ def lines(rng: random.Random) -> bytes:
 # --- the readers ------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _few_pixels() -> Iterator[None]:
+    """Pillow refuses pictures that are too large for a study of thousands."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, PIXELS
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def read_file(data: bytes) -> Iterator[Signature]:
+    with _few_pixels():
+        yield from _read_file(data)
+
+
+def _read_file(data: bytes) -> Iterator[Signature]:
     path: Path = folder() / "picture"
     path.write_bytes(data)
     if not is_picture(path):
@@ -206,11 +222,11 @@ def read_plate(data: bytes) -> Iterator[Signature]:
     """As the background of a stream."""
     kind = PictureFormat.AVIF if data[4:8] == b"ftyp" else PictureFormat.JPEG
     plate = Background(Mode.PLATE, (0, 0, 0), *SIDE, (12.0, 8.0, 9.0), kind, data)
-    yield "plate", str(tuple(decode_plate(plate).shape)).encode()
+    with _few_pixels():
+        yield "plate", str(tuple(decode_plate(plate).shape)).encode()
 
 
 def surface() -> Surface:
-    Image.MAX_IMAGE_PIXELS = PIXELS
     special = {
         "png chunks": png_chunks,
         "png sizes": png_sizes,

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import api
 from ..encoding.options import (
+    ALIGNS,
     BACKGROUNDS,
     DEINTERLACE,
     DELTAS,
@@ -16,6 +17,7 @@ from ..encoding.options import (
     LANDMARKS,
     LIKENESS,
     LIKENESSES,
+    PAPER,
     PRESETS,
     PROFILES,
     QUICK,
@@ -26,6 +28,7 @@ from ..encoding.options import (
     LandmarkCorrectionOptions,
     TuneOptions,
 )
+from ..encoding.paper.settings import METHODS, PAPER_TARGETS, PaperOptions
 from ..errors import OptionError
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_work
@@ -40,6 +43,7 @@ stylecodec encode talk.mp4 talk.stc --start 10 --duration 30 --audio-bitrate 160
 stylecodec encode talk.mp4 small.stc --quality 44
 stylecodec encode talk.mp4 exact.stc --profile raw
 stylecodec encode talk.mp4 talk.stc --likeness quick
+stylecodec encode talk.mp4 talk.stc --preset paper --target inversion --checkpoint talk.safetensors
 stylecodec encode talk.mp4 me.stc --likeness full --minutes 20 --checkpoint me.safetensors --background plate
 stylecodec encode later.mp4 later.stc --identity me.stc
 stylecodec encode talk.mp4 talk.stc --pack ./my-pack --device cuda --json
@@ -57,6 +61,7 @@ def _arguments(parser: CommandParser) -> None:
     )
     _source_arguments(parser, usual)
     _analysis_arguments(parser, usual)
+    _paper_arguments(parser, usual.paper)
     _coding_arguments(parser, usual)
     _person_arguments(parser, usual)
     add_work(parser)
@@ -97,6 +102,13 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         help=f"{', '.join(LANDMARKS)} or a .dat file; dlib68 is not for commercial use (default: %(default)s)",
     )
     analysis.add_argument(
+        "--align",
+        choices=ALIGNS,
+        default=usual.align,
+        help="lay the square by registration to key frames (flow), or frame by frame (landmarks); auto: flow with "
+        f"--preset {PAPER} (default: %(default)s)",
+    )
+    analysis.add_argument(
         "--identity-average",
         type=int,
         default=usual.identity_average,
@@ -130,6 +142,24 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         help="smooth pose and expression over time, Gaussian of S seconds (default: %(default)s)",
     )
     analysis.add_argument("--no-smoothing", dest="smooth", action="store_false", help="do not smooth over time")
+
+
+def _paper_arguments(parser: argparse.ArgumentParser, usual: PaperOptions) -> None:
+    paper = parser.add_argument_group(f"--preset {PAPER}, the encoder of arXiv 2203.14512")
+    paper.add_argument(
+        "--target",
+        choices=PAPER_TARGETS,
+        default=usual.target,
+        help="what renderings are compared with: each frame's inversion, as in the paper, or the frame; auto: the "
+        "frame where inversions do not move as the face does (default: %(default)s)",
+    )
+    paper.add_argument(
+        "--method",
+        choices=METHODS,
+        default=usual.method,
+        help="many frames at once, or line by line as in the paper, which takes many times as long "
+        "(default: %(default)s)",
+    )
 
 
 def _coding_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
@@ -225,7 +255,8 @@ def _tuning_arguments(parser: argparse.ArgumentParser) -> None:
     tuning.add_argument(
         "--checkpoint",
         metavar="FILE",
-        help="file from which personalising goes on when it was interrupted, or has a larger budget now",
+        help="file from which personalising goes on when it was interrupted, or has a larger budget now; with --preset "
+        f"{PAPER} the encoding itself, frame by frame",
     )
 
 
@@ -233,13 +264,14 @@ def _options(arguments: argparse.Namespace) -> EncodeOptions:
     if PIPE in (arguments.checkpoint, arguments.identity):
         raise OptionError("a checkpoint and an identity card are files: they cannot be -")
     names = """preset pack device start duration audio audio_bitrate video_stream audio_stream deinterlace landmarks
-        identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background
+        align identity_average smooth smoothing profile quality likeness checkpoint identity refit delta background
         split"""
     values: dict[str, Any] = {name: getattr(arguments, name) for name in names.split()}
     fits = arguments.identity_fit and arguments.identity_steps != 0
     values["fit"] = FitOptions(True, steps=arguments.identity_steps) if fits else FitOptions(False)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
-    return EncodeOptions(**values, tune=_tuning(arguments))
+    paper = PaperOptions(target=arguments.target, method=arguments.method)
+    return EncodeOptions(**values, tune=_tuning(arguments), paper=paper)
 
 
 def _tuning(arguments: argparse.Namespace) -> TuneOptions | None:

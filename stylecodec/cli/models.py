@@ -6,9 +6,10 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..packs.abilities import abilities
+from ..packs.abilities import ROLES_TO_BRING, abilities, to_bring
 from ..packs.card import SHIPPED_ROLES, STREAM_ROLES
 from .arguments import CommandParser, add_command, add_json
+from .indices import indices_arguments
 from .output import DONE, FAILED, print_json
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
 stylecodec models import e4e_ffhq_encode.pt model_ir_se50.pth 79999_iter.pth --pack ffhq-1024
 stylecodec models list
 stylecodec models show ffhq-1024
+stylecodec models indices ffhq-1024 --out ./ffhq-mine
 stylecodec models verify ffhq-1024
 stylecodec models remove ffhq-1024
 
@@ -36,6 +38,7 @@ def _arguments(parser: CommandParser) -> None:
     add_command(actions, "import", "convert published network files into a pack", _import_arguments)
     add_command(actions, "list", "the packs that a name finds", _list_arguments)
     add_command(actions, "show", "what a pack holds, where it came from, what it can do", _show_arguments)
+    add_command(actions, "indices", "find the 32 StyleSpace channels that move a face", indices_arguments)
     add_command(actions, "verify", "read every byte of packs and compare digests", _verify_arguments)
     add_command(actions, "remove", "delete a pack of yours", _remove_arguments)
 
@@ -106,6 +109,9 @@ def _print_abilities(pack: ModelPack) -> None:
     for ability in abilities(pack.card):
         state = "works" if ability.works else f"missing: {', '.join(ability.missing)}"
         print(f"  {ability.what:<62}{state}")
+    lacking = {role: to_bring(role) for one in abilities(pack.card) for role in one.missing if role in ROLES_TO_BRING}
+    for role, file in lacking.items():
+        print(f"  to bring for {role}: {file}")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -199,7 +205,10 @@ def _facts(pack: ModelPack) -> dict[str, Any]:
         },
         "borrowed": _borrowed(pack),
         "imported": card.training.get(IMPORTED, {}),
-        "abilities": [{"what": a.what, "works": a.works, "missing": list(a.missing)} for a in abilities(card)],
+        "abilities": [
+            {"what": a.what, "works": a.works, "missing": list(a.missing), "bring": list(a.bring)}
+            for a in abilities(card)
+        ],
     }
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import OptionError
 from .arguments import CommandParser, add_command, add_json
 from .output import DONE, print_json
 from .photographs import EXAMPLES as PHOTOGRAPH_EXAMPLES
@@ -32,7 +33,8 @@ stylecodec train generator --data heads256/ --work run/ --minutes 120
 stylecodec train all --data heads256/ --large heads1024/ --work run/ --scale 1.0 --pack my-pack/
 stylecodec train export --work run/ --pack my-pack/
 stylecodec train encoder --data heads256/ --work more/ --start my-pack/ --keep-renderer --minutes 20
-stylecodec train export --work more/ --pack better-pack/ --base my-pack/"""
+stylecodec train export --work more/ --pack better-pack/ --base my-pack/
+stylecodec train encoder --pack ffhq-1024 --work ffhq-encoder/ --minutes 600"""
 MORE = """
 
 `render dataset` and every training command resume where they were stopped; contact sheets and figures.json appear in
@@ -53,8 +55,9 @@ def _arguments(parser: CommandParser) -> None:
 
 def _network_arguments(name: str) -> Callable[[CommandParser], None]:
     def fill(parser: CommandParser) -> None:
-        parser.end_with(f"stylecodec train {name} --data heads256/ --work run/")
-        _common(parser)
+        own = "\nstylecodec train encoder --pack ffhq-1024 --work run/ --minutes 600" if name == "encoder" else ""
+        parser.end_with(f"stylecodec train {name} --data heads256/ --work run/{own}")
+        _common(parser, required=name != "encoder")
         parser.add_argument(
             "--minutes", type=float, default=NETWORKS[name], help="budget over all resumed runs (%(default)s)"
         )
@@ -63,6 +66,7 @@ def _network_arguments(name: str) -> Callable[[CommandParser], None]:
                 "--keep-codes", action="store_true", help="train pictures alone: codes keep their meaning"
             )
         if name == "encoder":
+            parser.add_argument("--pack", metavar="NAME|DIR", help="pack that gets an encoder, from its samples")
             parser.add_argument("--keep-renderer", action="store_true", help="leave the renderer of --start as it is")
         parser.set_defaults(run=_train, network=name)
 
@@ -95,8 +99,8 @@ def _export_arguments(parser: CommandParser) -> None:
     parser.set_defaults(run=_export)
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder of rendered heads")
+def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--data", type=Path, required=required, help="folder of rendered heads")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and sheets")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument(
@@ -107,7 +111,26 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if getattr(arguments, "pack", None) is not None:
+        return _train_for_pack(arguments)
+    if arguments.data is None:
+        raise OptionError("training an encoder needs --data, rendered heads, or --pack, whose samples teach it")
     _train_one(arguments, arguments.network, arguments.minutes, arguments.data)
+    return DONE
+
+
+def _train_for_pack(arguments: argparse.Namespace) -> int:
+    """An encoder for a pack, from its own samples."""
+    from ..packs.registry import pick_device
+    from ..training.pack_encoder import PackTraining, train
+
+    if arguments.data is not None or arguments.start is not None or arguments.keep_renderer:
+        raise OptionError("with --pack the encoder learns from the pack's own samples: leave --data and --start out")
+    if not arguments.minutes > 0:
+        raise OptionError(f"training takes more than 0 minutes, not {arguments.minutes}")
+    device = pick_device(arguments.device)
+    figures = train(PackTraining(arguments.pack, arguments.work, arguments.minutes, device, arguments.batch_scale))
+    print(f"encoder of {arguments.pack}: {json.dumps({key: round(value, 4) for key, value in figures.items()})}")
     return DONE
 
 

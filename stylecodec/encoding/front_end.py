@@ -45,7 +45,8 @@ def front_end_for(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
     net: Any = None
     if choice in ("pack", "predictor"):
         net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
-    return Aligner(make_landmarker(choice, net, pack.alignment), alignment=pack.alignment)
+    landmarker = make_landmarker(choice, net, pack.alignment)
+    return Aligner(landmarker, alignment=pack.alignment, register=options.registers)
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..bitstream.compact.modelling import DEFAULT_QUALITY
 from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
+from .paper.settings import PaperOptions
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]  # as in decoding.render, which needs torch
-PRESETS = ("fast", "balanced")
+FAST, BALANCED, PAPER = "fast", "balanced", "paper"
+PRESETS = (FAST, BALANCED, PAPER)
 BACKGROUNDS = ("render", "plate", "blur", "key")
 PROFILES = ("compact", "raw")
 DEINTERLACE = ("frame", "field", "off")  # as in media.fields
 TARGETS = ("frame", "inversion")
 SPLITS = ("auto", "off")
 DELTAS = ("auto", "carry", "name")
+ALIGNS = ("auto", "flow", "landmarks")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 OFF, QUICK, FULL = "off", "quick", "full"
 LIKENESSES = (OFF, QUICK, FULL)
@@ -217,7 +220,7 @@ TUNING = {
 class EncodeOptions:
     """How a clip is encoded; OptionError for a value outside its range."""
 
-    preset: str = "fast"  # "fast": pose and α by one pass of the feed-forward encoder (2302.07848); "balanced": refined
+    preset: str = FAST  # one pass of the feed-forward encoder (2302.07848); BALANCED: refined; PAPER: all of 2203.14512
     pack: str | os.PathLike[str] = DEFAULT_PACK  # name or folder of the model pack
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
     start: float = 0.0  # seconds into the clip
@@ -228,6 +231,7 @@ class EncodeOptions:
     audio_stream: str | None = None  # likewise, "2" or "a:1"
     deinterlace: str = "frame"  # of interlaced video: "frame" for each pair of fields, "field" for each, "off"
     landmarks: str = "auto"  # see LANDMARKS, or a .dat file; "auto": the pack's net, its predictor, or dlib5
+    align: str = "auto"  # "flow": by registration to key frames, "landmarks"; auto: flow with the paper's preset
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
     quality: float = DEFAULT_QUALITY  # of the compact profile: PSNR in dB against pictures of raw packets
@@ -255,6 +259,7 @@ class EncodeOptions:
     refine: RefineOptions = RefineOptions()
     refine_tuned: RefineOptions = ON_TUNED  # the same on a personalised generator
     tune: TuneOptions | None = None  # None: as TUNING has it for the likeness
+    paper: PaperOptions = field(default_factory=PaperOptions)  # of the preset of that name
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -269,6 +274,8 @@ class EncodeOptions:
             raise OptionError(f"deinterlace must be {', '.join(DEINTERLACE)}, not {self.deinterlace!r}")
         if self.landmarks not in LANDMARKS and not self.landmarks.endswith(".dat"):
             raise OptionError(f"landmarks must be {', '.join(LANDMARKS)} or a .dat file, not {self.landmarks!r}")
+        if self.align not in ALIGNS:
+            raise OptionError(f"align must be {', '.join(ALIGNS)}, not {self.align!r}")
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"a batch has 1 frame or more, not {self.batch}")
         if self.profile not in PROFILES:
@@ -292,6 +299,10 @@ class EncodeOptions:
             raise OptionError(f"the likeness must be {', '.join(LIKENESSES)}, not {self.likeness!r}")
         if self.tunes and self.identity is not None:
             raise OptionError(f"likeness {self.likeness!r} makes an identity, so give it none")
+        if self.preset == PAPER and self.identity is not None:
+            raise OptionError("the paper preset chooses an identity of the clip's own, so give it none")
+        if self.preset == PAPER and self.wanted_likeness == QUICK:
+            raise OptionError("the paper preset personalises in full (--likeness full) or not at all")
         if self.refit and self.identity is None:
             raise OptionError("refit fits the latent of a known person anew, so give it an identity")
         if self.background not in BACKGROUNDS:
@@ -308,6 +319,11 @@ class EncodeOptions:
         return usual if self.likeness is None else self.likeness
 
     @property
+    def registers(self) -> bool:
+        """Whether heads are registered to key frames."""
+        return self.align == "flow" or (self.align == "auto" and self.preset == PAPER)
+
+    @property
     def tunes(self) -> bool:
         """Whether a generator is personalised."""
         return self.wanted_likeness != OFF
@@ -320,4 +336,4 @@ class EncodeOptions:
     @property
     def refines(self) -> bool:
         """Whether codes are refined in a second pass: with the full likeness whatever the preset."""
-        return self.preset != "fast" or self.wanted_likeness == FULL
+        return self.preset != FAST or self.wanted_likeness == FULL

@@ -8,10 +8,12 @@
 Of a clip that shows one person after another all this is done for each by themselves, and joined before it is
 compacted. Frames pass in batches and are forgotten; the identity is known only when all have passed, and must go
 first. To personalise and to refine, which `fast` does for a fully personalised generator alone, the clip is read again.
+The `paper` preset has stages of its own in place of those before `compact` (paper/clip.py).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -30,7 +32,8 @@ from .identity.fitting import fit_to_candidates
 from .identity.selection import IdentityChoice, select
 from .motion.landmark_correction import correct_by_landmarks
 from .motion.refinement import refine_clip
-from .options import FULL, EncodeOptions
+from .options import FULL, PAPER, EncodeOptions
+from .paper.clip import encode_paper
 from .personalization.clip import personalize_clip
 from .personalization.crop_registration import register_crops
 from .rate.compaction import compact_clip, compact_people
@@ -83,6 +86,8 @@ def encode_frames(
     frames: passed once, and again from the beginning to personalise and to refine (in any preset but `fast`, and on a
     personalised generator). cuts: frames before which nothing is smoothed with what follows.
     """
+    if options.preset == PAPER:
+        return encode_paper(frames, pack, options, rate, source_size, total, progress)
     device = pick_device(options.device)
     sigma = options.smoothing * float(rate) if options.smooth else 0.0
     # A personalised generator shows in pixels what the person does, and refinement sees it there.
@@ -126,7 +131,9 @@ def encode_people(
     """The stages of `encode_frames` for each person by themselves, as if nobody else were there; then joined."""
     clip, people = faces.clip, faces.people
     each = [
-        encode_frames(clip.only(people.shown(k)), pack, options, rate, None, None, total, progress, people.cuts)
+        encode_frames(
+            clip.only(people.shown(k)), pack, _of_person(options, k), rate, None, None, total, progress, people.cuts
+        )
         for k in range(people.count)
     ]
     packets = each[0].packets.copy()
@@ -138,6 +145,13 @@ def encode_people(
     held = len(packets) - sum(len(one.packets) - one.held for one in each)
     persons = tuple(ShownPerson(one.choice, one.fit_steps) for one in each)
     return replace(each[0], packets=packets, held=held, crop=crop, people=people, persons=persons)
+
+
+def _of_person(options: EncodeOptions, person: int) -> EncodeOptions:
+    """The options with a checkpoint of the person's own."""
+    if options.checkpoint is None:
+        return options
+    return replace(options, checkpoint=f"{os.fspath(options.checkpoint)}.{person}")
 
 
 def compacted(clip: EncodedClip, options: EncodeOptions, progress: ProgressCallback = silent) -> EncodedClip:

@@ -38,6 +38,7 @@ from .identity.cards import IdentityCard
 from .identity.people_in_clip import PeopleInClip, Stretch
 from .identity.selection import IdentityChoice
 from .options import EncodeOptions
+from .paper.report import PaperReport
 from .personalization.clip import TunedClip
 
 RAW_GROUP_SECONDS = 1.0
@@ -79,6 +80,7 @@ class EncodedClip:
     quantiser: Quantiser | None = None  # of a compacted clip, whose packets it holds exactly
     compacted: Identity | None = None  # the identity as a compacted clip sends it
     people: PeopleInClip | None = None  # who is seen when, where that was looked at
+    paper: PaperReport | None = None  # what the paper preset tells of its work
     persons: tuple[ShownPerson, ...] = ()  # these people, where each has an identity; `choice` is then the first one's
 
     @property
@@ -102,15 +104,16 @@ class EncodedClip:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of who is seen, as sentences."""
+        """What a user should know of who is seen and how it was encoded, as sentences."""
+        told = [] if self.paper is None else self.paper.notes
         if self.people is None or self.people.count < 2:
-            return []
+            return told
         shown_as = "all shown as one (--split auto: an identity for each)"
         if self.persons:
             shown_as = "each with an identity of their own (--split off: one for all)"
         elif self.card is not None:
             shown_as = "all shown as the one identity that was given"
-        return [self.people.note(self.seconds, shown_as)]
+        return [*told, self.people.note(self.seconds, shown_as)]
 
     def people_report(self) -> list[dict[str, Any]]:
         """For JSON: when each person is seen, and of which frames their identity was made."""

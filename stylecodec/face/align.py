@@ -23,6 +23,7 @@ from scipy.ndimage import median_filter
 from stylecodec.errors import FaceNotFound, OptionError
 from stylecodec.face.detect import TOO_SMALL, Detector, FaceDetector, Frame
 from stylecodec.face.landmarks import Dlib5, Landmarker
+from stylecodec.face.registration import Registered, anchored
 from stylecodec.face.steady import USUAL_RATE, Noise, steady
 from stylecodec.face.track import CORNERS, LEFT_EYE, MOUTH, RIGHT_EYE, FaceTrack, FaceTracker, across_eyes, turned
 from stylecodec.face.warp import warp
@@ -98,7 +99,8 @@ class Aligner:
     >>> for crop in crops((frame for _, frame in reader.frames()), track, 256): ...
 
     steady: smooth position and roll over time; else each frame's are as measured. detector and checker: dlib's when
-    left out (injectable for tests).
+    left out (injectable for tests). register: heads are followed by their pixels from key frame to key frame
+    (registration.py), and landmarks only say where they are as a whole.
     """
 
     def __init__(
@@ -110,13 +112,14 @@ class Aligner:
         steady: bool = True,
         stride: int = 8,
         checker: Landmarker | None = None,
+        register: bool = False,
     ) -> None:
         if stride < 1:
             raise OptionError(f"stride must be >= 1, not {stride}")
         if detector is None:
             detector, checker = FaceDetector(), checker or Dlib5()
         self._detector = detector
-        self._tracker = FaceTracker(detector, landmarker, checker, stride)
+        self._tracker = FaceTracker(detector, landmarker, checker, stride, register)
         self._alignment = alignment
         self._steady = steady
 
@@ -162,12 +165,16 @@ def laid(
     if not found.any():
         raise FaceNotFound(f"no face was found in any of the {count} frames; {TOO_SMALL}")
     pose = EyeFrames.of(seen.anchors[found], seen.slips[found])
+    placed = None if seen.placed is None else seen.placed[found]
     indices = np.flatnonzero(found)
     times = indices.astype(np.float64)
     squares = np.empty((len(indices), 4))
     shots = split_shots(pose, np.searchsorted(indices, cuts).tolist())
     for shot in shots:
-        squares[shot] = shot_squares(pose.part(shot), times[shot], alignment, rate, calm)
+        part = pose.part(shot)
+        if placed is not None:
+            part = part.registered(placed[shot], rate * SLIP_SMOOTHING)
+        squares[shot] = shot_squares(part, times[shot], alignment, rate, calm)
     # The last frame with a face at or before each frame; the first one for those before it.
     source = np.maximum(np.searchsorted(indices, np.arange(count), side="right") - 1, 0)
     report = AlignReport(
@@ -213,6 +220,12 @@ class EyeFrames:
         span = np.hypot(*across.T) / 2
         slip = np.zeros((len(a), 3)) if slips is None else slips
         return cls(corner, roll, turned(middle - corner, -roll), span, turned(m, -roll), side, slip)
+
+    def registered(self, placed: Floats, smooth_over: float) -> EyeFrames:
+        """The same where the registered track [n, 4] has it, which the landmarks lay down as a whole."""
+        track = Registered(placed[:, :2], placed[:, 2], placed[:, 3].astype(np.intp))
+        corner, roll = anchored(track, self.corner, self.roll, self.span, smooth_over)
+        return replace(self, corner=corner, roll=roll, slip=np.zeros_like(self.slip))
 
     def part(self, which: slice) -> EyeFrames:
         """Some of them."""

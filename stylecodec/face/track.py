@@ -28,13 +28,15 @@ from stylecodec.face.landmarks import (
     Landmarks,
     five_point_anchors,
 )
+from stylecodec.face.registration import Registrar
 from stylecodec.geometry import ffhq_anchors
 
 # Rows of an anchor array [7, 2]: four eye corners from left to right, eye centres, middle of the mouth corners.
 CORNERS = slice(0, 4)
 LEFT_EYE, RIGHT_EYE, MOUTH = 4, 5, 6
 ANCHORS = 7
-Chunk = tuple[NDArray[np.float32], NDArray[np.float64]]  # anchors [n, 7, 2] and slips [n, 3] of successive frames
+Chunk = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+"""Anchors [n, 7, 2], slips [n, 3] and registered places [n, 4] of successive frames."""
 
 # A HOG box against the distance of the eyes, over the clips at hand: 2.3..3.0 wide, its centre 0.4..0.75 lower.
 BOX_PER_EYES, BOX_DROP = 2.5, 0.5
@@ -118,12 +120,14 @@ def held_near(anchors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
 class FaceTrack:
     """anchors [T, 7, 2] float32 in frame pixels, NaN where there is no face; slips [T, 3]: how the head moved under
     its anchors since the frame before, as `flow.moved` tells it, 0 where that is not known; sightings: runs of the
-    detector."""
+    detector. placed [T, 4]: centre, roll in radians and key of `registration.Placed`, None where heads were not
+    registered; NaN where there is no face."""
 
     anchors: NDArray[np.float32]
     slips: NDArray[np.float64]
     sightings: int
     followed: int
+    placed: NDArray[np.float64] | None = None
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -136,17 +140,24 @@ class FaceTracker:
 
     checker: an independent landmarker (dlib's 5 points) that traces the face between sightings, holds a network's
     points near its own and follows the face where the detector finds nothing; without it the landmarker itself traces,
-    and such frames count as frames without a face. stride: frames from one sighting to the next.
+    and such frames count as frames without a face. stride: frames from one sighting to the next. register: follow the
+    head by its pixels too, from key frame to key frame.
     """
 
     def __init__(
-        self, detector: Detector, landmarker: Landmarker, checker: Landmarker | None = None, stride: int = 8
+        self,
+        detector: Detector,
+        landmarker: Landmarker,
+        checker: Landmarker | None = None,
+        stride: int = 8,
+        register: bool = False,
     ) -> None:
         self._detector = detector
         self._landmarker = landmarker
         self._checker = checker
         self._tracer = checker or landmarker
-        self._stride = stride
+        self._stride, self._register = stride, register
+        self._registrar: Registrar | None = None
         self._sightings = self._followed = self._unseen = 0
         self._last: NDArray[np.float64] | None = None  # anchors of the frame before, None without a face
         self._traced: NDArray[np.float64] | None = None  # the tracer's in the frame before these, if it traced
@@ -156,11 +167,11 @@ class FaceTracker:
         """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are waiting."""
         self._sightings = self._followed = self._unseen = 0
         self._last = self._traced = self._patch = None
-        anchors, slips = [np.zeros((0, ANCHORS, 2), np.float32)], [np.zeros((0, 3))]
-        for some, slipped in self._chunks(iter(frames)):
-            anchors.append(some)
-            slips.append(slipped)
-        return FaceTrack(np.concatenate(anchors), np.concatenate(slips), self._sightings, self._followed)
+        self._registrar = Registrar() if self._register else None
+        chunks: list[Chunk] = [(np.zeros((0, ANCHORS, 2), np.float32), np.zeros((0, 3)), np.zeros((0, 4)))]
+        chunks += self._chunks(iter(frames))
+        anchors, slips, placed = (np.concatenate(column) for column in zip(*chunks, strict=True))
+        return FaceTrack(anchors, slips, self._sightings, self._followed, placed if self._register else None)
 
     def _chunks(self, frames: Iterator[Frame]) -> Iterator[Chunk]:
         waiting = list(islice(frames, 1))
@@ -219,8 +230,8 @@ class FaceTracker:
         return traced
 
     def _chunk(self, frames: list[Frame], boxes: list[Box | None]) -> Chunk:
-        """Anchors [n, 7, 2] of successive frames, NaN where there is no face, and their slips [n, 3]."""
-        slips = np.zeros((len(frames), 3))
+        """What is measured of successive frames; anchors and places are NaN where there is no face."""
+        slips, placed = np.zeros((len(frames), 3)), np.full((len(frames), 4), np.nan)
         rows = np.full((len(frames), ANCHORS, 2), np.nan, np.float32)
         sure = [n for n, box in enumerate(boxes) if box is not None]
         measured = dict(zip(sure, self._measure([frames[n] for n in sure], boxes, sure), strict=True))
@@ -233,7 +244,21 @@ class FaceTracker:
             if self._last is not None:
                 rows[n] = self._last
             slips[n] = self._slip(frame)
-        return rows, slips
+            placed[n] = self._placed(frame)
+        return rows, slips, placed
+
+    def _placed(self, frame: Frame) -> NDArray[np.float64]:
+        """[4]: where the registered head is in this frame; NaN without a face, or where heads are not registered."""
+        nowhere = np.full(4, np.nan)
+        if self._registrar is None:
+            return nowhere
+        if self._last is None:
+            self._registrar.lose()
+            return nowhere
+        across = across_eyes(self._last)
+        roll, span = float(np.arctan2(across[1], across[0])), float(np.hypot(*across)) / 2
+        place = self._registrar(frame, self._last[CORNERS].mean(axis=0), roll, span)
+        return np.array([*place.corner, place.roll, place.key])
 
     def _slip(self, frame: Frame) -> NDArray[np.float64]:
         """[3]: how the head moved under its anchors, from the frame before to this one; 0 where that is not known."""

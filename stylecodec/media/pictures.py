@@ -84,7 +84,7 @@ def _upright(image: Image.Image) -> Image.Image:
     ImageOps.exif_transpose writes the data anew, which fails on damaged ones.
     """
     try:
-        turn = TURNS.get(image.getexif().get(Base.Orientation))
+        turn = TURNS.get(image.getexif().get(Base.Orientation, 1))
     except (OSError, SyntaxError, ValueError, struct.error):
         turn = None
     if turn is None:

@@ -77,7 +77,11 @@ def export(work: Path, folder: Path, base: str, name: str, version: str, photogr
     source = f"{pack.card.source.split(';')[0]}; {DATA}: {photographs}"
     figures = work / FIGURES
     measured: dict[str, Any] = json.loads(figures.read_text()) if figures.is_file() else {}
-    training = {**pack.card.training, "runs": {**runs_of(pack), **measured}, "photographs": photographs}
+    runs = runs_of(pack)
+    for name_of_run, found in measured.items():  # what went on from an earlier training of its kind adds to it
+        spent = runs.get(name_of_run, {}).get("core_minutes", 0.0) + found.get("core_minutes", 0.0)
+        runs[name_of_run] = {**found, "core_minutes": spent}
+    training = {**pack.card.training, "runs": runs, "photographs": photographs}
     card = pack.card
     return write_pack(
         folder,

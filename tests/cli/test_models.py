@@ -66,13 +66,13 @@ def test_json(folder: Path, generator: Path, capsys: pytest.CaptureFixture[str])
     assert main(["models", "import", str(generator), "--pack", "mine", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["name"], facts["digest"], facts["files"][0]["roles"]) == ("mine", None, ["generator"])
-    assert {a["what"]: a["works"] for a in facts["abilities"]}["encode"] is False
+    assert {a["what"]: a["works"] for a in facts["abilities"]}["encode --preset fast"] is False
     assert main(["models", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["import_folder"] == str(folder)
     assert [pack["name"] for pack in listed["packs"]][:1] == ["mine"]
     assert main(["models", "show", "avatar-1024", "--json"]) == 0
-    assert all(a["works"] for a in json.loads(capsys.readouterr().out)["abilities"][:2])
+    assert all(a["works"] for a in json.loads(capsys.readouterr().out)["abilities"][:4])
 
 
 def test_what_fails_says_why(
@@ -102,7 +102,7 @@ def test_encoding_with_a_partial_pack_names_what_is_missing(
     assert main(["models", "import", str(generator), "--pack", "mine"]) == 0
     assert main(["encode", str(clip), str(tmp_path / "out.stc"), "--pack", "mine"]) == 1
     error = capsys.readouterr().err
-    assert "pack mine has no flow and no feedforward network, which encode needs" in error
+    assert "pack mine has no flow and no feedforward network, which encode --preset fast needs" in error
     assert not (tmp_path / "out.stc").exists()
 
 

@@ -28,6 +28,7 @@ from ..frames import Crop, FrameCodes, to_input
 from ..identity_loss import IdentityOfPictures
 from ..losses import LossWeights, MotionLoss, PartPlacementLoss, ReconstructionLoss
 from ..options import FitOptions
+from ..personalization.locality import latent_deviation
 from .selection import Candidate
 
 FITTING = "fitting the identity"  # the stage's name in reports of progress
@@ -108,7 +109,8 @@ class _LatentSearch:
             self.motion = MotionLoss(regions, _rendered(self.renderer, self.pivot, self.codes, self.side))
         self.loss = ReconstructionLoss(pack, device, LossWeights(features=options.features))
         self.identity = IdentityOfPictures(crops, device) if options.identity else None
-        self.deviation = pack.feedforward(device).latent_std
+        known = pack.has("feedforward")
+        self.deviation = pack.feedforward(device).latent_std if known else latent_deviation(self.renderer)
         self.moved = torch.zeros_like(self.pivot[: options.rows], requires_grad=True)  # from the pivot
         self.optimizer = torch.optim.Adam([self.moved], betas=BETAS)
         self.random = torch.Generator().manual_seed(1)
