@@ -1,10 +1,10 @@
 """Facial attributes: Algorithm 1 of 2203.14512, twice.
 
 `reference` is written line by line from the paper: one frame after the other, N epochs of gradient steps each, the step
-of every index by Eq. 8, the indices begun where the frame before left them (Eq. 7). `solve` descends the same loss
-for many frames at once: the response of the picture to all indices together, measured once per clip, makes every direction
-of α as steep as any other, so that a few quasi-Newton steps do. Every frame's loss holds its predecessor's rendering;
-a sweep takes it from the sweep before. The first sweep is at half the side, and the two slow networks are asked in the
+of every index by Eq. 8, the indices begun where the frame before left them (Eq. 7). `solve` descends the same loss for
+many frames at once: the response of the picture to all indices together, measured once per clip, makes every direction
+of α as steep as any other, so that a few quasi-Newton steps do. Every frame's loss holds its predecessor's rendering; a
+sweep takes it from the sweep before. The first sweep is at half the side, and the two slow networks are asked in the
 last one only.
 
     α_t is what is sent: the offset from A(LH_t) (see the design: any frame decodes without its predecessors)
