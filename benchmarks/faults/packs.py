@@ -195,4 +195,4 @@ def card_surface() -> Surface:
     seeds = {"card": parts()[0]}
     special = {"cards": spoiled_cards, "parameters": parameters, "deep": deep}
     readers = {"card": read_card}
-    return Surface("pack card", readers, Mutations(seeds, special), seeds, (PackError,), factor=64, fixed=8 * MIB)
+    return Surface("pack card", readers, Mutations(seeds, special), seeds, (PackError,), factor=96, fixed=8 * MIB)
