@@ -138,7 +138,8 @@ def spoil(value: Any, rng: random.Random) -> None:
         case 2 if isinstance(inside, list):
             inside.insert(key, rng.choice(VALUES))
         case 3 if isinstance(inside[key], int | float):
-            inside[key] = inside[key] * rng.choice((-1, 2, 1000, 2**32)) + rng.choice((0, 1, 0.5))
+            grown, more = inside[key] * rng.choice((-1, 2, 1000, 2**32)), rng.choice((0, 1, 0.5))
+            inside[key] = grown + more if abs(grown) < 1 << 1000 else grown  # no float has as many digits
         case 4 if isinstance(inside[key], list):
             inside[key] = inside[key] * rng.choice((0, 2, 40))
         case _:

@@ -41,7 +41,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "picture": ("decoding", "media"),
 }
 """Rooms of the package that a surface's figures depend on, where it is not the bitstream alone."""
-ROOM = 1 << 30  # by which the address space of a process may grow
+ROOM = 2 << 30  # by which the address space of a process may grow
 OVERTIME = 10 * SECONDS  # of processor time after which a reading is broken off
 HANGING = 600.0  # seconds of the clock on the wall after which a process is ended that tells nothing
 CHUNK = 500  # inputs between two messages of a process
@@ -148,7 +148,7 @@ def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchro
                 signal.setitimer(signal.ITIMER_PROF, OVERTIME)
                 faults += attempt(surface, reader, number, case, tallies[reader])
                 signal.setitimer(signal.ITIMER_PROF, 0)
-            if number % 50 == 0:
+            if number % 20 == 0:
                 gc.collect()
         told.send((end, tallies, faults))
 
