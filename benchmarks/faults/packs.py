@@ -80,7 +80,7 @@ def spoiled_cards(rng: random.Random) -> bytes:
         spoil(entry["params"] if rng.random() < 0.6 and isinstance(entry, dict) and "params" in entry else table, rng)
     try:
         return signed(table, generator, flow)
-    except (TypeError, ValueError, AttributeError, UnicodeError):  # nothing that TOML could say
+    except (TypeError, ValueError, AttributeError, UnicodeError, RecursionError):  # nothing that TOML could say
         return joined(mutated(card, rng), generator, flow)
 
 
