@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .judging import Case, Signature
@@ -50,7 +51,8 @@ class Mutations:
             return Case(changed, "one byte", self.known)
         if self.special and rng.random() < 0.7:
             label = rng.choice(list(self.special))
-            return Case(self.special[label](rng), label, self.known if label in self.exact else None)
+            with suppress(OverflowError, RecursionError, TypeError, ValueError):  # nothing that the format could say
+                return Case(self.special[label](rng), label, self.known if label in self.exact else None)
         first = self.pick(rng)
         if rng.random() < 0.2:
             second = self.pick(rng)
