@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -69,11 +71,26 @@ def read_image(path: PathLike) -> Frame:
         raise MediaError(f"{file} is not a picture that can be read") from error
 
 
+class _Bounded(io.BufferedReader):
+    """A file that never sets memory aside for more than it has left, whatever a damaged picture asks it to read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        if size is not None and size > 0 and self._size:
+            size = max(min(size, self._size - self.tell()), 0)
+        return super().read(size)
+
+
 @contextmanager
 def _opened(path: PathLike) -> Iterator[Image.Image]:
     with (
         warnings.catch_warnings(action="ignore"),  # of damaged metadata; above 89 megapixels, of which 179 are refused
-        Image.open(existing(path), formats=FORMATS) as image,
+        _Bounded(existing(path)) as file,
+        Image.open(file, formats=FORMATS) as image,
     ):
         yield image
 

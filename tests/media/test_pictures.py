@@ -2,6 +2,8 @@
 
 import io
 import struct
+import tracemalloc
+from contextlib import suppress
 from zlib import crc32
 
 import numpy as np
@@ -186,3 +188,20 @@ def test_scans_are_counted_across_blocks(monkeypatch):
     assert jpeg.too_many_scans(io.BytesIO(b"\xff\xda" * 51))
     assert not jpeg.too_many_scans(io.BytesIO(b"\xff\xda" * 50))
     assert jpeg.too_many_scans(io.BytesIO(b"a\xff\xda" * 51))
+
+
+def test_memory_is_taken_for_what_a_file_holds(tmp_path):
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40), (200, 30, 30)).save(file, "PNG")
+    data = bytearray(file.getvalue())
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = (0x7FFFFFF0).to_bytes(4, "big")
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with suppress(MediaError):  # Pillow may show the part that is there
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
