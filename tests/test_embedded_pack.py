@@ -49,7 +49,7 @@ def test_size_and_digests(pack: ModelPack) -> None:
 def test_card_tells_how_it_was_made_and_how_good_it_is(pack: ModelPack) -> None:
     assert "runs" in pack.card.training
     held_out = pack.card.figures["held_out"]
-    assert {"psnr", "yaw_error", "pitch_error", "mouth_correlation"} <= set(held_out)
+    assert {"clips", "psnr", "ssim", "yaw_error", "pitch_error"} <= set(held_out)
 
 
 @pytest.mark.slow

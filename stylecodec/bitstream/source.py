@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tempfile
 import threading
 import weakref
@@ -61,6 +62,8 @@ class ByteSource:
 
     def read(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on; Truncated if the file has fewer."""
+        if offset > sys.maxsize - count:  # a place that no system can ask for
+            raise Truncated("the file ends early", self.size)
         data = self._some(offset, count)
         while 0 < len(data) < count:
             more = self._some(offset + len(data), count - len(data))
