@@ -10,21 +10,18 @@ and one time per frame, about 13 MB per hour at 25 frames per second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bitstream import PARAMS_PER_FRAME, CropGeometry
-from ..errors import FaceNotFound, MediaError
-from ..geometry import CropTransform
+from ..bitstream import PARAMS_PER_FRAME
 from ..packs.store import ModelPack
 from ..progress import Progress, ProgressCallback, silent
 from .differentiable import CodeUnits
-from .frames import ALPHA, POSE, ROLL, AlignedFrame, Motion, Packets, to_input
+from .frames import ALPHA, POSE, ROLL, AlignedFrame, MeanSquare, Motion, Packets, batches, to_input
 from .identity.keyframes import Keyframes
 from .identity.selection import Candidate, CandidatePool
 from .motion.feedforward import analyse
@@ -45,13 +42,7 @@ class ClipAnalysis:
     features: NDArray[np.float32] | None  # [n, 17] landmark features, NaN where there is no face; None: not read
     candidates: tuple[Candidate, ...]  # near-frontal, for the choice of the identity; one at least
     fit_frames: tuple[Candidate, ...]  # spread over the clip and keyframes: what the identity is fitted to
-    square: tuple[float, float, float] | None  # mean centre and side of the crops' squares in source pixels
-
-    def geometry(self, source_size: tuple[int, int] | None) -> CropGeometry | None:
-        """The mean square in a source of this width and height; None when nothing is known of the source."""
-        if self.square is None or source_size is None:
-            return None
-        return CropGeometry(*source_size, *self.square)
+    squares: MeanSquare  # of the crops
 
 
 def analyse_clip(
@@ -72,22 +63,18 @@ def analyse_clip(
     pool = CandidatePool(options)
     extra = Keyframes(CodeUnits(pack, device), options.fit.keyframe_count) if keyframes else None
     reader = FeatureReader(pack, device) if landmark_features else None
-    squares = _MeanSquare()
+    squares = MeanSquare()
     packets: list[Packets] = []
     features: list[NDArray[np.float32]] = []
     seconds: list[float] = []
-    for batch in _batches(frames, options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)):
+    for batch in batches(frames, options.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)):
         keepers = (pool,) if extra is None else (pool, extra)
         packets.append(_packets(batch, len(seconds), pack, device, keepers, squares))
         if reader is not None:
             features.append(_features(batch, reader, device))
         seconds += [frame.seconds for frame in batch]
         progress(Progress(ANALYSING, len(seconds), total))
-    if not seconds:
-        raise MediaError("the clip has no frames between its start and its end")
-    candidates = pool.candidates()
-    if not candidates:
-        raise FaceNotFound(f"no face was found in the {len(seconds):,} frames of the clip")
+    candidates = pool.found_in(len(seconds))
     kept = {one.frame: one for one in (*pool.kept(), *(extra.kept() if extra else ()))}
     return ClipAnalysis(
         motion=Motion(np.concatenate(packets)),
@@ -95,7 +82,7 @@ def analyse_clip(
         features=np.concatenate(features) if features else None,
         candidates=tuple(candidates),
         fit_frames=tuple(kept[frame] for frame in sorted(kept)),
-        square=squares.mean(),
+        squares=squares,
     )
 
 
@@ -105,7 +92,7 @@ def _packets(
     pack: ModelPack,
     device: torch.device,
     keepers: tuple[CandidatePool | Keyframes, ...],
-    squares: _MeanSquare,
+    squares: MeanSquare,
 ) -> Packets:
     """Packets [n, 35] of a batch whose first frame has the number `first`; NaN for frames without a face."""
     packets = np.full((len(batch), PARAMS_PER_FRAME), np.nan, np.float16)
@@ -132,29 +119,3 @@ def _features(batch: list[AlignedFrame], reader: FeatureReader, device: torch.de
         crops = [frame.crop for frame in batch if frame.crop is not None]
         features[found] = reader(to_input(crops, device)).cpu().numpy()
     return features
-
-
-def _batches(frames: Iterable[AlignedFrame], size: int) -> Iterator[list[AlignedFrame]]:
-    waiting = iter(frames)
-    while batch := list(islice(waiting, size)):
-        yield batch
-
-
-class _MeanSquare:
-    """The mean of the squares that crops were taken from."""
-
-    def __init__(self) -> None:
-        self._sum = np.zeros(3)
-        self._count = 0
-
-    def add(self, transform: CropTransform | None) -> None:
-        if transform is not None:
-            self._sum += (*transform.center, transform.side)
-            self._count += 1
-
-    def mean(self) -> tuple[float, float, float] | None:
-        """Centre x, y and side in pixels of the source; None when no square is known."""
-        if not self._count:
-            return None
-        x, y, side = (float(value) for value in self._sum / self._count)
-        return x, y, side

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
+from ..bitstream import CropGeometry
 from ..face.align import AlignedTrack
 from ..face.warp import Frame, warp
 from ..geometry import CropTransform
@@ -70,6 +71,27 @@ class AlignedClip:
         for number, (_, frame) in zip(range(len(self.track)), self.read(), strict=False):
             if number in wanted:
                 yield frame, self.track[number]
+
+
+class MeanSquare:
+    """The mean of the squares that crops were taken from."""
+
+    def __init__(self) -> None:
+        self._sum = np.zeros(3)
+        self._count = 0
+
+    def add(self, transform: CropTransform | None) -> None:
+        """One more; None where no square is known."""
+        if transform is not None:
+            self._sum += (*transform.center, transform.side)
+            self._count += 1
+
+    def geometry(self, source_size: tuple[int, int] | None) -> CropGeometry | None:
+        """In a source of this width and height; None when nothing is known of the source or of the squares."""
+        if not self._count or source_size is None:
+            return None
+        x, y, side = (float(value) for value in self._sum / self._count)
+        return CropGeometry(*source_size, x, y, side)
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,13 @@ class Motion:
         source = np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))
         source[source < 0] = int(there.argmax())
         return Motion(self.packets[source])
+
+
+def batches(frames: Iterable[AlignedFrame], size: int) -> Iterator[list[AlignedFrame]]:
+    """`size` frames at a time, the last ones fewer."""
+    waiting = iter(frames)
+    while batch := list(islice(waiting, size)):
+        yield batch
 
 
 def to_input(crops: Sequence[Crop], device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ would cut out the picture's, moved at random by a little: what the network sees 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ..face.detect import RECOGNITION, Box, model_file
 from ..face.landmarks import Dlib5
 from ..geometry import Similarity
+from ..nets.isolation import isolated
 from ..nets.recognition import BORDER, CHIP, NUMBERS, POINTS, RecognitionNet
 from ..packs.upstream.dlib_network import recognition_net
 from .frames import CROP_SIZE, Crop, to_input
@@ -28,9 +29,11 @@ LOOKS = 3  # jittered chips by which a picture is described
 AT_ONCE = 16
 
 
-@lru_cache(maxsize=1)
-def _network() -> RecognitionNet:
-    return recognition_net(model_file(RECOGNITION).read_bytes())
+@cache
+def _network(place: str) -> RecognitionNet:
+    """One for each device; `isolated` as ModelPack.network is."""
+    with isolated(draws=True):
+        return recognition_net(model_file(RECOGNITION).read_bytes()).to(place)
 
 
 def face_chips(pictures: Sequence[Crop]) -> Tensor:
@@ -53,7 +56,7 @@ class IdentityLoss:
     def __init__(self, chips: Tensor, descriptors: Tensor) -> None:
         self.chips, self.descriptors, self.device = chips, descriptors, descriptors.device
         self.random = torch.Generator().manual_seed(0)
-        self._net = _network().to(self.device)
+        self._net = _network(str(self.device))
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
         """Renderings [n, 3, S, S] of the pictures of `rows` [n] -> the mean over them."""

@@ -114,7 +114,7 @@ def encode_frames(
     if options.refines or refines_tuned:
         known = set() if tuned is None else set(tuned.rows.tolist())
         motion = refine_clip(frames, motion, choice.latent, pack, device, options, known, progress)
-    held, geometry = len(motion) - len(motion.faces), found.geometry(source_size)
+    held, geometry = len(motion) - len(motion.faces), found.squares.geometry(source_size)
     packets = motion.filled().packets
     return EncodedClip(packets, found.seconds, rate, held, choice, fit_steps, geometry, pack, tuned, card)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -173,7 +174,7 @@ def opened(path: Path) -> Frame:
             if image.width * image.height > MOST_PIXELS:
                 raise OptionError("too many pixels")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, struct.error) as error:
         if isinstance(error, OptionError):
             raise
         raise OptionError("not a picture") from error

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...decoding.latents import LatentDecoder
 from ...decoding.render import Renderer
+from ...errors import FaceNotFound, MediaError
 from ...packs.store import ModelPack
 from ..frames import CROP_SIZE, Crop, FrameCodes, to_input
 from ..options import EncodeOptions
@@ -87,6 +88,14 @@ class CandidatePool:
         if len(frontal) > self.options.identity_candidates:
             frontal = frontal[: self.options.identity_candidates]
         return sorted(frontal, key=lambda c: c.frame)
+
+    def found_in(self, frames: int) -> list[Candidate]:
+        """The same of a clip of so many frames; MediaError for one without any, FaceNotFound for one without a face."""
+        if not frames:
+            raise MediaError("the clip has no frames between its start and its end")
+        if not self._slots:
+            raise FaceNotFound(f"no face was found in the {frames:,} frames of the clip")
+        return self.candidates()
 
     def kept(self) -> list[Candidate]:
         """All frames kept, in order of time, turned ones too."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...bitstream import PARAMS_PER_FRAME, CropGeometry
+from ...bitstream import PARAMS_PER_FRAME
 from ...decoding.personal import TunedPack
 from ...errors import FaceNotFound
 from ...packs.registry import pick_device
@@ -67,7 +67,7 @@ def encode_paper(
         search = ChunkSearch(work.pack, work.inverter, choice.latent, target, options.paper)
     motion, failed = work.encode(frames, search)
     held = len(motion) - len(motion.faces)
-    crop = None if found.square is None or source_size is None else CropGeometry(*source_size, *found.square)
+    crop = found.squares.geometry(source_size)
     report = PaperReport.of(search, found, work.inverter, failed, options.paper)
     tuned = None if work.tuned is None else with_latent(work.tuned, choice.latent)
     return EncodedClip(

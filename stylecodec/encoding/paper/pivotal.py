@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...bitstream import ALPHA_COUNT
 from ...decoding.personal import TunedPack, differences, tunable
 from ...decoding.regions import Regions
 from ...metrics.psnr import psnr
@@ -105,11 +106,11 @@ def rounded(
     exact = DifferentiableRenderer(TunedPack(pack, generator=tuned.generator), device)
     with torch.no_grad():
         anchor = exact.anchor(torch.from_numpy(latent.astype(np.float32)).to(device))
-    codes = exact.units.units(torch.from_numpy(poses), torch.zeros(len(poses), 32))
+    codes = exact.units.units(torch.from_numpy(poses), torch.zeros(len(poses), ALPHA_COUNT))
     measured = measure(exact, anchor, codes, pack.generator(device), pack.digest, changes)
     budget = options.tuning
     delta = fitted(measured, budget.delta_bytes, float(tuned.psnr.mean()) + budget.delta_margin)
-    empty = FrameCodes(np.zeros((len(rows), 0, 0), np.float16), poses, np.zeros((len(rows), 32), np.float32))
+    empty = FrameCodes(np.zeros((len(rows), 0, 0), np.float16), poses, np.zeros((len(rows), ALPHA_COUNT), np.float32))
     result = Personalized(latent, delta, empty, tuned.psnr, tuned.psnr, (), tuned.steps, tuned.seconds, measured)
     return TunedClip(TunedPack(pack, delta), result, rows)
 

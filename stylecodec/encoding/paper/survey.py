@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import FaceNotFound, MediaError
-from ...geometry import CropTransform
+from ...bitstream import ALPHA_COUNT
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
-from ..frames import AlignedFrame, Crop, FrameCodes, to_input
+from ..frames import AlignedFrame, Crop, FrameCodes, MeanSquare, batches, to_input
 from ..identity.selection import Candidate, CandidatePool
 from ..motion.landmark_features import NAMES, features_of
 from ..options import EncodeOptions
@@ -45,7 +43,7 @@ class Survey:
     faithful: float  # correlation of what moves in frames and inversions
     kept: tuple[Candidate, ...]  # frames spread over the clip
     frontal: tuple[Candidate, ...]  # the near-frontal ones of these
-    square: tuple[float, float, float] | None  # mean centre and side of the crops' squares in source pixels
+    squares: MeanSquare  # of the crops
 
     @property
     def faces(self) -> NDArray[np.intp]:
@@ -83,13 +81,6 @@ def survey(
     return reader.done()
 
 
-def batches(frames: Iterable[AlignedFrame], size: int) -> Iterator[list[AlignedFrame]]:
-    """`size` frames at a time."""
-    waiting = iter(frames)
-    while batch := list(islice(waiting, size)):
-        yield batch
-
-
 class _Reader:
     """Takes the frames in; memory grows by a latent per frame."""
 
@@ -101,7 +92,7 @@ class _Reader:
         self.seconds: list[float] = []
         self._columns: list[tuple[NDArray[np.float32], ...]] = []
         self._latents: list[NDArray[np.float16]] = []
-        self._squares: list[CropTransform] = []
+        self._squares = MeanSquare()
         self._rows = 0, 512
 
     def take(self, batch: list[AlignedFrame]) -> None:
@@ -116,11 +107,12 @@ class _Reader:
         latents = np.zeros((count, rows, self.inverter.rendering.generator.w_dim), np.float16)
         if found:
             squares = [batch[k].transform for k in found]
-            self._squares += [square for square in squares if square is not None]
+            for square in squares:
+                self._squares.add(square)
             roll[found] = [0.0 if square is None else square.roll_deg for square in squares]
             own = self._seen(crops)
             latents[found], similarity[found], lids[found], pose[found], moved[found] = own
-            zeros = np.zeros((len(found), 32), np.float32)
+            zeros = np.zeros((len(found), ALPHA_COUNT), np.float32)
             self.pool.offer([first + k for k in found], crops, FrameCodes(own[0], own[3], zeros))
         self._latents.append(latents)
         self._columns.append((roll, similarity, lids, pose, moved))
@@ -145,14 +137,8 @@ class _Reader:
 
     def done(self) -> Survey:
         """Everything together."""
-        if not self.seconds:
-            raise MediaError("the clip has no frames between its start and its end")
-        frontal = self.pool.candidates()
-        if not frontal:
-            raise FaceNotFound(f"no face was found in the {len(self.seconds):,} frames of the clip")
+        frontal = self.pool.found_in(len(self.seconds))
         roll, similarity, lids, pose, moved = (np.concatenate(c) for c in zip(*self._columns, strict=True))
-        squares = np.array([[*square.center, square.side] for square in self._squares])
-        mean = tuple(float(v) for v in squares.mean(axis=0)) if len(squares) else None
         return Survey(
             np.array(self.seconds) - self.seconds[0],
             roll,
@@ -163,7 +149,7 @@ class _Reader:
             _faithful(moved[~np.isnan(similarity)]),
             tuple(self.pool.kept()),
             tuple(frontal),
-            mean,  # type: ignore[arg-type]
+            self._squares,
         )
 
 
