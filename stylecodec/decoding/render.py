@@ -7,6 +7,7 @@ it turns the whole picture clockwise about its centre, and what comes in at the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -21,12 +22,24 @@ LEAST_ROLL = 0.01  # degrees: moves the corner of 1024 pixels by an eighth of a 
 RIM = 128  # the outermost 1/128 of a picture is replaced by its mirrored inside where the picture is turned
 
 
+@cache
+def cpu_multiplies_bfloat16() -> bool:
+    """Has this CPU instructions for bfloat16, and PyTorch a library that uses them? Elsewhere they are imitated."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # of PyTorch 2.11 and later
+    return torch.backends.mkldnn.is_available() and any(there for name, there in known.items() if "bf16" in name)
+
+
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type of feature maps on a device; OptionError for a precision that is not known."""
+    """The type of feature maps on a device; OptionError for a precision that is not known.
+
+    A CPU without instructions for bfloat16 is given float32, with which it is several times as fast.
+    """
     if precision not in PRECISIONS:
         raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if precision == "bfloat16" and device.type == "cpu" and not cpu_multiplies_bfloat16():
+        return torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
 
 
@@ -37,7 +50,8 @@ class Renderer:
     generator's skip sum at the next resolution up and averaged down, which costs much less than 1024².
     `precision` of the feature maps: "auto" is bfloat16 on CUDA (the range of float16 does not hold the activations
     of every generator) and float32 elsewhere. The RGB sum is always float32. Against float32, bfloat16 differs by
-    about one level of 255; on a CPU with bfloat16 instructions it is nearly twice as fast.
+    about one level of 255; on a CPU with bfloat16 instructions it is nearly twice as fast, on others float32 is
+    taken in its place.
     """
 
     def __init__(

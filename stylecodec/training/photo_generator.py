@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from ..encoding.differentiable import DifferentiableRenderer, RowAdam, shuffled
 from ..encoding.losses import LossWeights, ReconstructionLoss
 from ..encoding.personalization.locality import latent_deviation, random_people
+from ..encoding.personalization.optimizers import GeneratorOptimizer
 from ..errors import StylecodecError
 from ..files import atomic_write
 from ..packs.store import ModelPack, open_pack
 from .checkpoint import Saved, load_state, save_state
 from .loop import Average
-from .muon import FilterOptimizer
 from .photo_data import Photographs, PixelWeights, cached, filled_outside, halved, identity_of_photographs
 from .photo_fit import fit
 from .photo_loop import PhotoOptions, PhotoTrainer
@@ -116,7 +116,7 @@ class GeneratorTrainer(PhotoTrainer):
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.latents = RowAdam(torch.zeros(len(self.start.codes), ROWS * W_DIM))
         self.codes = RowAdam(torch.zeros_like(self.start.codes))
-        self.optimizer = FilterOptimizer(trained(self.generator), RATE, FILTER_RATE)
+        self.optimizer = GeneratorOptimizer(trained(self.generator), RATE, FILTER_RATE)
         self.average = Average(self.generator)
         self.resume()
         self.random = torch.Generator().manual_seed(1 + self.step)

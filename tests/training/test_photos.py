@@ -21,7 +21,6 @@ from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training import photo_encoder, photo_generator, photos
 from stylecodec.training.augment import compressed, covered
 from stylecodec.training.checkpoint import load_state
-from stylecodec.training.muon import FilterOptimizer, orthogonal
 from stylecodec.training.photo_data import Photographs, filled_outside
 from stylecodec.training.photo_encoder import EncoderTrainer, other_side, photo_landmarks
 from stylecodec.training.photo_fit import fit
@@ -195,37 +194,6 @@ def test_widths(tiny_pack: ModelPack) -> None:
         widened(tiny_pack.generator("cpu"), {2048: 4})
     with pytest.raises(OptionError, match="fewer maps at 64²"):
         widened(tiny_pack.generator("cpu"), {64: 2})
-
-
-def test_orthogonal_keeps_directions() -> None:
-    torch.manual_seed(0)
-    for shape in ((6, 40), (40, 6)):
-        matrix = torch.randn(shape)
-        values = torch.linalg.svdvals(orthogonal(matrix))
-        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
-        assert float((orthogonal(matrix) * matrix).sum()) > 0
-
-
-def test_the_optimizer_finds_a_filter_and_resumes() -> None:
-    torch.manual_seed(0)
-    wanted, x = torch.randn(4, 3, 3, 3), torch.randn(8, 3, 8, 8)
-    weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3))
-    bias = torch.nn.Parameter(torch.ones(4))
-    optimizer = FilterOptimizer({"weight": weight, "bias": bias}, 0.05, 0.4)
-
-    def loss() -> torch.Tensor:
-        target = torch.nn.functional.conv2d(x, wanted)
-        return (torch.nn.functional.conv2d(x, weight, bias) - target).square().mean()
-
-    first = float(loss().detach())
-    for step in range(120):
-        optimizer.clear()
-        loss().backward()  # type: ignore[no-untyped-call]
-        optimizer.step(1 - step / 120)
-    assert float(loss().detach()) < 0.05 * first
-    other = FilterOptimizer({"weight": weight, "bias": bias}, 0.05, 0.05)
-    other.load(optimizer.state())
-    assert {k: v.tolist() for k, v in other.state().items()} == {k: v.tolist() for k, v in optimizer.state().items()}
 
 
 @pytest.mark.usefixtures("small")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from stylecodec.encoding.personalization.optimizers import GeneratorOptimizer, is_filter_bank
+from stylecodec.encoding.personalization.optimizers import GeneratorOptimizer, is_filter_bank, orthogonal
 
 
 def some() -> dict[str, nn.Parameter]:
@@ -76,3 +76,34 @@ def test_it_goes_on_from_its_state() -> None:
         optimizer.step(1.0)
     for name in whole:
         assert torch.equal(whole[name], rest[name]), name
+
+
+def test_orthogonal_keeps_directions() -> None:
+    torch.manual_seed(0)
+    for shape in ((6, 40), (40, 6)):
+        matrix = torch.randn(shape)
+        values = torch.linalg.svdvals(orthogonal(matrix))
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+        assert float((orthogonal(matrix) * matrix).sum()) > 0
+
+
+def test_the_optimizer_finds_a_filter_and_resumes() -> None:
+    torch.manual_seed(0)
+    wanted, x = torch.randn(4, 3, 3, 3), torch.randn(8, 3, 8, 8)
+    weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3))
+    bias = torch.nn.Parameter(torch.ones(4))
+    optimizer = GeneratorOptimizer({"weight": weight, "bias": bias}, 0.05, 0.4)
+
+    def loss() -> torch.Tensor:
+        target = torch.nn.functional.conv2d(x, wanted)
+        return (torch.nn.functional.conv2d(x, weight, bias) - target).square().mean()
+
+    first = float(loss().detach())
+    for step in range(120):
+        optimizer.clear()
+        loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step(1 - step / 120)
+    assert float(loss().detach()) < 0.05 * first
+    other = GeneratorOptimizer({"weight": weight, "bias": bias}, 0.05, 0.05)
+    other.load(optimizer.state())
+    assert {k: v.tolist() for k, v in other.state().items()} == {k: v.tolist() for k, v in optimizer.state().items()}
