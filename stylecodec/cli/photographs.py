@@ -50,7 +50,6 @@ def _network(name: str) -> Callable[[CommandParser], None]:
         parser.add_argument("--minutes", type=float, default=120.0, help="budget over all resumed runs (%(default)s)")
         parser.add_argument("--steps", type=int, help="end after so many steps, whatever the budget")
         parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
-        parser.add_argument("--bfloat16", action="store_true", help="feature maps in bfloat16: on hardware that has it")
         if name == "generator":
             parser.add_argument("--widths", default="", help="other numbers of feature maps, such as 64=96,128=48")
             parser.add_argument("--mirror", action="store_true", help="learn every photograph in a mirror as well")
@@ -94,7 +93,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from ..packs.registry import pick_device
-    from ..training.photo_loop import PhotoOptions, feature_type
+    from ..training.photo_loop import PhotoOptions
     from ..training.runs import train_on_photographs
     from ..training.widen import parse_widths
 
@@ -107,7 +106,6 @@ def _train(arguments: argparse.Namespace) -> int:
         parse_widths(getattr(arguments, "widths", "")),
         getattr(arguments, "mirror", False),
         pick_device(arguments.device),
-        feature_type(arguments.bfloat16),
     )
     train_on_photographs(arguments.network, options)
     return DONE

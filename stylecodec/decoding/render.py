@@ -25,8 +25,9 @@ RIM = 128  # the outermost 1/128 of a picture is replaced by its mirrored inside
 @cache
 def cpu_multiplies_bfloat16() -> bool:
     """Has this CPU instructions for bfloat16, and PyTorch a library that uses them? Elsewhere they are imitated."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # of PyTorch 2.11 and later
-    return torch.backends.mkldnn.is_available() and any(there for name, there in known.items() if "bf16" in name)
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # of PyTorch 2.11 and later
+    onednn = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return onednn and any(there for name, there in known.items() if "bf16" in name)
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:

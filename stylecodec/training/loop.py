@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributed
+from ..decoding.render import pick_dtype
 from ..errors import OptionError, StylecodecError
 from ..packs.store import ModelPack, open_pack
 from .checkpoint import Saved, checkpoint_of, load_state, save_state
@@ -35,7 +36,11 @@ class TrainOptions:
     start: Path | None = None  # a pack whose networks the training goes on from, where it has no checkpoint
     keep_renderer: bool = False  # the encoder is trained for the starting pack's renderer, which does not change
     keep_codes: bool = False  # the generator's pictures are trained, what W+, pose and α say stays as in the pack
-    dtype: torch.dtype = torch.bfloat16  # of feature maps; latents, losses and weights stay float32
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of feature maps: bfloat16 where the device is fast in it; latents, losses and weights stay float32."""
+        return pick_dtype("bfloat16", self.device)
 
     def batch(self, size: int) -> int:
         """A loop's own batch size, scaled."""

@@ -177,12 +177,12 @@ def train(options: PackTraining) -> dict[str, float]:
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(encoder.parameters(), lr=RATE, betas=(0.9, 0.99))
     run = Run(RUN, options.work, {"encoder": encoder}, optimizer, options.minutes)
-    random = torch.Generator().manual_seed(1_000 + run.step)
+    random, dtype = torch.Generator().manual_seed(1_000 + run.step), sampler.rendering.dtype
     for _ in run.steps():
         samples = sampler(options.batch, random)
         worn = run.rng.random() < WORN
         pictures = damaged(samples.pictures, run.rng) if worn else samples.pictures
-        with torch.autocast(options.device.type, torch.bfloat16):
+        with torch.autocast(options.device.type, dtype, enabled=dtype != torch.float32):
             loss = loss_of(encoder, samples, pictures)
         run.update(loss, limit=2.0)
         run.log(len(pictures), loss=float(loss.detach()))

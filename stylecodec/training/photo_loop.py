@@ -11,14 +11,10 @@ from pathlib import Path
 
 import torch
 
+from ..decoding.render import pick_dtype
 from .checkpoint import Saved, checkpoint_of, load_state, save_state
 
 FLOOR = 0.05  # of the rates at the end
-
-
-def feature_type(bfloat16: bool) -> torch.dtype:
-    """Type of the feature maps: half the memory on hardware that has bfloat16, else float32."""
-    return torch.bfloat16 if bfloat16 else torch.float32
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,11 @@ class PhotoOptions:
     widths: Mapping[int, int] = field(default_factory=dict)  # resolutions with another number of feature maps
     mirror: bool = False  # the generator learns every photograph in a mirror too, with latents and codes of its own
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32  # of feature maps
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of feature maps: bfloat16 where the device is fast in it."""
+        return pick_dtype("bfloat16", self.device)
 
 
 def falling(fraction: float) -> float:

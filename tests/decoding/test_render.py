@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from stylecodec.decoding import render
 from stylecodec.decoding.latents import LatentDecoder
-from stylecodec.decoding.render import Renderer, restore_roll, rotated_grid, to_uint8
+from stylecodec.decoding.render import (
+    Renderer,
+    cpu_multiplies_bfloat16,
+    pick_dtype,
+    restore_roll,
+    rotated_grid,
+    to_uint8,
+)
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import ModelPack
 
@@ -101,9 +109,26 @@ def test_the_pictures_that_are_quantised_stay_as_they_are() -> None:
     assert torch.equal(pictures, before)
 
 
-def test_bfloat16_is_close_to_float32(tiny_pack: ModelPack) -> None:
+@pytest.mark.parametrize(("there", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_for_cpus_that_multiply_it(
+    monkeypatch: pytest.MonkeyPatch, there: bool, wanted: torch.dtype
+) -> None:
+    names = {"avx512_bf16": there, "avx512_fp16": True, "cpu_name": "bfloat"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: names)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    cpu_multiplies_bfloat16.cache_clear()
+    assert pick_dtype("bfloat16", torch.device("cpu")) is wanted
+    assert pick_dtype("bfloat16", torch.device("cuda")) is torch.bfloat16
+    assert pick_dtype("auto", torch.device("cpu")) is torch.float32
+    cpu_multiplies_bfloat16.cache_clear()
+
+
+def test_bfloat16_is_close_to_float32(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
     styles = some_styles(tiny_pack, 1)
     exact = Renderer(tiny_pack, "cpu", size=64).pictures(styles)
-    fast = Renderer(tiny_pack, "cpu", size=64, precision="bfloat16").pictures(styles)
+    monkeypatch.setattr(render, "cpu_multiplies_bfloat16", lambda: True)
+    renderer = Renderer(tiny_pack, "cpu", size=64, precision="bfloat16")
+    assert renderer.dtype is torch.bfloat16
+    fast = renderer.pictures(styles)
     assert fast.dtype == torch.float32
     assert float((exact - fast).abs().mean()) < 0.05 * float(exact.std())
