@@ -36,7 +36,7 @@ from stylecodec.bitstream.compact.prediction import Predictor
 from stylecodec.bitstream.compact.quantiser import Levels, Quantiser
 from stylecodec.decoding.latents import LatentDecoder
 from stylecodec.decoding.render import Renderer
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import OFF, EncodeOptions
 from stylecodec.encoding.rate.compaction import CompactClip, compact_clip
 from stylecodec.encoding.rate.sensitivity import picture_metrics, pictures
 from stylecodec.encoding.write import group_frames
@@ -75,7 +75,8 @@ def clips(paths: Sequence[Path], pack: str, device: str, work: Path) -> Iterator
         stream_path = path
         if path.suffix != ".stc":
             stream_path = work / f"{path.stem}.stc"
-            api.encode(path, stream_path, EncodeOptions(pack=pack, device=device, profile="raw", audio=False))
+            raw = EncodeOptions(pack=pack, device=device, profile="raw", audio=False, likeness=OFF)
+            api.encode(path, stream_path, raw)
         with StreamFile.open(stream_path) as stream:
             if stream.header.profile != Profile.RAW:
                 raise OptionError(f"{path} is not a raw stream")

@@ -25,7 +25,7 @@ from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import OFF, EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.media import Frame, VideoReader, is_picture, read_image
 from stylecodec.media.writer import VideoWriter
@@ -84,7 +84,7 @@ def measure(
     """Change from frame to frame of the source, and that and the grid of the output at each size."""
     clip, stream = work / "still.mp4", work / "still.stc"
     still_clip(image, clip, frames, noise)
-    api.encode(clip, stream, EncodeOptions(pack=pack.folder, device="cpu", audio=False))
+    api.encode(clip, stream, EncodeOptions(pack=pack.folder, device="cpu", audio=False, likeness=OFF))
     out = {"noise": noise, "input": change([frame for _, frame in VideoReader(clip).frames()])}
     for size in sizes:
         with Decoder.open(stream, device="cpu", pack=pack, size=size, pose="aligned", as_numpy=True) as decoder:

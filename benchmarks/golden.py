@@ -30,7 +30,7 @@ from benchmarks.presets import inputs_of, outputs_of
 from benchmarks.provenance import ROOT, provenance
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
-from stylecodec.encoding.options import EncodeOptions, FitOptions
+from stylecodec.encoding.options import OFF, EncodeOptions, FitOptions
 from stylecodec.media import Frame
 from stylecodec.metrics.psnr import picture_psnr
 from stylecodec.metrics.ssim import mean_ssim
@@ -62,6 +62,7 @@ def options() -> EncodeOptions:
         start=START,
         duration=SECONDS,
         audio=False,
+        likeness=OFF,
         identity_candidates=4,
         identity_average=4,
         fit=FitOptions(steps=STEPS),

@@ -39,7 +39,7 @@ from stylecodec import api
 from stylecodec.bitstream import PARAMS_PER_FRAME, Identity, StreamFile
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.encoding.front_end import front_end_for
-from stylecodec.encoding.options import PRESETS, EncodeOptions, FitOptions
+from stylecodec.encoding.options import OFF, PRESETS, EncodeOptions, FitOptions
 from stylecodec.encoding.rate.sensitivity import picture_metrics
 from stylecodec.face.align import crops
 from stylecodec.media.video import VideoReader
@@ -243,7 +243,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pack = open_pack(arguments.pack)
     fit = FitOptions(enabled=False) if arguments.plain else FitOptions()
-    options = EncodeOptions(preset=arguments.preset, pack=pack.folder, device="cpu", fit=fit)
+    options = EncodeOptions(preset=arguments.preset, pack=pack.folder, device="cpu", likeness=OFF, fit=fit)
     clips = sorted(arguments.clips.glob("clip_*.mp4"), key=lambda p: int(p.stem.split("_")[1]))
     short = {p.stem for p in clips[: arguments.short]}
     if arguments.limit:

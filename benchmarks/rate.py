@@ -21,7 +21,7 @@ from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import OFF, EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import open_pack
@@ -37,7 +37,7 @@ def streams(paths: Sequence[Path], pack: str, device: str, work: Path) -> Iterat
             yield path.stem, path
         else:
             stream = work / f"{path.stem}.stc"
-            api.encode(path, stream, EncodeOptions(pack=pack, device=device))
+            api.encode(path, stream, EncodeOptions(pack=pack, device=device, likeness=OFF))
             yield path.stem, stream
 
 

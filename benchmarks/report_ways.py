@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.clips import group, label
 from benchmarks.markdown import TRACK_WORDS, Cells, Json, follows, markdown, mean, number
-from stylecodec.encoding.options import FULL, PRESETS
+from stylecodec.encoding.options import FAST, FULL, LIKENESS, OFF, PRESETS
 
 GROUPS = ("the example clip", "validation", "developed on", "other")
 
@@ -29,7 +29,9 @@ def _mean_row(name: str, way: str, minutes: float | None, rows: Sequence[Json]) 
     values: dict[str, Any] = {key: mean(row.get(key) for row in rows) for key in keys}
     values["kbps"] = mean(row["stream"] * 8 / 1000 / row["clip_seconds"] for row in rows)
     values["psnr_worst"] = min(row["psnr_worst"] for row in rows)
-    words = f"`--preset {way}`" if way in PRESETS else f"`--likeness {way}`"
+    words = "as it comes" if way == LIKENESS else f"`--likeness {OFF}`"
+    if way in PRESETS and way != FAST:
+        words += f" `--preset {way}`"
     if minutes is not None:
         words = f"`--likeness {FULL} --minutes {minutes:g}`"
     return {"group": name, "way": words, "minutes": minutes, "clips": len(rows), **values}

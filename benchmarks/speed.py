@@ -37,7 +37,7 @@ from stylecodec.encoding.analysis import CPU_BATCH, CUDA_BATCH
 from stylecodec.encoding.frames import CROP_SIZE
 from stylecodec.encoding.identity.selection import CandidatePool, select
 from stylecodec.encoding.motion.feedforward import analyse
-from stylecodec.encoding.options import EncodeOptions
+from stylecodec.encoding.options import OFF, EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.face.align import AlignedTrack, Aligner
 from stylecodec.face.detect import Box, Detection, FaceDetector
@@ -239,7 +239,7 @@ def encode_stages(plan: Plan, clip: Path, limit: int) -> tuple[Rows, AlignedTrac
 def whole(plan: Plan, clip: Path, seconds: float, work: Path) -> tuple[Rows, Path]:
     """From file to file, as the commands do it: encode, and decode at every size."""
     stream = work / "clip.stc"
-    options = EncodeOptions(pack=plan.pack.folder, device=str(plan.device), duration=seconds)
+    options = EncodeOptions(pack=plan.pack.folder, device=str(plan.device), duration=seconds, likeness=OFF)
     encoded = api.encode(clip, stream, options)
     rows: Rows = [{"command": "encode", "frames": encoded.frames, "fps": encoded.frames / encoded.seconds_taken}]
     for size, precision in product(plan.sizes, plan.precisions):

@@ -49,6 +49,7 @@ def _packs(monkeypatch: pytest.MonkeyPatch, tiny_pack: ModelPack) -> None:
 def options() -> EncodeOptions:
     correction = LandmarkCorrectionOptions(frames=1, side=32)
     few = {"identity_candidates": 4, "identity_average": 2, "fit": FIT, "landmark_correction": correction}
+    few["likeness"] = "off"
     return EncodeOptions(pack="tiny-1024", device="cpu", **few)  # type: ignore[arg-type]
 
 

@@ -60,6 +60,7 @@ def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path
         identity_candidates=1,
         identity_average=1,
         profile="raw",
+        likeness="off",
         fit=FitOptions(steps=1, side=32),
         landmark_correction=LandmarkCorrectionOptions(frames=1, side=32),
     )

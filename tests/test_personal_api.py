@@ -41,7 +41,7 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def options(pack: ModelPack, **changes: object) -> EncodeOptions:
     plain = {"pack": pack.folder, "device": "cpu", "duration": 0.4, "identity_candidates": 2, "identity_average": 1}
     few = {"fit": FIT, "landmark_correction": LandmarkCorrectionOptions(frames=1, side=32)}
-    few |= {"refine": REFINE, "refine_tuned": REFINE, "tune": TUNE}
+    few |= {"refine": REFINE, "refine_tuned": REFINE, "tune": TUNE, "likeness": "off"}
     return EncodeOptions(**(plain | few | changes))  # type: ignore[arg-type]
 
 

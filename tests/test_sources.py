@@ -23,6 +23,7 @@ OPTIONS = EncodeOptions(
     pack="tiny-1024",
     device="cpu",
     profile="raw",
+    likeness="off",
     identity_candidates=2,
     identity_average=1,
     fit=FitOptions(enabled=False),

@@ -17,6 +17,7 @@ from ..encoding.options import (
     LANDMARKS,
     LIKENESS,
     LIKENESSES,
+    OFF,
     PAPER,
     PRESETS,
     PROFILES,
@@ -42,7 +43,7 @@ stylecodec encode talk.mp4 talk.stc
 stylecodec encode talk.mp4 talk.stc --start 10 --duration 30 --audio-bitrate 16000
 stylecodec encode talk.mp4 small.stc --quality 44
 stylecodec encode talk.mp4 exact.stc --profile raw
-stylecodec encode talk.mp4 talk.stc --likeness quick
+stylecodec encode talk.mp4 small.stc --likeness off
 stylecodec encode talk.mp4 talk.stc --preset paper --target inversion --checkpoint talk.safetensors
 stylecodec encode talk.mp4 me.stc --likeness full --minutes 20 --checkpoint me.safetensors --background plate
 stylecodec encode later.mp4 later.stc --identity me.stc
@@ -226,7 +227,7 @@ def _tuning_arguments(parser: argparse.ArgumentParser) -> None:
         choices=LIKENESSES,
         help="fine-tune the generator to the person; what changes travels in the file: quick takes a minute and "
         f"{quick.delta_bytes // 1000} kB at most, full {full.minutes:g} minutes and {full.delta_bytes // 1000:,} kB "
-        f"(default: {LIKENESS})",
+        f"(default: {LIKENESS}; {OFF} with an identity and with --preset {PAPER})",
     )
     tuning.add_argument(
         "--personalize", dest="likeness", action="store_const", const=FULL, help=f"the same as --likeness {FULL}"

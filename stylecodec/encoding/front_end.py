@@ -72,13 +72,13 @@ def find_faces(
 
     known: whether the identity is given, which then serves all. total: number of frames, for reports of progress.
     describe: as of `people_in_clip`. Where the clip is split, squares are aligned anew, nothing smoothed across a cut.
-    Raises FaceNotFound, and OptionError for several people to personalise to.
+    Raises FaceNotFound, and OptionError for several people where a likeness was asked for.
     """
     changes, seconds = PictureChanges(rate), list[float]()
     clip = AlignedClip(read, front_end.track(changes.watch(_counted(read, seconds, total, progress)), rate))
     people = people_in_clip(clip, changes.cuts(), rate, describe, progress)
     split = people.count > 1 and options.split == "auto" and not known
-    if split and options.tunes:
+    if split and options.tunes and options.likeness is not None:
         longest = max(people.stretches, key=lambda stretch: stretch.end - stretch.first)
         begin, last = seconds[longest.first], seconds[longest.end - 1]
         raise OptionError(

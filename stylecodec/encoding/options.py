@@ -25,7 +25,7 @@ ALIGNS = ("auto", "flow", "landmarks")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 OFF, QUICK, FULL = "off", "quick", "full"
 LIKENESSES = (OFF, QUICK, FULL)
-LIKENESS = OFF  # unless another one is asked for, or the person is known
+LIKENESS = QUICK  # unless another one is asked for, or the person is known
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ class TuneOptions:
 
     minutes: float = 15.0  # of wall time, set-up and the delta's rounding included, unless `steps` is given
     steps: int | None = None  # budget in steps of the optimiser
+    most_steps: int | None = None  # at which it ends, though there be minutes left: more would show little more
     frames: int = 600  # of the clip that are tuned on, spread over it: what bounds the memory
     keyframes: float = 0.0  # share of these that are chosen because their codes differ most, not spread over the clip
     batch: int = 8  # frames per step
@@ -172,6 +173,8 @@ class TuneOptions:
             raise OptionError(f"personalisation takes more than 0 minutes, not {self.minutes}")
         if self.steps is not None and not 1 <= self.steps <= 1_000_000:
             raise OptionError(f"personalisation takes 1 to 1000000 steps, not {self.steps}")
+        if self.most_steps is not None and self.most_steps < 1:
+            raise OptionError(f"personalisation ends after 1 step or more, not {self.most_steps}")
         if not 0 <= self.keyframes <= 1:
             raise OptionError(f"the share of keyframes among the tuned frames must be 0 to 1, not {self.keyframes}")
         if not 8 <= self.frames <= 10_000 or not 1 <= self.batch <= self.frames:
@@ -199,6 +202,7 @@ class TuneOptions:
 TUNING = {
     QUICK: TuneOptions(
         minutes=1.0,
+        most_steps=200,
         frames=48,
         keyframes=0.5,
         batch=2,
@@ -210,7 +214,7 @@ TUNING = {
         locality=0.0,
         upper=0.0,
         look_steps=20,
-        delta_bytes=150_000,
+        delta_bytes=140_000,
     ),
     FULL: TuneOptions(),
 }
@@ -248,7 +252,7 @@ class EncodeOptions:
     smooth: bool = True  # over time what the feed-forward encoder gives
     smoothing: float = 0.024  # seconds, sigma of that Gaussian
 
-    likeness: str | None = None  # "quick", "full": tune the generator to the person; None: LIKENESS
+    likeness: str | None = None  # "quick", "full": tune the generator to the person; "off"; None: LIKENESS
     identity: str | os.PathLike[str] | None = None  # a card or stream whose identity and generator are used
     refit: bool = False  # with an identity whose generator is personalised: its latent is fitted anew, and sent
     delta: str = "auto"  # "carry" personalised generator and latent or "name" known ones; auto: carry what was made now
@@ -314,8 +318,9 @@ class EncodeOptions:
 
     @property
     def wanted_likeness(self) -> str:
-        """One of LIKENESSES: what is asked for, else the default, with a known person OFF."""
-        usual = LIKENESS if self.identity is None else OFF
+        """One of LIKENESSES: what is asked for, else the default; OFF with a known person and the paper's preset."""
+        given = self.identity is not None or self.delta == "name" or self.preset == PAPER
+        usual = OFF if given else LIKENESS
         return usual if self.likeness is None else self.likeness
 
     @property

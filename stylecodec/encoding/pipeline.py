@@ -32,7 +32,7 @@ from .identity.fitting import fit_to_candidates
 from .identity.selection import IdentityChoice, select
 from .motion.landmark_correction import correct_by_landmarks
 from .motion.refinement import refine_clip
-from .options import FULL, PAPER, EncodeOptions
+from .options import FULL, OFF, PAPER, EncodeOptions
 from .paper.clip import encode_paper
 from .personalization.clip import personalize_clip
 from .personalization.crop_registration import register_crops
@@ -148,10 +148,9 @@ def encode_people(
 
 
 def _of_person(options: EncodeOptions, person: int) -> EncodeOptions:
-    """The options with a checkpoint of the person's own."""
-    if options.checkpoint is None:
-        return options
-    return replace(options, checkpoint=f"{os.fspath(options.checkpoint)}.{person}")
+    """The options with a checkpoint of the person's own; a generator is personalised to one, so to none of several."""
+    checkpoint = None if options.checkpoint is None else f"{os.fspath(options.checkpoint)}.{person}"
+    return replace(options, likeness=OFF, tune=None, checkpoint=checkpoint)
 
 
 def compacted(clip: EncodedClip, options: EncodeOptions, progress: ProgressCallback = silent) -> EncodedClip:

@@ -110,7 +110,7 @@ class EncodedClip:
             return told
         shown_as = "all shown as one (--split auto: an identity for each)"
         if self.persons:
-            shown_as = "each with an identity of their own (--split off: one for all)"
+            shown_as = "each with an identity of their own, the generator tuned to none (--split off: one for all)"
         elif self.card is not None:
             shown_as = "all shown as the one identity that was given"
         return [*told, self.people.note(self.seconds, shown_as)]

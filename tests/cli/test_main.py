@@ -24,7 +24,8 @@ from tests.decoding import streams
 from tests.tiny import FixedFace
 
 Run = pytest.CaptureFixture[str]
-ENCODE = ["--pack", "tiny-1024", "--device", "cpu", "--identity-steps", "1", "--no-landmark-correction"]  # quick
+ENCODE = ["--pack", "tiny-1024", "--device", "cpu", "--identity-steps", "1", "--no-landmark-correction"]
+ENCODE += ["--likeness", "off"]  # all that takes time is left out
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(pack: ModelPack, **changes: object) -> EncodeOptions:
     small = {"identity_candidates": 2, "identity_average": 2, "fit": FitOptions(steps=2, side=32), "refine": REFINE}
     small |= {"landmark_correction": LandmarkCorrectionOptions(frames=1, side=32), "quality": 40.0}
-    small |= {"preset": "balanced", "background": "plate", "refine_tuned": REFINE, "tune": TUNE}
+    small |= {"likeness": "off", "preset": "balanced", "background": "plate", "refine_tuned": REFINE, "tune": TUNE}
     return EncodeOptions(**(small | {"pack": pack.folder, "device": "cpu"} | changes))  # type: ignore[arg-type]
 
 

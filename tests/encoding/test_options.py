@@ -94,6 +94,7 @@ def test_values_out_of_range(name: str, value: object, message: str) -> None:
         (TuneOptions, "settle_share", 0.9),
         (TuneOptions, "weight_rate", 0.0),
         (TuneOptions, "look_steps", 0),
+        (TuneOptions, "most_steps", 0),
         (TuneOptions, "plateau_looks", 0),
         (TuneOptions, "locality_every", 0),
         (TuneOptions, "upper_every", 0),
@@ -137,8 +138,11 @@ def test_a_likeness_has_its_tuning() -> None:
 
 def test_the_default_likeness_leaves_known_people_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the default is, a person who is given is not made anew, unless it is asked for: that is an error."""
-    monkeypatch.setattr(options, "LIKENESS", "quick")
-    assert EncodeOptions().tunes
+    assert EncodeOptions().wanted_likeness == "quick"
+    assert EncodeOptions(preset="paper").wanted_likeness == "off"
+    assert EncodeOptions(delta="name").wanted_likeness == "off"
+    monkeypatch.setattr(options, "LIKENESS", "full")
+    assert EncodeOptions().wanted_likeness == "full"
     assert not EncodeOptions(likeness="off").tunes
     known = replace(EncodeOptions(), identity="me.stid")
     assert (known.wanted_likeness, known.tunes) == ("off", False)

@@ -27,6 +27,7 @@ from tests.tiny import FixedFace
 SIZE, FIRST, SECOND, THIRD = 96, 14, 13, 9  # frames of one, the other, and the one again
 COUNT = FIRST + SECOND + THIRD
 NOTE = "at 0.6 and 1.1 s another person appears; 2 people, "
+EACH = "each with an identity of their own, the generator tuned to none (--split off: one for all)"
 
 
 class ByColour:
@@ -69,6 +70,7 @@ def options(tiny_pack: ModelPack) -> EncodeOptions:
         identity_candidates=4,
         identity_average=2,
         group_seconds=0.4,
+        likeness="off",
         fit=FitOptions(steps=2, side=32),
         landmark_correction=LandmarkCorrectionOptions(enabled=False),
     )
@@ -78,7 +80,7 @@ def options(tiny_pack: ModelPack) -> EncodeOptions:
 def test_each_person_has_an_identity(video: Path, options: EncodeOptions, tmp_path: Path, profile: str) -> None:
     out = tmp_path / "two.stc"
     report = stylecodec.encode(video, out, replace(options, profile=profile), front_end=FixedFace())
-    assert report.notes == [NOTE + "each with an identity of their own (--split off: one for all)"]
+    assert report.notes == [NOTE + EACH]
     first, second = report.people
     assert (first["first_frame"], first["frames"]) == (0, FIRST + THIRD)
     assert first["stretches"] == [[0, FIRST], [FIRST + SECOND, THIRD]]
@@ -133,6 +135,16 @@ def test_one_person_is_encoded_as_ever(
     assert report.notes == []
     assert [one["frames"] for one in report.people] == [COUNT]
     assert (tmp_path / "auto.stc").read_bytes() == (tmp_path / "off.stc").read_bytes()
+
+
+def test_the_usual_likeness_is_left_out_for_several(video: Path, options: EncodeOptions, tmp_path: Path) -> None:
+    """What nobody asked for is no reason to refuse a clip: the two are encoded without it, and the note says so."""
+    usual = replace(options, likeness=None)
+    assert usual.tunes
+    report = stylecodec.encode(video, tmp_path / "usual.stc", usual, front_end=FixedFace())
+    stylecodec.encode(video, tmp_path / "off.stc", options, front_end=FixedFace())
+    assert report.notes == [NOTE + EACH]
+    assert (tmp_path / "usual.stc").read_bytes() == (tmp_path / "off.stc").read_bytes()
 
 
 def test_a_generator_is_personalised_to_one(video: Path, options: EncodeOptions, tmp_path: Path) -> None:

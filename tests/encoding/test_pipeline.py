@@ -30,7 +30,12 @@ RATE = Fraction(25)
 FIT = FitOptions(steps=2, side=32)
 UNCORRECTED = LandmarkCorrectionOptions(enabled=False)
 OPTIONS = EncodeOptions(
-    device="cpu", identity_candidates=4, identity_average=2, fit=FIT, landmark_correction=UNCORRECTED
+    device="cpu",
+    identity_candidates=4,
+    identity_average=2,
+    likeness="off",
+    fit=FIT,
+    landmark_correction=UNCORRECTED,
 )
 
 

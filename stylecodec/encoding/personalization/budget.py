@@ -1,7 +1,7 @@
 """The budget of personalisation: three stages, each with its share of the steps or minutes.
 
 Minutes are wall time of the whole: what set-up took and what rounding the delta will take are set aside first. How long
-rounding takes is told by how long steps take on this machine.
+rounding takes is told by how long steps take on this machine. A stage also ends at its share of `most_steps`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ def spent_of_stage(name: str, state: TuningState, options: TuneOptions, aside: f
     before = sum(state.seconds[stage] for stage in STAGES[:place])
     after = sum(stage_share(stage, options) for stage in STAGES[place + 1 :]) * whole
     seconds = min(share * whole, whole - before - after)
-    return state.seconds[name] / seconds if seconds > 0 else 1.0
+    by_time = state.seconds[name] / seconds if seconds > 0 else 1.0
+    if options.most_steps is None:
+        return by_time
+    return max(by_time, state.steps[name] / max(round(share * options.most_steps), 1))
 
 
 def rounding_seconds(durations: Sequence[float], frames: int, side: int) -> float:

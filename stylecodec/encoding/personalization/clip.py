@@ -27,7 +27,7 @@ from .checkpoint import Checkpoint
 from .tuning import Personalized
 from .workers import personalize
 
-NOT_IN_CHECKPOINTS = ("minutes", "steps", "delta_bytes", "delta_margin", "settle_share", "processes")
+NOT_IN_CHECKPOINTS = ("minutes", "steps", "most_steps", "delta_bytes", "delta_margin", "settle_share", "processes")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_steps_are_not_seconds() -> None:
     at = TuningState(WEIGHTS, {CODES: 5, WEIGHTS: 3, SETTLE: 0})
     options = TuneOptions(steps=20, codes_share=0.25, settle_share=0.0)
     assert spent_of_stage(WEIGHTS, at, options, aside=1e6) == 3 / 15
+
+
+def test_steps_end_what_minutes_are_left_of() -> None:
+    at = TuningState(WEIGHTS, {CODES: 5, WEIGHTS: 3, SETTLE: 0}, {CODES: 1.0, WEIGHTS: 2.0, SETTLE: 0.0})
+    few, many = (replace(MINUTE, most_steps=count) for count in (20, 2000))
+    assert spent_of_stage(CODES, at, few) == 1.0
+    assert spent_of_stage(WEIGHTS, at, few) == 3 / 15
+    assert spent_of_stage(WEIGHTS, at, many) == spent_of_stage(WEIGHTS, at, MINUTE) == pytest.approx(2 / 45)
 
 
 def test_rounding_takes_longer_where_steps_do() -> None:

@@ -49,6 +49,7 @@ FAST = EncodeOptions(
     identity_candidates=4,
     identity_average=1,
     profile="raw",
+    likeness="off",
     fit=FIT,
     landmark_correction=LandmarkCorrectionOptions(frames=1, side=32),
     refine=REFINE,
