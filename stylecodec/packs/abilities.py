@@ -86,21 +86,18 @@ def abilities(card: PackCard) -> tuple[Ability, ...]:
 
 def require_preset(card: PackCard, preset: str) -> None:
     """PackNotFound, naming what to bring, when a pack lacks networks that a preset needs."""
-    what = MAKES_STREAMS.format(preset)
-    lacking = next(one for one in abilities(card) if one.what == what)
-    if lacking.works:
+    known = {one.what: one for one in abilities(card)}
+    of_presets = [known[MAKES_STREAMS.format(name)] for name in PRESET_ROLES]
+    wanted = known[MAKES_STREAMS.format(preset)]
+    if wanted.works:
         return
-    roles = [role for role in lacking.missing if role in ROLES_TO_BRING]
+    roles = [role for role in wanted.missing if role in ROLES_TO_BRING]
     if not roles:
-        raise PackNotFound(f"pack {card.name} has not {' and not '.join(lacking.missing)}, which {what} needs")
+        raise PackNotFound(f"pack {card.name} has not {' and not '.join(wanted.missing)}, which {wanted.what} needs")
     bring = "; ".join(f"{role}: {to_bring(role)}" for role in roles)
-    others = [
-        one.what.removeprefix("encode ")
-        for one in abilities(card)
-        if one.works and one.what.startswith("encode --preset")
-    ]
-    instead = f"; it can do {', '.join(others)}" if others else ""
+    others = ", ".join(name for name, one in zip(PRESET_ROLES, of_presets, strict=True) if one.works)
+    instead = f"; it can do --preset {others}" if others else ""
     raise PackNotFound(
-        f"pack {card.name} has no {' and no '.join(roles)} network, which {what} needs; to bring: {bring} "
+        f"pack {card.name} has no {' and no '.join(roles)} network, which {wanted.what} needs; to bring: {bring} "
         f"(it has: {', '.join(card.networks)}){instead}"
     )
