@@ -1,12 +1,13 @@
-"""Make the picture of the README: input, output, personalised output and puppet, five moments of a clip.
+"""Make the picture of the README: input, output with and without a likeness, and puppet, five moments of a clip.
 
-python -m benchmarks.front_picture examples/talk.mp4 examples/portrait.png examples/front.png --minutes 6
+python -m benchmarks.front_picture examples/talk.mp4 examples/portrait.png examples/front.png
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylecodec import api
 from stylecodec.decoding.decoder import Decoder
-from stylecodec.encoding.options import FULL, OFF, EncodeOptions, TuneOptions
+from stylecodec.encoding.options import OFF, EncodeOptions
 from stylecodec.media.video import VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 
@@ -29,23 +30,23 @@ def column(title: str, frames: list[np.ndarray]) -> np.ndarray:
     return np.vstack([np.asarray(head), row])
 
 
+def _per_frame(report: api.EncodeReport) -> float:
+    return report.bytes["packets"] / report.frames
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path)
     parser.add_argument("portrait", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pack", default=DEFAULT_PACK)
-    parser.add_argument("--minutes", type=float, help="of personalisation; without it there is no such row")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        stream, puppet, own = (Path(folder) / f"{name}.stc" for name in ("talk", "puppet", "own"))
-        report = api.encode(arguments.clip, stream, EncodeOptions(pack=arguments.pack, likeness=OFF))
-        api.puppet(arguments.portrait, stream, puppet)
-        streams = {"decoded": stream, "puppet": puppet}
-        if arguments.minutes:
-            tune = TuneOptions(minutes=arguments.minutes)
-            tuned = api.encode(arguments.clip, own, EncodeOptions(pack=arguments.pack, likeness=FULL, tune=tune))
-            streams["own"] = own
+        streams = {name: Path(folder) / f"{name}.stc" for name in ("decoded", "plain", "puppet")}
+        usual = EncodeOptions(pack=arguments.pack)
+        report = api.encode(arguments.clip, streams["decoded"], usual)
+        plain = api.encode(arguments.clip, streams["plain"], replace(usual, likeness=OFF))
+        api.puppet(arguments.portrait, streams["plain"], streams["puppet"])
         picks = np.linspace(0.08, 0.92, MOMENTS) * report.frames
         numbers = [int(p) for p in picks]
         frames = [frame for _, frame in VideoReader(arguments.clip).frames()]
@@ -55,15 +56,13 @@ def main() -> None:
         for name, path in streams.items():
             with Decoder.open(path, size=SIDE, as_numpy=True) as decoder:
                 rendered[name] = [np.asarray(decoder[n]) for n in numbers]
-    per_frame = report.bytes["packets"] / report.frames
+    once = [sum(one.bytes[part] for part in ("identity", "personalization")) / 1000 for one in (report, plain)]
     rows = [
         column("input", inputs),
-        column(f"decoded: one identity latent, {per_frame:.0f} bytes per frame", rendered["decoded"]),
+        column(f"decoded: {once[0]:.0f} kB once, {_per_frame(report):.0f} bytes per frame", rendered["decoded"]),
+        column(f"--likeness {OFF}: {once[1]:.1f} kB once, {_per_frame(plain):.0f} bytes per frame", rendered["plain"]),
         column("puppet: the same stream, another identity", rendered["puppet"]),
     ]
-    if "own" in rendered:
-        delta = f"--likeness {FULL}, {tuned.bytes['personalization'] / 1000:,.0f} kB more, once per person"
-        rows.insert(2, column(delta, rendered["own"]))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.vstack(rows)).save(arguments.out, optimize=True)
     print(f"{arguments.out}: frames {numbers}, {arguments.out.stat().st_size:,} bytes")
