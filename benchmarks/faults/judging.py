@@ -104,9 +104,7 @@ class Fault:
     data: bytes
 
 
-def attempt(
-    surface: Surface, reader: str, number: int, case: Case, tally: Tally, trace: bool = True
-) -> list[Fault]:
+def attempt(surface: Surface, reader: str, number: int, case: Case, tally: Tally, trace: bool = True) -> list[Fault]:
     """One input through one reader. trace: whether tracemalloc may look at it, which is slow."""
     traced = trace and tally.tried % TRACED == 0
     tally.tried += 1
