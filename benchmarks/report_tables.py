@@ -363,5 +363,6 @@ SECTIONS: tuple[Section, ...] = (
     ("bitstream_speed", "Speed of the bitstream alone", "`benchmarks.bitstream_speed`", bitstream_speed),
     ("live_wire", "A live stream on the wire", "`benchmarks.live_wire`", live_wire),
     ("faults", "Hostile inputs", "`benchmarks.faults`", faults),
+    ("faults_guided", "Hostile inputs that were chosen by coverage", "`benchmarks.faults --guided`", faults),
 )
 """Start of the file name (the longest that fits counts), title, script, and what makes the tables."""

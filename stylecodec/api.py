@@ -299,7 +299,9 @@ def clip_from(
     def read() -> Iterator[tuple[float, Frame]]:
         return reader.frames(options.start, options.duration)
 
-    faces = find_faces(read, front_end, float(rate), options, card is not None, total, progress)
+    faces = find_faces(
+        read, front_end, float(rate), options, card is not None, total, progress, doubtful=lambda: reader.doubtful
+    )
     return encode_clip(faces, pack, options, rate, (reader.width, reader.height), card, total, progress)
 
 

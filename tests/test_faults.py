@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import judging, running
+from benchmarks.faults import __main__ as program
+from benchmarks.faults import guided, judging, running
 from benchmarks.faults.judging import Case, Signature, Surface, Tally, attempt
 from benchmarks.faults.mutating import Mutations
 from stylecodec.errors import FormatError
@@ -187,3 +191,82 @@ def test_a_process_that_dies_or_hangs_loses_one_input(monkeypatch: pytest.Monkey
         (5, "the process ended with -9"),
     ]
     assert running.Record.of(record.table()) == record
+
+
+# --- inputs chosen by coverage ------------------------------------------------------------------------------------
+
+
+def picky(data: bytes) -> Iterator[Signature]:
+    if data[:2] == b"no":
+        raise FormatError("no")
+    if data[:2] == b"x!":
+        raise IndexError("of ours")
+    yield "all", data
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Surface:
+    monkeypatch.setattr(guided, "OWN_INPUTS", range(20_000, 20_010))
+    monkeypatch.setattr(guided, "WATCHED", ("tests",))
+    seeds = {"a seed": b"no and more"}
+    return Surface("test", {"reader": picky}, Mutations(seeds), seeds)
+
+
+def test_what_only_looked_like_a_fault_is_none(chosen: Surface, tmp_path: Path) -> None:
+    record = running.Record(9, {"reader": Tally(tried=9, faults=2)})
+    files = [tmp_path / name for name in ("slow", "wrong")]
+    for path, data in zip(files, (b"only slow while it is watched", b"x! of ours"), strict=True):
+        path.write_bytes(data)
+    guided.judge(chosen, files, record)
+    assert [fault.what for fault in record.faults] == ["IndexError: of ours"]
+    assert record.faults[0].data == b"x! of ours"
+    assert (record.tried, record.tallies["reader"].faults) == (9, 1)
+
+
+def test_it_begins_with_the_seeds_and_inputs_of_ours(chosen: Surface) -> None:
+    inputs = dict(guided.beginning(chosen))
+    assert inputs["a-seed"] == b"no and more"
+    assert len(inputs) == 11
+
+
+def test_only_what_reads_bytes_is_watched() -> None:
+    found = guided.watched()
+    assert attempt not in found
+    assert any(function.__module__ == "stylecodec.bitstream.reader" for function in found)
+    assert {str(function.__module__).partition(".")[0] for function in found} <= set(guided.WATCHED)
+
+
+def test_a_guided_study_finds_what_is_wrong(chosen: Surface, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("atheris", reason="coverage-guided inputs need atheris")
+    clean = guided.study_guided(replace(chosen, readers={"reader": lambda data: []}), 1)
+    assert clean.faults == []
+    assert clean.tried > 100
+    record = guided.study_guided(chosen, 8)
+    assert [fault.what for fault in record.faults] == ["IndexError: of ours"]
+    assert record.faults[0].data.startswith(b"x!")
+    kept = Path(capfd.readouterr().out.split("what was found: ")[1].splitlines()[0])
+    assert len(list((kept / "found").iterdir())) == 1
+    shutil.rmtree(kept)
+
+
+def test_without_atheris_it_is_said_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(guided, "find_spec", lambda name: None)
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(sys, "argv", ["faults", "--only", "undump", "--guided", "1", "--out", str(out)])
+    assert program.main() == 1
+    assert "stylecodec[fuzz]" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_guided_run_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tally = Tally(tried=7, refused=4, other=3)
+    monkeypatch.setattr(guided, "installed", lambda: True)
+    monkeypatch.setattr(guided, "study_guided", lambda surface, seconds: running.Record(7, {"reader": tally}))
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(sys, "argv", ["faults", "--only", "undump", "--guided", "5", "--out", str(out)])
+    assert program.main() == 0
+    found = json.loads(out.read_text())
+    assert found["provenance"]["options"] == {"guided": 5, "only": ["undump"]}
+    assert [(row["surface"], row["tried"]) for row in found["tallies"]] == [("undump", 7)]

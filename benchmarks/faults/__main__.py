@@ -4,7 +4,7 @@
     python -m benchmarks.faults --only undump --readings 20000
     python -m benchmarks.faults --state /tmp/faults.json     go on where a run was ended; results so far are kept
     python -m benchmarks.faults --only picture --number 60066   one input again: what it does, and its bytes
-    python -m benchmarks.faults --only delta --guided 60        the inputs chosen by coverage, with atheris
+    python -m benchmarks.faults --guided 60        inputs chosen by coverage, with atheris, for a minute each surface
 
 Inputs are made from small valid ones by number: cut off after every byte, every byte changed, then damaged at random,
 half blindly and half with the format in mind, so that lengths and checksums fit. Each goes through all readers of its
@@ -56,17 +56,22 @@ def main() -> int:
     parser.add_argument("--only", choices=list(SURFACES), action="append", help="surfaces")
     parser.add_argument("--state", type=Path, help="file that keeps what is done")
     parser.add_argument("--number", type=int, help="one input of the surface of --only")
-    parser.add_argument("--guided", type=int, metavar="SECONDS", help="choose inputs by coverage for so long")
-    parser.add_argument("--out", type=Path, default=RESULTS / "faults.json")
+    parser.add_argument("--guided", type=int, metavar="SECONDS", help="choose inputs by coverage, for so long each")
+    parser.add_argument("--out", type=Path, help="default: results/faults.json, with --guided faults_guided.json")
     arguments = parser.parse_args()
-    names = arguments.only or list(SURFACES)
+    names, seconds = arguments.only or list(SURFACES), arguments.guided
     if arguments.number is not None:
         return show(names[0], arguments.number)
-    if arguments.guided is not None:
-        return guided.run(SURFACES[names[0]](), arguments.guided)
     read = sorted({room for name in names for room in rooms(name)})
-    origin = provenance(None, {"readings": arguments.readings, "only": arguments.only}, rooms=read)
-    state = run(names, arguments.readings, arguments.state)
+    amount = {"readings": arguments.readings} if seconds is None else {"guided": seconds}
+    origin = provenance(None, {**amount, "only": arguments.only}, rooms=read)
+    if seconds is None:
+        state = run(names, arguments.readings, arguments.state)
+    elif guided.installed():
+        state = {name: run_guided(name, seconds) for name in names}
+    else:
+        return 1
+    out = arguments.out or RESULTS / f"faults{'' if seconds is None else '_guided'}.json"
     found = [fault for record in state.values() for fault in record.faults]
     rows: list[dict[str, Any]] = [
         {"surface": name, "reader": reader, **tally.row()}
@@ -75,7 +80,7 @@ def main() -> int:
     ]
     tried, faults = (sum(row[name] for row in rows) for name in ("tried", "faults"))
     print(f"\n{table(rows)}\n\n{tried:,} readings, {faults:,} faults")
-    save(arguments.out, origin, {**content(state), "tallies": rows, "faults": [words(fault) for fault in found]})
+    save(out, origin, {**content(state), "tallies": rows, "faults": [words(fault) for fault in found]})
     return 1 if found else 0
 
 
@@ -99,6 +104,15 @@ def run(names: list[str], readings: int, path: Path | None) -> State:
             seconds = sum(tally.total for tally in record.tallies.values())
             print(f"{name}: {record.tried:,} readings, {seconds:,.0f} s, {record.next:,} of {last:,}", flush=True)
     return state
+
+
+def run_guided(name: str, seconds: int) -> Record:
+    """One surface for so long."""
+    record = guided.study_guided(SURFACES[name](), seconds)
+    for fault in record.faults:
+        print(f"  fault: {words(fault)}", flush=True)
+    print(f"{name}: {record.tried:,} readings", flush=True)
+    return record
 
 
 def load(path: Path | None, names: list[str]) -> State:

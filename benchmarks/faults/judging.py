@@ -104,9 +104,9 @@ class Fault:
     data: bytes
 
 
-def attempt(surface: Surface, reader: str, number: int, case: Case, tally: Tally) -> list[Fault]:
-    """One input through one reader."""
-    traced = tally.tried % TRACED == 0
+def attempt(surface: Surface, reader: str, number: int, case: Case, tally: Tally, trace: bool = True) -> list[Fault]:
+    """One input through one reader. trace: whether tracemalloc may look at it, which is slow."""
+    traced = trace and tally.tried % TRACED == 0
     tally.tried += 1
     tally.labels[case.label] += 1
     given, error, seconds, peak = measured(surface.readers[reader], case.data, traced)

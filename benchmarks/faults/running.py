@@ -131,7 +131,7 @@ def study_apart(surface: Surface, first: int, last: int) -> Iterator[Result]:
 
 def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchronized[int]) -> None:
     cap_memory(ROOM)
-    signal.signal(signal.SIGPROF, _break_off)
+    signal.signal(signal.SIGPROF, break_off)
     for read in surface.readers.values():  # what is imported or built at the first reading is no input's memory
         for data in surface.seeds.values():
             measured(read, data, traced=False)
@@ -153,7 +153,8 @@ def _work(surface: Surface, first: int, last: int, told: Connection, at: Synchro
         told.send((end, tallies, faults))
 
 
-def _break_off(number: int, frame: FrameType | None) -> None:
+def break_off(number: int, frame: FrameType | None) -> None:
+    """The handler of SIGPROF: a reading has taken too long."""
     raise OvertimeError(f"broken off after {OVERTIME:g} seconds of processor time")
 
 

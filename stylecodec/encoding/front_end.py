@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from ..errors import OptionError
 from ..face.align import AlignedTrack, Aligner
@@ -67,16 +69,20 @@ def find_faces(
     total: int | None = None,
     progress: ProgressCallback = silent,
     describe: Describe | None = None,
+    doubtful: Callable[[], Collection[float]] = frozenset,
 ) -> FacesInClip:
     """Track the face through a clip of `rate` frames per second, and tell people apart.
 
     known: whether the identity is given, which then serves all. total: number of frames, for reports of progress.
-    describe: as of `people_in_clip`. Where the clip is split, squares are aligned anew, nothing smoothed across a cut.
+    describe: as of `people_in_clip`. doubtful: gives, when all frames have been read, the times of those that damage
+    may have smeared: nobody is told from others by them. Where the clip is split, squares are aligned anew, nothing
+    smoothed across a cut.
     Raises FaceNotFound, and OptionError for several people where a likeness was asked for.
     """
     changes, seconds = PictureChanges(rate), list[float]()
     clip = AlignedClip(read, front_end.track(changes.watch(_counted(read, seconds, total, progress)), rate))
-    people = people_in_clip(clip, changes.cuts(), rate, describe, progress)
+    trusted = ~np.isin(seconds, list(doubtful()))
+    people = people_in_clip(clip.only(trusted), changes.cuts(), rate, describe, progress)
     split = people.count > 1 and options.split == "auto" and not known
     if split and options.tunes and options.likeness is not None:
         longest = max(people.stretches, key=lambda stretch: stretch.end - stretch.first)

@@ -13,9 +13,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from stylecodec.errors import MediaError, OptionError
+from stylecodec.media.doubt import Damage
 from stylecodec.media.opus import SAMPLE_RATE, OpusTrack
 from stylecodec.media.opus_encoder import OpusEncoder, Samples
-from stylecodec.media.source import Damage, PathLike, holds_data, open_input, packets_of, readable
+from stylecodec.media.source import PathLike, holds_data, open_input, packets_of, readable
 from stylecodec.media.streams import asked_stream, has_video, ranked_audio, words
 from stylecodec.media.video import VideoReader
 

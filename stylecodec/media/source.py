@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from stylecodec.errors import MediaError, StylecodecError
+from stylecodec.media.doubt import Damage
 
 PathLike = str | os.PathLike[str]
 
@@ -24,15 +24,6 @@ NOT_A_VIDEO, NO_FRAME = "is not a video that can be read", "holds no video frame
 MOST_FAILURES = 1000
 # Pictures of telephones, which are cut into tiles that FFmpeg gives out as so many videos.
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
-
-@dataclass
-class Damage:
-    """What was passed over while a stream was read: packets that could not be read or decoded, and pictures that
-    were decoded only in part."""
-
-    packets: int = 0
-    pictures: int = 0
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from av.video.stream import VideoStream
 from stylecodec.errors import MediaError, OptionError
 from stylecodec.media.colour import Tags, on_ground, to_rgb
 from stylecodec.media.dolby_vision import dolby_vision
+from stylecodec.media.doubt import Damage, Doubt
 from stylecodec.media.fields import DEINTERLACE, Deinterlace, progressive
 from stylecodec.media.shape import CodedAspects, Frame, Orientation, on_canvas
-from stylecodec.media.source import NO_FRAME, Damage, PathLike, holds_data, open_input, packets_of, readable
+from stylecodec.media.source import NO_FRAME, PathLike, holds_data, open_input, packets_of, readable
 from stylecodec.media.streams import find_video, programmes, words
 from stylecodec.media.timing import PacketTime, Timing, timing_of
 
@@ -58,7 +59,7 @@ class VideoReader:
         self._failure = f"the video of {self.path} cannot be decoded"
         self._deinterlace = deinterlace
         self._notes: dict[str, None] = {}
-        self._damage = Damage()
+        self._damage, self._doubtful = Damage(), set[float]()
         self._shown_last: tuple[int, int] | None = None  # the size of the last frame
         self._changed = False  # and whether a change of it has been told
         with readable(self._failure), open_input(path) as container:
@@ -136,9 +137,17 @@ class VideoReader:
         said = list(self._notes)
         if self._damage.packets:
             said.append(f"{self._damage.packets:,} damaged packets of the video were skipped")
+        if self._damage.gaps:
+            said.append(f"the data of the video have {self._damage.gaps:,} gaps")
         if self._damage.pictures:
             said.append(f"{self._damage.pictures:,} frames are damaged and shown as far as they could be decoded")
         return said
+
+    @property
+    def doubtful(self) -> frozenset[float]:
+        """The times of all frames given so far that may show what never was there: decoded from damaged data, or from
+        pictures that were, until the next one that stands by itself."""
+        return frozenset(self._doubtful)
 
     def _note(self, sentence: str) -> None:
         self._notes[sentence] = None
@@ -216,7 +225,7 @@ class VideoReader:
             damage, picture = Damage(), None
             with readable(self._failure), open_input(self.path) as container:
                 unsure = begin > lead  # whether the seek may have landed too late
-                for seconds, frame in self._decode_from(container, begin - lead, damage):
+                for number, (seconds, frame) in enumerate(self._decode_from(container, begin - lead, damage)):
                     if unsure and seconds > begin + TIME_TOLERANCE:
                         break
                     unsure = False
@@ -224,12 +233,14 @@ class VideoReader:
                         break
                     if seconds >= begin - TIME_TOLERANCE:
                         picture = self._look(frame, seconds)
+                        if number // (1 + self._fields) in damage.doubtful:
+                            self._doubtful.add(seconds)
                         yield seconds, picture
                 else:
                     if picture is not None and last < end:
                         yield last, picture
             if not unsure:
-                self._damage = max(self._damage, damage, key=lambda one: one.packets + one.pictures)
+                self._damage = max(self._damage, damage, key=lambda one: one.places)
                 return
 
     def samples(self, count: int) -> Iterator[Frame]:
@@ -306,18 +317,20 @@ def _decoded(
     container: InputContainer, stream: VideoStream, damage: Damage, aspects: CodedAspects, keys: bool = False
 ) -> Iterator[av.VideoFrame]:
     """Frames in order of presentation; packets that cannot be decoded are counted and skipped. keys: no others."""
-    decoder = _decoder(stream)
+    decoder, doubt = _decoder(stream), Doubt(damage)
     for packet in packets_of(container, stream, damage):
         if keys and packet.size and not packet.is_keyframe:
             continue
         try:
             frames = decoder.decode(packet)
+            aspects.see(packet, decoder.sample_aspect_ratio)
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
             damage.packets += bool(packet.size)
-            continue
-        aspects.see(packet, decoder.sample_aspect_ratio)
+            frames = []
+        doubt.see_packet(packet)
         for frame in frames:
             damage.pictures += frame.is_corrupt
+            doubt.see_frame(frame)
             yield frame

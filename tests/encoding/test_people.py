@@ -20,8 +20,9 @@ from stylecodec.encoding.motion import landmark_correction
 from stylecodec.encoding.options import FitOptions, LandmarkCorrectionOptions
 from stylecodec.errors import OptionError
 from stylecodec.face.recognition import Descriptor
-from stylecodec.media import VideoWriter
+from stylecodec.media import VideoReader, VideoWriter
 from stylecodec.packs.store import ModelPack
+from tests.media.test_doubt import write_hurt
 from tests.tiny import FixedFace
 
 SIZE, FIRST, SECOND, THIRD = 96, 14, 13, 9  # frames of one, the other, and the one again
@@ -193,3 +194,21 @@ def test_smoothing_stops_at_a_cut() -> None:
 def test_split_is_auto_or_off() -> None:
     with pytest.raises(OptionError, match="split must be auto or off, not 'always'"):
         EncodeOptions(split="always")
+
+
+def test_a_ghost_after_a_lost_key_frame_is_nobody(options: EncodeOptions, tmp_path: Path) -> None:
+    """A blue card without a face stays on, as the key frame after it is lost, and the face moves under it."""
+    x, size = np.arange(2 * SIZE), 2 * SIZE
+    grain = np.random.default_rng(7).integers(-40, 40, (size, size))
+    pictures = []
+    for number in range(36):
+        picture = np.full((size, size, 3), 40, np.uint8)
+        picture[..., 0] = 150 + 50 * np.sin((x + number) / 7) + np.roll(grain, number, 1)
+        pictures.append(picture[..., ::-1] if 9 <= number < 12 else picture)
+    source = write_hurt(tmp_path / "hurt.ts", frames=pictures)
+    shown = [picture.reshape(-1, 3).mean(axis=0) for _, picture in VideoReader(source).frames()]
+    assert sum(blue > 2 * red for red, _, blue in shown) > 10  # the ghost is there
+    report = stylecodec.encode(source, tmp_path / "hurt.stc", options, front_end=FixedFace(lost=range(9, 12)))
+    assert len(report.people) == 1
+    assert report.notes
+    assert not any("another person" in note for note in report.notes)

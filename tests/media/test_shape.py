@@ -186,7 +186,8 @@ def test_a_stream_that_begins_on_the_way_is_no_error(tmp_path, monkeypatch):
 
 
 def test_demuxing_that_never_ends_is_ended():
-    from stylecodec.media.source import MOST_FAILURES, Damage, packets_of
+    from stylecodec.media.doubt import Damage
+    from stylecodec.media.source import MOST_FAILURES, packets_of
 
     class Stuck:
         def demux(self, *_):

@@ -96,6 +96,10 @@ def test_cover_art_never_counts(tmp_path):
     path = write_tracks(tmp_path / "a.mp4", [large | {"flags": Disposition.attached_pic}, SMALL], [{"samples": mono()}])
     assert [one["codec"] for one in describe(path)["streams"] if one["cover"]] == ["mjpeg"]
     assert level_of(path) == 50
+    cover = large | {"flags": Disposition.attached_pic}
+    sound = write_tracks(tmp_path / "b.mp4", [cover], [{"samples": mono()}])
+    with pytest.raises(MediaError, match="holds sound but no video"):
+        VideoReader(sound)
 
 
 @pytest.mark.parametrize(
