@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ..bitstream import CropGeometry
 from ..face.align import AlignedTrack
+from ..face.detect import Box
 from ..face.warp import Frame, warp
 from ..geometry import CropTransform
 
 CROP_SIZE = 256  # pixels per side
+FACE_IN_CROP = Box(65.0, 93.0, 190.0, 218.0)  # where dlib's detector sees the face in one
 TRACE_STEP = 16  # every so manieth pixel of every so manieth row of a frame is its trace
 
 Crop = NDArray[np.uint8]  # [256, 256, 3] RGB

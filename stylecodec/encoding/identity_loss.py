@@ -15,15 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..face.detect import RECOGNITION, Box, model_file
+from ..face.detect import RECOGNITION, model_file
 from ..face.landmarks import Dlib5
 from ..geometry import Similarity
 from ..nets.isolation import isolated
 from ..nets.recognition import BORDER, CHIP, NUMBERS, POINTS, RecognitionNet
 from ..packs.upstream.dlib_network import recognition_net
-from .frames import CROP_SIZE, Crop, to_input
+from .frames import CROP_SIZE, FACE_IN_CROP, Crop, to_input
 
-FACE_BOX = Box(65.0, 93.0, 190.0, 218.0)  # of the face in an aligned square of 256 pixels, as dlib's detector has it
 JITTER = (0.03, 0.04, 3.0)  # spread of the chip's place in its sides, of its size, and of its tilt in degrees
 LOOKS = 3  # jittered chips by which a picture is described
 AT_ONCE = 16
@@ -42,7 +41,7 @@ def face_chips(pictures: Sequence[Crop]) -> Tensor:
     The matrices take places in the chip to places in the square, both from -1 to 1.
     """
     points, wanted = Dlib5(), (np.array(POINTS) + BORDER) / (1 + 2 * BORDER) * 2 - 1
-    found = [Similarity.fit(wanted, points(square, FACE_BOX) / CROP_SIZE * 2 - 1).matrix for square in pictures]
+    found = [Similarity.fit(wanted, points(square, FACE_IN_CROP) / CROP_SIZE * 2 - 1).matrix for square in pictures]
     return torch.from_numpy(np.stack(found).astype(np.float32))
 
 

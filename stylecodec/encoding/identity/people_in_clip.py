@@ -16,10 +16,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...face.detect import Box
 from ...face.recognition import Descriptor, FaceDescriptor
 from ...progress import Progress, ProgressCallback, silent
-from ..frames import AlignedClip, Crop, evenly_spaced
+from ..frames import FACE_IN_CROP, AlignedClip, Crop, evenly_spaced
 
 TELLING_APART = "telling people apart"  # the stage's name in reports of progress
 ANOTHER = 0.6  # median distance of descriptors from which on it is another person, as dlib has it
@@ -28,7 +27,6 @@ LEAST_FACES = 3  # frames with a face that a stretch needs to be somebody's own
 GAP_SECONDS = 0.5  # without a face, after which it may be another's
 SAME_CUT = 3  # frames: a picture cut and a jump of the face that are nearer than this are one cut
 TOLD = 5  # cuts that a note names
-FACE = Box(52, 70, 204, 222)  # where a detector would see the face in an aligned crop of 256 pixels
 
 Describe = Callable[[Crop], Descriptor]
 
@@ -86,7 +84,7 @@ class CropDescriptor:
 
     def __call__(self, crop: Crop) -> Descriptor:
         """crop: [256, 256, 3]."""
-        return self._describe(crop, FACE)
+        return self._describe(crop, FACE_IN_CROP)
 
 
 def people_in_clip(

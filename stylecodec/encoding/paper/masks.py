@@ -22,16 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...decoding.render import to_uint8
-from ...face.detect import Box
 from ...face.landmarks import PackPredictor
 from ...packs.store import ModelPack
+from ..frames import FACE_IN_CROP
 
 Points = NDArray[np.float64]  # [n, 2] in units of the crop
 
 SIDE = 256  # pixels, at which outlines are drawn
 AT_ONCE = 8  # pictures that the mesh sees together
 PREDICTED = 81  # points of a predictor that knows the forehead
-FACE_BOX = Box(52, 70, 204, 222)  # where a detector would see the face in an aligned crop of 256 pixels
 FEATURES = ("mouth", "jaw", "lids", "gaze", "brows")  # 𝓕 of Eq. 5
 AROUND_EYES, AROUND_PARTS = 0.14, 0.08  # of the distance between the eyes: how far a region reaches beyond its points
 
@@ -104,7 +103,7 @@ class FaceReader:
             return np.asarray(torch.cat(some).double().cpu().numpy())
         large = F.interpolate(pictures, size=SIDE, mode="area") if pictures.shape[-1] != SIDE else pictures
         frames = to_uint8(large.float()).cpu().numpy()
-        return np.stack([self.predictor(frame, FACE_BOX) for frame in frames]).astype(np.float64) / SIDE
+        return np.stack([self.predictor(frame, FACE_IN_CROP) for frame in frames]).astype(np.float64) / SIDE
 
     def __call__(self, pictures: Tensor) -> FaceMasks:
         """The masks of pictures [N, 3, S, S], with the side that these have."""

@@ -129,7 +129,7 @@ def test_poses_stay_within_reach(rendering: Rendering, paper_pack: ModelPack) ->
 @pytest.fixture(scope="module")
 def scene(rendering: Rendering, paper_pack: ModelPack) -> tuple[AttributeSearch, list[torch.Tensor], Target]:
     """A search, and three frames of known α."""
-    options = PaperOptions(steps=50, epochs=60, rate=0.02)
+    options = PaperOptions(steps=50, epochs=120, rate=0.01)
     loss = AttributeLoss(paper_pack, CPU, Perceptual(paper_pack, CPU), AttributeWeights(identity=0.0))
     gammas = np.stack([np.linspace(0.1, 1, 32), np.full(32, 0.05), np.full(32, 0.01)])
     indices = Indices(gammas, torch.ones(32), torch.full((32,), 4.0))
