@@ -60,7 +60,7 @@ class Dists(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """[N, 3, H, W] twice -> [N]."""
         total = self.heads.alpha.sum() + self.heads.beta.sum()
-        weights = zip(self.heads.alpha.split(WIDTHS), self.heads.beta.split(WIDTHS), strict=True)
+        weights = zip(*(torch.split(one, list(WIDTHS)) for one in (self.heads.alpha, self.heads.beta)), strict=True)
         alike = a.new_zeros(len(a))
         for p, q, (alpha, beta) in zip(self.maps(a), self.maps(b), weights, strict=True):
             mean_p, mean_q = p.mean(dim=(2, 3)), q.mean(dim=(2, 3))
