@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import DecodeReport, EncodeReport, decode, encode, probe, probe_source, puppet, verify
+    from .api import DecodeReport, EncodeReport, decode, encode, evaluate, probe, probe_source, puppet, verify
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
@@ -44,13 +44,15 @@ if TYPE_CHECKING:
         Truncated,
         UnsupportedVersion,
     )
+    from .evaluation.evaluate import EvaluateReport
+    from .evaluation.options import EvaluateOptions
     from .packs.store import ModelPack, open_pack
     from .progress import Progress
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": "DecodeReport EncodeReport decode encode probe probe_source puppet verify",
+    "api": "DecodeReport EncodeReport decode encode evaluate probe probe_source puppet verify",
     "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
     "decoding.decoder": "Decoder",
     "decoding.options": "DecodeOptions",
@@ -58,6 +60,8 @@ _HOMES = {
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
+    "evaluation.evaluate": "EvaluateReport",
+    "evaluation.options": "EvaluateOptions",
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
 }
@@ -73,6 +77,8 @@ __all__ = [
     "DeltaNotFound",
     "EncodeOptions",
     "EncodeReport",
+    "EvaluateOptions",
+    "EvaluateReport",
     "FaceNotFound",
     "FitOptions",
     "FormatError",
@@ -102,6 +108,7 @@ __all__ = [
     "__version__",
     "decode",
     "encode",
+    "evaluate",
     "open_pack",
     "probe",
     "probe_source",

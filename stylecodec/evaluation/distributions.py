@@ -54,7 +54,9 @@ def fvd(
                 logits.append(_logits(faces, frames[start : start + FRAMES], net, judges, mouth))
                 tell(done)
             sides.append(np.concatenate(logits))
-        note = f"{len(starts)} clips, every {CLIP_STEP} frames: far fewer than published FVDs are of, not to be compared"
+        note = (
+            f"{len(starts)} clips, every {CLIP_STEP} frames: far fewer than published FVDs are of, not to be compared"
+        )
         scores.append(Score(METRICS[name], n=len(starts), mean=frechet_distance(*sides), notes=(note,)))
     return scores
 

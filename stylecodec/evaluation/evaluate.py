@@ -1,7 +1,7 @@
 """From files to scores: `evaluate`.
 
-    reference ─► aligned squares ─┐
-    output ────► aligned squares ─┴► matched in time ─► metrics ─► EvaluateReport
+reference ─► aligned squares ─┐
+output ────► aligned squares ─┴► matched in time ─► metrics ─► EvaluateReport
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ def evaluate(
         )
 
 
-def _scored(
-    output: Source, source: Source, measurement: Measurement, aligner: Aligner, folder: Path
-) -> OutputScores:
+def _scored(output: Source, source: Source, measurement: Measurement, aligner: Aligner, folder: Path) -> OutputScores:
     reference, options = measurement.reference.faces, measurement.options
     try:
         faces = aligned(output, aligner, reference.size, folder, measurement.progress)
@@ -179,13 +177,13 @@ def _notes(
         )
     if matching.at_once < frames or matching.at_once < len(faces.seconds):
         notes.append(
-            f"{matching.at_once:,} frames are matched, of {frames:,} of the reference and {len(faces.seconds):,} of the "
-            "output; the others are not scored"
+            f"{matching.at_once:,} frames are matched, of {frames:,} of the reference and {len(faces.seconds):,} of "
+            "the output; the others are not scored"
         )
     if len(matching.reference) < matching.at_once:
         notes.append(
-            f"{matching.at_once - len(matching.reference):,} of {matching.at_once:,} matched frames are not scored: the "
-            "reference or the output shows no face in them"
+            f"{matching.at_once - len(matching.reference):,} of {matching.at_once:,} matched frames are not scored: "
+            "the reference or the output shows no face in them"
         )
     if source.rate != output.rate:
         notes.append(f"the rates differ: {source.rate:g} and {output.rate:g} frames per second")
@@ -222,5 +220,3 @@ def _likeness(path: PathLike, aligner: Aligner, size: int, options: EvaluateOpti
     with opened(path, options.device, folder) as source:
         few = replace(source, read=lambda: islice(source.read(), LIKENESS_FRAMES))
         return aligned(few, aligner, size, folder, lambda event: None)
-
-

@@ -1,7 +1,7 @@
 """The far end of every distance: what the face of somebody unrelated scores.
 
-A few people are drawn from the mapping of the pack that comes with stylecodec, always the same ones; they look ahead and
-are at rest. Each metric compares some frames of the reference with each of them.
+A few people are drawn from the mapping of the pack that comes with stylecodec, always the same ones; they look ahead
+and are at rest. Each metric compares some frames of the reference with each of them.
 """
 
 from __future__ import annotations

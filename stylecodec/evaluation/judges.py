@@ -148,11 +148,10 @@ class Readings:
     @torch.no_grad()
     def points(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
         """The face mesh of these frames [n, 478, 2], in units of the square."""
-        fresh = [int(frame) for frame in frames if int(frame) not in self._points]
-        for begin in range(0, len(fresh), AT_ONCE):
-            some = fresh[begin : begin + AT_ONCE]
-            found = self._judges.mesh(as_batch(self.faces.crops[some], self._judges.place))
-            self._points.update(zip(some, found.double().cpu().numpy(), strict=True))
+        for frame in map(int, frames):
+            if frame not in self._points:  # one by one: the last digits depend on how many are read together
+                found = self._judges.mesh(as_batch(self.faces.crops[[frame]], self._judges.place))
+                self._points[frame] = found[0].double().cpu().numpy()
         return np.stack([self._points[int(frame)] for frame in frames])
 
     def box(self, frame: int) -> Box:

@@ -75,12 +75,12 @@ def _step(seconds: Floats) -> float:
 def found_delay(reference: AlignedFaces, output: AlignedFaces) -> tuple[float, tuple[float, float]]:
     """The delay in seconds under which what moves in both correlates best, and the correlations with it and without.
 
-    What stands still (who is seen, in what light) is taken out: the mean of thumbnails of the squares over time. A delay
-    that is hardly better than none is none.
+    What stands still (who is seen, in what light) is taken out: the mean of thumbnails of the squares over time. A
+    delay that is hardly better than none is none.
     """
     step = min(_step(reference.seconds), _step(output.seconds))
     a, b = moving(reference), moving(output)
-    reach = int(round(MOST_DELAY / step))
+    reach = round(MOST_DELAY / step)
     scores = {k: _correlation(reference, output, a, b, k * step) for k in sorted(range(-reach, reach + 1), key=abs)}
     best = max(scores, key=lambda k: (scores[k], -abs(k)))
     if scores[best] <= scores[0] + GAIN:

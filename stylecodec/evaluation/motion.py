@@ -29,6 +29,7 @@ from .matching import Matching, pairs_at
 from .scores import METRICS, Floats, Score, left_out
 
 Tracks = Mapping[str, Floats]
+SHIFTS = 9  # of the reference against itself, from a quarter of its frames to three
 LEAST_FRAMES = 8  # of a track, below which its correlation says nothing
 OPENFACE_NAMES = ("rho_AU", "rho_GZ", "rho_pose", "rho_AU+GZ")
 NO_TABLES = "it is defined by OpenFace 2: give its tables with --openface REFERENCE.csv OUTPUT.csv"
@@ -47,7 +48,9 @@ class Followed:
         """Mean of the correlations of what moves in the reference."""
         count = len(next(iter(self.source.values()), np.zeros(0)))
         if count < LEAST_FRAMES:
-            return left_out(self.name, f"{count} frames are too few for a correlation over time ({LEAST_FRAMES} at least)")
+            return left_out(
+                self.name, f"{count} frames are too few for a correlation over time ({LEAST_FRAMES} at least)"
+            )
         found, unmoved = self._correlations(np.arange(count))
         if not found:
             return left_out(self.name, f"nothing of it moves in the reference: {', '.join(unmoved)}")
@@ -56,9 +59,11 @@ class Followed:
             notes.append(f"does not move in the output, counted as 0: {', '.join(dead)}")
 
         def again(places: Indices) -> float:
-            # A track that stands still in all drawn frames has no correlation there: the rest counts.
-            values = list(self._correlations(places)[0].values())
-            return float(np.mean(values)) if values else 0.0
+            # A track that stands still in all frames that were drawn has no correlation there.
+            pairs = {name: (self.source[name][places], self.output[name][places]) for name in found}
+            sources, outputs = ({name: pair[k] for name, pair in pairs.items()} for k in (0, 1))
+            values = list(correlations(sources, outputs, 1e-9)[0].values())
+            return float(np.mean(values)) if values else float("nan")
 
         return Score(
             METRICS[self.name],
@@ -71,11 +76,13 @@ class Followed:
         )
 
     def chance(self) -> float | None:
-        """What unrelated motion scores: the reference against itself, half of it later."""
-        half = len(next(iter(self.source.values()))) // 2
-        rolled = {name: np.roll(track, half) for name, track in self.source.items()}
-        found = Followed(self.name, self.source, rolled, self.still)._correlations(np.arange(2 * half))[0]
-        return float(np.mean(list(found.values()))) if found else None
+        """What unrelated motion scores: the reference against itself at other times, mean of some shifts."""
+        count, found = len(next(iter(self.source.values()))), list[float]()
+        for shift in np.linspace(count / 4, 3 * count / 4, SHIFTS).round().astype(int):
+            rolled = {name: np.roll(track, shift) for name, track in self.source.items()}
+            other = Followed(self.name, self.source, rolled, self.still)
+            found += other._correlations(np.arange(count))[0].values()
+        return float(np.mean(found)) if found else None
 
     def _correlations(self, places: Indices) -> tuple[dict[str, float], tuple[str, ...]]:
         found: dict[str, float] = {}

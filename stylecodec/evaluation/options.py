@@ -22,7 +22,7 @@ class EvaluateOptions:
     """Options of `evaluate`; OptionError for a value outside its range."""
 
     size: int | None = 256
-    """Pixels per side of the aligned squares, 64 to 1024, a multiple of 16; None: those of the face in the reference."""
+    """Pixels per side of the aligned squares, 64 to 1024, a multiple of 16; None: as the reference has them."""
 
     puppet: bool = False
     """The output shows somebody else who does what the reference does: the metrics that need no pixel truth."""
@@ -34,7 +34,7 @@ class EvaluateOptions:
     """Tables that OpenFace 2 wrote of the reference and of the (one) output."""
 
     networks: ModelPack | PathLike | None = None
-    """The pack with imported judges (LPIPS, DISTS, ArcFace, FID, FVD); None: that which `models import` fills, if any."""
+    """The pack with imported judges (LPIPS, DISTS, ArcFace, FID, FVD); None: that of `models import`, if any."""
 
     delay: int | None = None
     """Frames by which outputs are late; None: found out."""
@@ -45,7 +45,8 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         if self.size is not None and not (LEAST_SIZE <= self.size <= MOST_SIZE and self.size % SIZE_STEP == 0):
             raise OptionError(
-                f"the size is {LEAST_SIZE} to {MOST_SIZE} pixels, a multiple of {SIZE_STEP}, or {NATIVE}, not {self.size}"
+                f"the size is {LEAST_SIZE} to {MOST_SIZE} pixels, a multiple of {SIZE_STEP}, or {NATIVE}, "
+                f"not {self.size}"
             )
         if self.identity is not None and not self.puppet:
             raise OptionError("the identity of an output is only asked for with --puppet; else it is the reference's")

@@ -85,8 +85,8 @@ class Worst:
 class Score:
     """What a metric says of an output, or why it says nothing (`left_out`; then there is no number at all).
 
-    n: frames (FVD: clips) that count. interval: 95 %, None where there is none. unrelated: what an unrelated face (for a
-    correlation: unrelated motion) scores. per_frame: (frame of the reference, value). parts: what a mean is made of.
+    n: frames (FVD: clips) that count. interval: 95 %, None where there is none. unrelated: what an unrelated face (for
+    a correlation: unrelated motion) scores. per_frame: (frame of the reference, value). parts: what a mean is made of.
     """
 
     metric: Metric

@@ -74,7 +74,9 @@ def _of_stream(path: str, decoder: Decoder, folder: Path) -> Source:
 
     def read() -> Iterator[tuple[float, Frame]]:
         if kept:
-            yield from ((float(seconds - times[0]), np.asarray(frame)) for seconds, frame in zip(times, kept[0], strict=True))
+            yield from (
+                (float(seconds - times[0]), np.asarray(frame)) for seconds, frame in zip(times, kept[0], strict=True)
+            )
             return
         file = folder / f"{os.urandom(8).hex()}.rgb"
         pictures = np.memmap(file, np.uint8, "w+", shape=(count, height, width, 3))

@@ -1,4 +1,4 @@
-"""Differences of pictures in grey levels (0 to 255): from picture to picture, and of what changes from frame to frame."""
+"""Differences of pictures in grey levels (0 to 255), and of what changes in them from frame to frame."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 RESAMPLINGS, SEED, SHARE = 1000, 0, 0.95
+LEAST_DEFINED = 0.9  # of the resamplings, in which a statistic must be defined for an interval of it
 
 
 def resampled(count: int, block: int) -> Indices:
@@ -26,14 +27,15 @@ def resampled(count: int, block: int) -> Indices:
 
 
 def interval(count: int, block: int, statistic: Callable[[Indices], float]) -> tuple[float, float] | None:
-    """The 95 % interval of a statistic of frames; None for fewer than two of them, or where it is not finite.
+    """The 95 % interval of a statistic of frames; None for fewer than two of them, or where it is mostly not defined.
 
-    statistic: numbers of frames [count] -> its value for these.
+    statistic: numbers of frames [count] -> its value for these, NaN where it is not defined.
     """
     if count < 2:
         return None
     found = np.array([statistic(places) for places in resampled(count, block)])
-    if not np.isfinite(found).all():
+    found = found[np.isfinite(found)]
+    if len(found) < LEAST_DEFINED * RESAMPLINGS:
         return None
     low, high = np.quantile(found, [(1 - SHARE) / 2, (1 + SHARE) / 2])
     return float(low), float(high)

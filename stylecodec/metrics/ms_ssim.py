@@ -18,5 +18,5 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
     need_extra("evaluate", "MS-SSIM")
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as measure
 
-    x, y = (torch.from_numpy(np.asarray(p, np.float32)).permute(2, 0, 1)[None] for p in (a, b))
+    x, y = (torch.from_numpy(np.asarray(p, np.float64)).permute(2, 0, 1)[None] for p in (a, b))
     return float(measure(x, y, data_range=255.0))
