@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import DecodeReport, EncodeReport, decode, encode, evaluate, probe, probe_source, puppet, verify
+    from .api import DecodeReport, EncodeReport, decode, encode, probe, probe_source, puppet, verify
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
@@ -44,15 +44,16 @@ if TYPE_CHECKING:
         Truncated,
         UnsupportedVersion,
     )
-    from .evaluation.evaluate import EvaluateReport
+    from .evaluation.evaluate import evaluate
     from .evaluation.options import EvaluateOptions
+    from .evaluation.report import EvaluateReport
     from .packs.store import ModelPack, open_pack
     from .progress import Progress
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": "DecodeReport EncodeReport decode encode evaluate probe probe_source puppet verify",
+    "api": "DecodeReport EncodeReport decode encode probe probe_source puppet verify",
     "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
     "decoding.decoder": "Decoder",
     "decoding.options": "DecodeOptions",
@@ -60,8 +61,9 @@ _HOMES = {
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
-    "evaluation.evaluate": "EvaluateReport",
+    "evaluation.evaluate": "evaluate",
     "evaluation.options": "EvaluateOptions",
+    "evaluation.report": "EvaluateReport",
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
 }

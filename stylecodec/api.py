@@ -1,4 +1,4 @@
-"""Files in, files out: encode, decode, puppet, evaluate, probe, verify. Here the layers meet.
+"""Files in, files out: encode, decode, puppet, probe, verify. Here the layers meet.
 
 Every output is written beside its place under a hidden name and takes its final name only when it is whole.
 The layers are imported when they are needed: `probe`, `verify` and puppeteering between streams never load torch.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from .encoding.identity.cards import IdentityCard
     from .encoding.options import EncodeOptions
     from .encoding.write import EncodedClip, WrittenStream
-    from .evaluation.evaluate import EvaluateReport
-    from .evaluation.options import EvaluateOptions
     from .media.fields import Deinterlace
     from .media.video import VideoReader
     from .packs.store import ModelPack
@@ -211,35 +209,6 @@ def puppet(
             for portion in edit.puppet(identity, motion, personal, shift):
                 file.write(portion)
     return probe(output) | {"notes": notes}
-
-
-def evaluate(
-    reference: PathLike,
-    outputs: Sequence[PathLike],
-    options: EvaluateOptions | None = None,
-    progress: ProgressCallback | None = None,
-    report: PathLike | None = None,
-    pictures: bool = False,
-) -> EvaluateReport:
-    """Score videos or streams against a reference video or stream.
-
-    report: folder for a page to look at and its data; pictures: the worst frames in it.
-    A metric that cannot be measured is left out with its reason, in an output without a face every one is.
-    Raises MediaError, FormatError, PackError, FaceNotFound (the reference shows no face), OptionError, OutputError.
-    """
-    need_extra("encode", "evaluating videos")
-    from .evaluation.evaluate import evaluate as scored
-    from .evaluation.options import EvaluateOptions
-    from .evaluation.page import report_folder, write_report
-    from .nets.isolation import isolated
-
-    if report is not None:
-        report_folder(report)
-    with isolated(draws=True):
-        found = scored(reference, outputs, options or EvaluateOptions(), progress or silent)
-    if report is not None:
-        write_report(found, report, pictures)
-    return found
 
 
 def probe(path: PathLike) -> dict[str, Any]:

@@ -37,8 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": LEAVES,
     "training": LEAVES | {"nets", "packs", "face", "decoding", "encoding", "metrics", "distributed"},
     "opus_chunks": {"bitstream", "media"},
-    "api": LEAVES
-    | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "evaluation", "opus_chunks"},
+    "api": LEAVES | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks"},
     "cli": LEAVES
     | {"bitstream", "media", "packs", "face", "decoding", "encoding", "evaluation", "api", "progress", "training"},
 }

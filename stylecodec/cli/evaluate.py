@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import api
 from ..errors import OptionError
+from ..evaluation.evaluate import evaluate
 from ..evaluation.options import LEAST_SIZE, MOST_SIZE, NATIVE, EvaluateOptions
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_work
 from .output import DONE, FAILED, print_json, print_notes
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import EvaluateReport, OutputScores
+    from ..evaluation.report import EvaluateReport, OutputScores
     from ..evaluation.scores import Score
 
 EXAMPLES = """
@@ -70,7 +70,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     with ProgressDisplay(arguments.progress) as progress:
-        report = api.evaluate(
+        report = evaluate(
             arguments.reference, arguments.outputs, options, progress, arguments.report, arguments.pictures
         )
     code = DONE if all(output.scored for output in report.outputs) else FAILED

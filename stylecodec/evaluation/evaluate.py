@@ -1,222 +1,43 @@
-"""From files to scores: `evaluate`.
-
-reference ─► aligned squares ─┐
-output ────► aligned squares ─┴► matched in time ─► metrics ─► EvaluateReport
-"""
+"""Score videos against a reference: `evaluate`. Can be read without torch; the rest is imported when it is used."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..errors import FaceNotFound, OptionError
-from ..face.align import Aligner
-from ..face.warp import warp
+from ..extras import need_extra
 from ..files import PathLike
-from ..media.pictures import is_picture, read_image
-from ..progress import ProgressCallback
-from .faces import AlignedFaces, Crops, aligned, aligner_for
-from .far_end import FarEnd
-from .judges import Judges, Readings, imported_pack
-from .matching import Matching, matched
-from .measuring import Measurement, nothing
+from ..progress import ProgressCallback, silent
 from .options import EvaluateOptions
-from .scores import Score
-from .sources import Source, is_stream, opened
 
-LIKENESS_FRAMES = 25  # of a video that shows whom a puppet should look like
-ENLARGED = 1.5  # times as large a square as the output's face has: its squares show nothing more
-UNEVEN = 0.1  # of a frame, from which two frames of a pair are told to be of different times
-
-
-@dataclass(frozen=True)
-class OutputScores:
-    """One output: what it is, how it was matched (None where it was not), what is to be known, its scores.
-
-    worst: the squares of reference and output at the worst frame of some metrics, for pictures in a report.
-    """
-
-    source: dict[str, Any]
-    matching: dict[str, Any] | None
-    notes: tuple[str, ...]
-    scores: tuple[Score, ...]
-    worst: dict[str, tuple[Crops, Crops]]
-
-    def score(self, name: str) -> Score:
-        """By the name of a metric; KeyError."""
-        return {score.metric.name: score for score in self.scores}[name]
-
-    @property
-    def scored(self) -> bool:
-        """Whether any metric says something."""
-        return any(not score.left_out for score in self.scores)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            **self.source,
-            "matching": self.matching,
-            "notes": list(self.notes),
-            "metrics": [score.as_dict() for score in self.scores],
-        }
-
-
-@dataclass(frozen=True)
-class EvaluateReport:
-    """What `evaluate` found. size: pixels per side of the squares; seconds: times of the reference's frames."""
-
-    reference: dict[str, Any]
-    size: int
-    puppet: bool
-    outputs: tuple[OutputScores, ...]
-    seconds: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON, in which an infinite number is the text "inf"."""
-        return {
-            "reference": self.reference,
-            "size": self.size,
-            "puppet": self.puppet,
-            "outputs": [output.as_dict() for output in self.outputs],
-        }
+if TYPE_CHECKING:
+    from .report import EvaluateReport
 
 
 def evaluate(
-    reference: PathLike, outputs: Sequence[PathLike], options: EvaluateOptions, progress: ProgressCallback
+    reference: PathLike,
+    outputs: Sequence[PathLike],
+    options: EvaluateOptions | None = None,
+    progress: ProgressCallback | None = None,
+    report: PathLike | None = None,
+    pictures: bool = False,
 ) -> EvaluateReport:
-    """Score outputs against a reference, all videos or streams; as of `api.evaluate`."""
-    if not outputs:
-        raise OptionError("there is no output to score")
-    if options.openface is not None and len(outputs) != 1:
-        raise OptionError("--openface takes the tables of one output: score the others one by one")
-    networks = imported_pack(options.networks)
-    for path in (reference, *outputs):
-        is_stream(path)  # before the work: is it there?
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, ExitStack() as stack:
-        folder = Path(name)
-        aligner = aligner_for(options.device)
-        source = stack.enter_context(opened(reference, options.device, folder))
-        faces = aligned(source, aligner, options.size, folder, progress)
-        judges = Judges(networks, options.device)
-        readings = Readings(faces, judges)
-        whom = None if options.identity is None else _likeness(options.identity, aligner, faces.size, options, folder)
-        likeness = None if whom is None else Readings(whom, judges)
-        measurement = Measurement(readings, judges, FarEnd(readings, judges), options, likeness, progress)
-        scored = []
-        for path in outputs:
-            with opened(path, options.device, folder) as output:
-                scored.append(_scored(output, source, measurement, aligner, folder))
-        return EvaluateReport(
-            reference={**source.facts(), **_seen(faces)},
-            size=faces.size,
-            puppet=options.puppet,
-            outputs=tuple(scored),
-            seconds=tuple(float(time) for time in faces.seconds),
-        )
+    """Score videos or streams against a reference video or stream.
 
+    report: folder for a page to look at and its data; pictures: the worst frames in it.
+    A metric that cannot be measured is left out with its reason; in an output without a face every one is.
+    Raises MediaError, FormatError, PackError, FaceNotFound (the reference shows no face), OptionError, OutputError,
+    MissingDependency.
+    """
+    need_extra("encode", "evaluating videos")
+    from ..nets.isolation import isolated
+    from .page import report_folder, write_report
+    from .pipeline import scored
 
-def _scored(output: Source, source: Source, measurement: Measurement, aligner: Aligner, folder: Path) -> OutputScores:
-    reference, options = measurement.reference.faces, measurement.options
-    try:
-        faces = aligned(output, aligner, reference.size, folder, measurement.progress)
-    except FaceNotFound as error:
-        return OutputScores(output.facts(), None, tuple(output.notes()), tuple(nothing(str(error), options)), {})
-    matching = matched(reference, faces, options.delay)
-    scores = measurement.of(Path(output.path).name, faces, matching)
-    return OutputScores(
-        source={**output.facts(), **_seen(faces)},
-        matching=_matching_facts(matching, reference, faces),
-        notes=(*output.notes(), *_notes(source, output, reference, faces, matching)),
-        scores=tuple(scores),
-        worst=_worst(scores, reference, faces, matching),
-    )
-
-
-def _seen(faces: AlignedFaces) -> dict[str, Any]:
-    return {
-        "frames": len(faces.seconds),
-        "frames_with_a_face": int(faces.found.sum()),
-        "pixels_of_the_square": round(faces.side, 2),
-    }
-
-
-def _matching_facts(matching: Matching, reference: AlignedFaces, faces: AlignedFaces) -> dict[str, Any]:
-    correlation = None if matching.found_by is None else [round(value, 4) for value in matching.found_by]
-    return {
-        "pairs": len(matching.reference),
-        "pairs_at_one_time": matching.at_once,
-        "of_reference": len(reference.seconds),
-        "of_output": len(faces.seconds),
-        "delay_seconds": round(matching.delay, 6),
-        "delay_frames": round(matching.frames, 3),
-        "largest_difference_of_times_seconds": round(matching.apart, 6),
-        "delay_found_by_correlation": correlation,
-    }
-
-
-def _notes(
-    source: Source, output: Source, reference: AlignedFaces, faces: AlignedFaces, matching: Matching
-) -> list[str]:
-    """What a reader of the scores must know."""
-    notes, frames = [], len(reference.seconds)
-    if matching.delay:
-        late = "late" if matching.delay > 0 else "early"
-        why = ""
-        if matching.found_by is not None:
-            why = f" (correlation {matching.found_by[0]:.3f}, {matching.found_by[1]:.3f} without)"
-        notes.append(
-            f"the output is {abs(matching.frames):.3g} frames ({abs(matching.delay):.3f} s) {late}; frames are matched "
-            f"after that{why}"
-        )
-    if matching.at_once < frames or matching.at_once < len(faces.seconds):
-        notes.append(
-            f"{matching.at_once:,} frames are matched, of {frames:,} of the reference and {len(faces.seconds):,} of "
-            "the output; the others are not scored"
-        )
-    if len(matching.reference) < matching.at_once:
-        notes.append(
-            f"{matching.at_once - len(matching.reference):,} of {matching.at_once:,} matched frames are not scored: "
-            "the reference or the output shows no face in them"
-        )
-    if source.rate != output.rate:
-        notes.append(f"the rates differ: {source.rate:g} and {output.rate:g} frames per second")
-    if matching.apart > UNEVEN / source.rate:
-        notes.append(f"the two frames of a pair are up to {1000 * matching.apart:.1f} ms apart")
-    if faces.size > ENLARGED * faces.side:
-        notes.append(f"the output's face spans {faces.side:.0f} pixels, enlarged to {faces.size}")
-    return notes
-
-
-def _worst(
-    scores: Sequence[Score], reference: AlignedFaces, output: AlignedFaces, matching: Matching
-) -> dict[str, tuple[Crops, Crops]]:
-    """The pair of squares [2 of S, S, 3] at the worst frame of each metric that has one."""
-    place = {int(frame): k for k, frame in enumerate(matching.reference)}
-    found = {}
-    for score in scores:
-        if score.worst is not None and score.worst.frame in place:
-            k = place[score.worst.frame]
-            pair = reference.crops[matching.reference[k]], output.crops[matching.output[k]]
-            found[score.metric.name] = (np.array(pair[0]), np.array(pair[1]))
+    if report is not None:
+        report_folder(report)
+    with isolated(draws=True):
+        found = scored(reference, outputs, options or EvaluateOptions(), progress or silent)
+    if report is not None:
+        write_report(found, report, pictures)
     return found
-
-
-def _likeness(path: PathLike, aligner: Aligner, size: int, options: EvaluateOptions, folder: Path) -> AlignedFaces:
-    """The aligned squares of a picture, or of the first frames of a video or stream."""
-    if not is_stream(path) and is_picture(path):
-        picture = read_image(path)
-        try:
-            square = aligner.still(picture)
-        except FaceNotFound as error:
-            raise FaceNotFound(f"{path}: {error}") from error
-        return AlignedFaces.of_pictures(warp(picture, square, size)[None])
-    with opened(path, options.device, folder) as source:
-        few = replace(source, read=lambda: islice(source.read(), LIKENESS_FRAMES))
-        return aligned(few, aligner, size, folder, lambda event: None)

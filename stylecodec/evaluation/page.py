@@ -18,8 +18,8 @@ from PIL import Image
 
 from ..errors import OutputError
 from ..files import PathLike, atomic_write, blaming, check_output
-from .evaluate import EvaluateReport, OutputScores
 from .faces import Crops
+from .report import EvaluateReport, OutputScores
 from .scores import Score
 
 PAGE, DATA = "index.html", "report.json"

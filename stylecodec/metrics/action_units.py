@@ -1,11 +1,11 @@
 """Action units and gaze over time: read off the face mesh, or from tables of OpenFace, and how an output follows them.
 
 Off the mesh an action unit is a weighted sum of landmark features (`landmark_features`): a linear read-out by hand,
-from what each unit does to a face by the manual of FACS. It is no detector of action units; a correlation over time does not
-see its scale and offset, which is why it needs none. From OpenFace 2 it is the intensity AUxx_r, and the correlations
-are the papers' own kind of figure: their supplement, which defines them, is not public, so what is averaged is said
-here: Pearson's correlation over the frames, mean over the units (AU), over gaze_angle_x and _y (GZ), over pose_Rx, _Ry
-and _Rz (pose).
+from what each unit does to a face by the manual of FACS. It is no detector of action units; a correlation over time
+does not see its scale and offset, which is why it needs none. From OpenFace 2 it is the intensity AUxx_r, and the
+correlations are the papers' own kind of figure. Their supplement, which defines them, is not public, so what is
+averaged is said here: Pearson's correlation over the frames, mean over the units (AU), over gaze_angle_x and _y (GZ),
+over pose_Rx, _Ry and _Rz (pose).
 """
 
 from __future__ import annotations
