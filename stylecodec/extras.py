@@ -2,8 +2,7 @@
 
     stylecodec            decodes to frames, inspects and edits streams, imports model packs
     stylecodec[video]     writes videos as well
-    stylecodec[encode]    reads videos and finds faces as well
-    stylecodec[evaluate]  measures MS-SSIM as well; `evaluate` runs without it and leaves that out
+    stylecodec[encode]    reads videos and finds faces as well: everything
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Literal
 
 from .errors import MissingDependency
 
-Extra = Literal["video", "encode", "evaluate"]
+Extra = Literal["video", "encode"]
 
 EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
     {
@@ -26,7 +25,6 @@ EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
             "face_recognition_models": "face_recognition_models",
             "scipy": "SciPy",
         },
-        "evaluate": {"torchmetrics": "torchmetrics"},
     }
 )
 """By extra: its modules and what their projects are called."""

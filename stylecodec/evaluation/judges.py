@@ -13,16 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import MissingDependency, PackNotFound
-from ..extras import need_extra
+from ..errors import PackNotFound
 from ..face.detect import Box, FaceDetector
 from ..face.landmarks import Dlib5
 from ..face.recognition import FaceDescriptor
 from ..face.track import anchors_of, box_of
 from ..metrics.differences import l1
-from ..metrics.ms_ssim import LEAST_SIDE, ms_ssim
 from ..metrics.psnr import picture_psnr
-from ..metrics.ssim import mean_ssim
+from ..metrics.ssim import LEAST_MS_SIDE, mean_ssim, ms_ssim
 from ..metrics.tracks import MESH_AS_68
 from ..nets.identity import IdentityNet
 from ..nets.perceptual import FeatureDistance
@@ -93,14 +91,10 @@ class Judges:
     def pairs(self, size: int) -> dict[str, Measure]:
         """What compares two squares of so many pixels, by name of the metric; why the others do not goes to absent."""
         found: dict[str, Measure] = {"L1": _each(l1), "PSNR": _each(psnr), "SSIM": _each(mean_ssim)}
-        try:
-            need_extra("evaluate", "MS-SSIM")
+        if size < LEAST_MS_SIDE:
+            self.absent["MS-SSIM"] = f"its five scales need squares of {LEAST_MS_SIDE} pixels or more, not of {size}"
+        else:
             found["MS-SSIM"] = _each(ms_ssim)
-        except MissingDependency as error:
-            self.absent["MS-SSIM"] = str(error)
-        if size < LEAST_SIDE:
-            found.pop("MS-SSIM", None)
-            self.absent["MS-SSIM"] = f"its five scales need squares of {LEAST_SIDE} pixels or more, these have {size}"
         if self.networks is not None:
             for name, trunk in (("LPIPS-alex", "alex"), ("LPIPS-vgg", "vgg")):
                 if name not in self.absent:

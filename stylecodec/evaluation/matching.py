@@ -16,8 +16,8 @@ Indices = NDArray[np.intp]
 
 SLACK = 0.002  # seconds that containers may round a time by
 THUMBNAIL = 32  # pixels per side of what a delay is found by
-GAIN = 0.02  # of correlation, by which a delay must be better than none to be believed
-LEAST_PAIRS, LEAST_SHARE = 6, 0.5  # frames of the shorter video that must be left to tell a delay by
+GAIN, SURE = 0.05, 0.5  # a delay is believed that correlates so much better than none, and as well as that
+LEAST_PAIRS, LEAST_SHARE = 8, 0.5  # frames of the shorter video that must be left to tell a delay by
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def found_delay(reference: AlignedFaces, output: AlignedFaces) -> tuple[float, t
     reach = round(MOST_DELAY / step)
     scores = {k: _correlation(reference, output, a, b, k * step) for k in sorted(range(-reach, reach + 1), key=abs)}
     best = max(scores, key=lambda k: (scores[k], -abs(k)))
-    if scores[best] <= scores[0] + GAIN:
+    if scores[best] < max(scores[0] + GAIN, SURE):
         best = 0
     return best * step, (scores[best], scores[0])
 

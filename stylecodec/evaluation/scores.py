@@ -34,7 +34,7 @@ _TABLE = (
     Metric("L1", "grey levels", "lower", "mean absolute difference, 0 to 255"),
     Metric("PSNR", "dB", "higher", "of all channels of a frame, mean of the frames that are not identical"),
     Metric("SSIM", "", "higher", "Gaussian window of sigma 1.5, mean of RGB"),
-    Metric("MS-SSIM", "", "higher", "five scales, torchmetrics"),
+    Metric("MS-SSIM", "", "higher", "the same over five scales"),
     Metric("LPIPS-alex", "", "lower", "LPIPS 0.1 on AlexNet"),
     Metric("LPIPS-vgg", "", "lower", "LPIPS 0.1 on VGG-16"),
     Metric("DISTS", "", "lower", "on VGG-16"),

@@ -11,6 +11,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 RESAMPLINGS, SEED, SHARE = 1000, 0, 0.95
+LEAST_BLOCKS = 4  # that frames are divided into: few frames are drawn in shorter blocks
 LEAST_DEFINED = 0.9  # of the resamplings, in which a statistic must be defined for an interval of it
 
 
@@ -20,7 +21,7 @@ def resampled(count: int, block: int) -> Indices:
     Circular block bootstrap (Politis and Romano, 1992): drawing single frames would take those of a second for as many
     independent ones, and the interval would come out too narrow.
     """
-    block = max(1, min(block, count))
+    block = max(1, min(block, count // LEAST_BLOCKS))
     starts = np.random.default_rng(SEED).integers(0, count, (RESAMPLINGS, -(-count // block)))
     places = (starts[:, :, None] + np.arange(block)) % count
     return places.reshape(RESAMPLINGS, -1)[:, :count]

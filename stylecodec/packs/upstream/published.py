@@ -130,7 +130,7 @@ PUBLISHED: dict[str, Published] = {
     ),
     "dists-heads": Published(
         "DISTS channel weights",
-        "weights.pt of DISTS_pytorch, or of torchmetrics/functional/image/dists_models",
+        "weights.pt of the wheels DISTS-pytorch or torchmetrics",
         "https://github.com/dingkeyan93/DISTS, and the wheels of DISTS-pytorch and torchmetrics",
         "MIT",
         "12,288 bytes",
