@@ -22,10 +22,10 @@ from stylecodec.encoding.differentiable import DifferentiableRenderer
 from stylecodec.encoding.frames import AlignedClip, Motion, smooth, to_input
 from stylecodec.encoding.front_end import front_end_for
 from stylecodec.encoding.motion.landmark_correction import RenderedFeatures, residual
-from stylecodec.encoding.motion.landmark_features import NAMES, FeatureReader
 from stylecodec.encoding.options import EncodeOptions, LandmarkCorrectionOptions
 from stylecodec.encoding.pipeline import encode_frames
 from stylecodec.media.video import VideoReader
+from stylecodec.metrics.landmark_features import NAMES, FeatureReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 

@@ -3,7 +3,7 @@
     python -m benchmarks.shapes --geometry ict/ [--pack folder/]
 
 People that no network was trained on are rendered at rest and with one shape at a time. Of each picture the face mesh
-reads the landmark features (`stylecodec.encoding.motion.landmark_features`); a shape is how they change from rest, in
+reads the landmark features (`stylecodec.metrics.landmark_features`); a shape is how they change from rest, in
 the mean over people, each in units of its deviation over shapes. What the avatar makes of it is projected on that: 1 is
 as far as the renderer went, 0 is not at all. Once with α as the expression net gives them (what the generator can),
 once with those that the feed-forward encoder reads off the picture (what it sees, and the generator can). The identity
@@ -26,7 +26,7 @@ from benchmarks.likeness import batches
 from benchmarks.measuring import RESULTS, save, table
 from benchmarks.provenance import provenance
 from stylecodec.encoding.differentiable import DifferentiableRenderer
-from stylecodec.encoding.motion.landmark_features import FeatureReader
+from stylecodec.metrics.landmark_features import FeatureReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import ModelPack, open_pack
 from stylecodec.training.datasets import scaled_expression

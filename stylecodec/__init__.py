@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         Truncated,
         UnsupportedVersion,
     )
+    from .evaluation.evaluate import evaluate
+    from .evaluation.options import EvaluateOptions
+    from .evaluation.report import EvaluateReport
     from .packs.store import ModelPack, open_pack
     from .progress import Progress
 
@@ -58,6 +61,9 @@ _HOMES = {
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
+    "evaluation.evaluate": "evaluate",
+    "evaluation.options": "EvaluateOptions",
+    "evaluation.report": "EvaluateReport",
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
 }
@@ -73,6 +79,8 @@ __all__ = [
     "DeltaNotFound",
     "EncodeOptions",
     "EncodeReport",
+    "EvaluateOptions",
+    "EvaluateReport",
     "FaceNotFound",
     "FitOptions",
     "FormatError",
@@ -102,6 +110,7 @@ __all__ = [
     "__version__",
     "decode",
     "encode",
+    "evaluate",
     "open_pack",
     "probe",
     "probe_source",

@@ -62,6 +62,7 @@ for words in (
     [
         (["encode", "IN", "out.stc"], "encoding needs PyAV, dlib, .*: pip install 'stylecodec.encode.'"),
         (["decode", "IN", "out.mp4"], "needs PyAV, which is not installed: pip install 'stylecodec.video.'"),
+        (["evaluate", "IN", "out.stc"], "evaluating videos needs PyAV, dlib, .*: pip install 'stylecodec.encode.'"),
         (["puppet", str(ROOT / "examples" / "portrait.png"), "IN", "out.stc"], "pip install 'stylecodec.encode.'"),
     ],
 )

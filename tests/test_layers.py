@@ -33,18 +33,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decoding": LEAVES | {"bitstream", "nets", "packs"},
     "encoding": LEAVES | {"bitstream", "nets", "packs", "decoding", "face", "metrics", "distributed"},
     "metrics": LEAVES | {"nets", "packs"},
+    "evaluation": LEAVES | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "metrics"},
     "distributed": LEAVES,
     "training": LEAVES | {"nets", "packs", "face", "decoding", "encoding", "metrics", "distributed"},
     "opus_chunks": {"bitstream", "media"},
     "api": LEAVES | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks"},
-    "cli": LEAVES | {"bitstream", "media", "packs", "face", "decoding", "encoding", "api", "progress", "training"},
+    "cli": LEAVES
+    | {"bitstream", "media", "packs", "face", "decoding", "encoding", "evaluation", "api", "progress", "training"},
 }
 # Only these rooms touch the libraries that are heavy, native or optional.
 LIBRARIES = {
     "av": {"media", "training"},
     "dlib": {"face"},
     "moderngl": {"training"},
-    "torch": {"nets", "metrics", "distributed", "packs", "face", "decoding", "encoding", "training"},
+    "torch": {"nets", "metrics", "distributed", "packs", "face", "decoding", "encoding", "evaluation", "training"},
 }
 
 
@@ -111,6 +113,7 @@ def test_imports_follow_the_layers(path: Path) -> None:
         ("stylecodec.cli.main", "torch av dlib scipy PIL rich construct numpy zstandard"),
         ("stylecodec.cli.decode", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.encode", "torch av dlib scipy PIL rich"),
+        ("stylecodec.cli.evaluate", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.inspection", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.live", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.models", "torch av dlib scipy PIL rich"),

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undump": ("streams", "make a stream of what dump --json wrote"),
     "send": ("live", "send a stream live over UDP"),
     "receive": ("live", "receive a live stream over UDP and store it"),
+    "evaluate": ("evaluate", "score videos or streams against a reference: pixels, likeness, motion"),
     "models": ("models", "model packs: import published networks, list, show, verify, remove"),
     "train": ("train", "train the networks of a model pack"),
 }
@@ -52,6 +53,7 @@ stylecodec decode talk.stc avatar.mp4 --size 512
 stylecodec info talk.stc --json
 stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.stc puppet.mp4
 stylecodec verify talk.stc
+stylecodec evaluate talk.mp4 talk.stc
 stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
 stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc
 stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc

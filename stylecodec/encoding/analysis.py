@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..bitstream import PARAMS_PER_FRAME
+from ..metrics.landmark_features import NAMES, FeatureReader
 from ..packs.store import ModelPack
 from ..progress import Progress, ProgressCallback, silent
 from .differentiable import CodeUnits
@@ -25,7 +26,6 @@ from .frames import ALPHA, POSE, ROLL, AlignedFrame, MeanSquare, Motion, Packets
 from .identity.keyframes import Keyframes
 from .identity.selection import Candidate, CandidatePool
 from .motion.feedforward import analyse
-from .motion.landmark_features import NAMES, FeatureReader
 from .options import EncodeOptions
 
 ANALYSING = "encoding"  # the stage's name in reports of progress

@@ -24,6 +24,9 @@ _FILES = {
     "predictor": ("dlib81",),
     "lpips_alex": ("lpips-alex",),
     "lpips_vgg": ("lpips-vgg",),
+    "dists_heads": ("dists-heads",),
+    "inception": ("inception",),
+    "i3d": ("i3d",),
 }
 """The published files that fill a role."""
 ROLES_TO_BRING = frozenset({*_FILES, "feedforward"})
@@ -58,6 +61,9 @@ _ABILITIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("landmarks by a dlib predictor (encode --landmarks predictor)", ("predictor",)),
     ("perceptual distance, AlexNet", ("lpips_alex",)),
     ("perceptual distance, VGG-16", ("lpips_vgg",)),
+    ("perceptual distance DISTS (evaluate)", ("lpips_vgg", "dists_heads")),
+    ("Fréchet distance of pictures, FID (evaluate)", ("inception",)),
+    ("Fréchet distance of clips, FVD (evaluate)", ("i3d",)),
 )
 
 

@@ -53,7 +53,14 @@ ROLES: Mapping[str, str] = MappingProxyType(
 """What each role's network is called in the registry: the networks that stylecodec trains."""
 
 USER_ROLES: Mapping[str, str] = MappingProxyType(
-    {"predictor": "shape_predictor", "lpips_alex": "lpips", "lpips_vgg": "lpips"}
+    {
+        "predictor": "shape_predictor",
+        "lpips_alex": "lpips",
+        "lpips_vgg": "lpips",
+        "dists_heads": "dists_heads",
+        "inception": "inception",
+        "i3d": "i3d",
+    }
 )
 """Roles that only networks of others fill: stylecodec trains none for them."""
 

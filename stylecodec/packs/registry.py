@@ -30,6 +30,9 @@ BUILDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "shape_predictor": ("stylecodec.nets.shape_predictor", "ShapePredictor"),
         "lpips": ("stylecodec.nets.lpips", "Lpips"),
         "lpips_heads": ("stylecodec.nets.lpips", "LpipsHeads"),
+        "dists_heads": ("stylecodec.nets.dists", "DistsHeads"),
+        "inception": ("stylecodec.nets.inception", "FidInception"),
+        "i3d": ("stylecodec.nets.i3d", "I3d"),
         "face_mesh": ("stylecodec.nets.face_mesh", "FaceMesh"),
     }
 )

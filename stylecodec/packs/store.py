@@ -26,10 +26,13 @@ from .card import CARD_FILE, DEFAULT_PACK, MAX_CARD_BYTES, SHIPPED_ROLES, STREAM
 from .registry import load_module, pick_device
 
 if TYPE_CHECKING:
+    from ..nets.dists import Dists, DistsHeads
     from ..nets.e4e import E4eEncoder
     from ..nets.face_mesh import FaceMesh
     from ..nets.feedforward import HybridEncoder
+    from ..nets.i3d import I3d
     from ..nets.identity import IdentityNet
+    from ..nets.inception import FidInception
     from ..nets.landmarks import LandmarkNet
     from ..nets.lpips import Lpips, LpipsHeads
     from ..nets.parsing import BiSeNet
@@ -137,6 +140,21 @@ class ModelPack:
     def lpips(self, trunk: str = "alex", device: str | torch.device = "auto") -> Lpips:
         """The perceptual distance on AlexNet ("alex") or VGG-16 ("vgg") features."""
         return cast("Lpips", self.network(f"lpips_{trunk}", device))
+
+    def dists(self, device: str | torch.device = "auto") -> Dists:
+        """The distance by structure and texture, on the trunk of LPIPS with VGG-16."""
+        from ..nets.dists import Dists
+
+        heads = cast("DistsHeads", self.network("dists_heads", device))
+        return Dists(self.lpips("vgg", device), heads).to(pick_device(device)).eval()
+
+    def inception(self, device: str | torch.device = "auto") -> FidInception:
+        """The network of the Fréchet Inception Distance: pictures -> features."""
+        return cast("FidInception", self.network("inception", device))
+
+    def i3d(self, device: str | torch.device = "auto") -> I3d:
+        """The network of the Fréchet Video Distance: clips -> logits."""
+        return cast("I3d", self.network("i3d", device))
 
     def identity(self, device: str | torch.device = "auto") -> IdentityNet:
         """The identity network: aligned crop -> unit vector."""

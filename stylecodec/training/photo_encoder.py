@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from ..encoding.differentiable import DifferentiableRenderer, shuffled
 from ..encoding.losses import LossWeights, ReconstructionLoss
-from ..encoding.motion.landmark_features import NAMES, features_of
 from ..encoding.personalization.locality import latent_deviation, random_people
+from ..metrics.landmark_features import NAMES, features_of
 from ..nets.feedforward import HybridCode, HybridEncoder
 from ..packs.store import ModelPack, embedded_pack, open_pack
 from . import augment

@@ -14,8 +14,8 @@ from PIL import Image
 
 from benchmarks import photographs
 from stylecodec.cli.main import main
-from stylecodec.encoding.motion.landmark_features import NAMES, features_of
 from stylecodec.errors import OptionError, StylecodecError
+from stylecodec.metrics.landmark_features import NAMES, features_of
 from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, RIGHT_EYE
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.training import photo_encoder, photo_generator, photos

@@ -25,12 +25,12 @@ from torch import Tensor
 from ...bitstream import ALPHA_COUNT
 from ...decoding.latents import Anchor
 from ...decoding.render import pick_dtype
+from ...metrics.landmark_features import NAMES, POSE, FeatureReader, noise_floor
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import POSE_UNITS, DifferentiableRenderer
 from ..frames import FrameCodes, Motion, pieces, smooth
 from ..options import LandmarkCorrectionOptions
-from .landmark_features import NAMES, POSE, FeatureReader, noise_floor
 
 CORRECTING = "correcting by landmarks"  # the stage's name in reports of progress
 AT_ONCE = 16  # renderings

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...bitstream import ALPHA_COUNT
+from ...metrics.landmark_features import NAMES, features_of
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..frames import AlignedFrame, Crop, FrameCodes, MeanSquare, batches, to_input
 from ..identity.selection import Candidate, CandidatePool
-from ..motion.landmark_features import NAMES, features_of
 from ..options import EncodeOptions
 from .inversion import Inverter
 

@@ -5,6 +5,7 @@
     tar      torch before that: members storages, tensors and pickle
     pickle   one object: NVIDIA's networks, whose tensors may be stream files inside it
     dlib     not a pickle: a shape predictor in dlib's own serialisation
+    safetensors  not a pickle either: names, shapes and numbers
 
 Which one it is shows in the first bytes, never in the file's name. A file is mapped, not read: tensors are views of it.
 """
@@ -21,13 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
 from ...errors import ImportRefused
 from .calls import CALLS
 from .inert_pickle import Machine
 from .stack_machine import Budget, StackMachine
 from .values import Name, Storage, storage_dtype, view_of, whole_numbers
 
-Form = Literal["zip", "stream", "tar", "pickle", "dlib"]
+Form = Literal["zip", "stream", "tar", "pickle", "dlib", "safetensors"]
 
 FORMS: dict[Form, str] = {
     "zip": "torch zip archive",
@@ -35,6 +40,7 @@ FORMS: dict[Form, str] = {
     "tar": "torch tar archive",
     "pickle": "raw pickle",
     "dlib": "dlib serialisation",
+    "safetensors": "safetensors",
 }
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a torch stream
 STREAM_VERSION = 1001
@@ -74,6 +80,8 @@ def open_container(path: str | os.PathLike[str]) -> Container:
         content = _load_tar(data)
     elif form == "dlib":
         content = data
+    elif form == "safetensors":
+        content = _load_safetensors(file)
     else:
         form, content = _load_pickle(data, Budget(copied=SPARE_BYTES + BYTES_AS_TEXT * size))
     return Container(file, form, content, size)
@@ -88,6 +96,8 @@ def recognise_form(data: memoryview) -> Form:
         return "tar"
     if head.startswith(b"\x01\x01") and head[2] in range(0x81, 0x89):
         return "dlib"
+    if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") <= len(data) - 8:
+        return "safetensors"
     if head[0] == 0x80 or head[:1] in b"(c]}":
         return "pickle"
     text = head.lstrip().lower()
@@ -97,7 +107,8 @@ def recognise_form(data: memoryview) -> Form:
         raise ImportRefused("it is a Git LFS pointer, not the file that it points to: fetch it with `git lfs pull`")
     if head.startswith((b"BZh", b"\x1f\x8b", b"\xfd7zXZ")):
         raise ImportRefused("it is compressed: unpack it first (bunzip2, gunzip, unxz)")
-    raise ImportRefused("it is none of the forms that networks are published in (torch, NVIDIA pickle, dlib)")
+    forms = "torch, NVIDIA pickle, dlib, safetensors"
+    raise ImportRefused(f"it is none of the forms that networks are published in ({forms})")
 
 
 # --- torch zip ------------------------------------------------------------------------------------------------
@@ -116,7 +127,10 @@ def _load_zip(path: Path, data: memoryview) -> Any:
         raise ImportRefused("it is a zip archive, but not one that torch has written")
     prefix = pickles[0].removesuffix("data.pkl")
     if f"{prefix}constants.pkl" in entries:
-        raise ImportRefused("it is a TorchScript program; only files of weights are taken")
+        raise ImportRefused(
+            "it is a TorchScript program, which can only be read by running it: bring the network's weights as a state "
+            "dict or safetensors file"
+        )
     order = entries.get(f"{prefix}byteorder")
     if order is not None and bytes(_stored(data, order)) != b"little":
         raise ImportRefused("its numbers are big-endian, as no published network's are")
@@ -167,6 +181,16 @@ def _filled(kind: Any, count: int, data: memoryview) -> Storage:
     if count * dtype.itemsize > len(data):
         raise ImportRefused(f"a storage should have {count:,} values, but only {len(data):,} bytes are there")
     return Storage(dtype, count, data)
+
+
+# --- safetensors ----------------------------------------------------------------------------------------------
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ImportRefused(f"it is a damaged safetensors file ({error})") from error
 
 
 # --- torch stream, and pickles of NVIDIA's ----------------------------------------------------------------------

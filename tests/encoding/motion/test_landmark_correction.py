@@ -18,8 +18,8 @@ from stylecodec.encoding.motion.landmark_correction import (
     half_open,
     solved,
 )
-from stylecodec.encoding.motion.landmark_features import NAMES, POSE, noise_floor
 from stylecodec.encoding.options import LandmarkCorrectionOptions
+from stylecodec.metrics.landmark_features import NAMES, POSE, noise_floor
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 from stylecodec.progress import Progress, ProgressCallback, silent
 

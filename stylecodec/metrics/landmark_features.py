@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...nets.face_mesh import EYE_CORNERS, IRIS, MESH, NOSE_BASE, FaceMesh
-from ...packs.store import ModelPack
+from ..nets.face_mesh import EYE_CORNERS, IRIS, MESH, NOSE_BASE, FaceMesh
+from ..packs.store import ModelPack
 
 # fmt: off
 NAMES = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylecodec.encoding.motion.landmark_features import NAMES, FeatureReader, features_of
+from stylecodec.metrics.landmark_features import NAMES, FeatureReader, features_of
 from stylecodec.nets.face_mesh import POINTS
 from stylecodec.packs.store import embedded_pack
 

@@ -1,0 +1,1 @@
+"""Scores of any two videos of a face: read, matched in time, aligned by the face, measured, reported."""
