@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from stylecodec.metrics.ms_ssim import ms_ssim
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from stylecodec.metrics.differences import flicker, l1
 from stylecodec.metrics.frechet import frechet_distance
 from stylecodec.metrics.intervals import interval, mean_interval, resampled
-from stylecodec.metrics.ms_ssim import ms_ssim
 from stylecodec.metrics.ssim import picture_ssim
 from tests.nets.seeded_weights import picture
 
