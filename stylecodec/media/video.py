@@ -33,6 +33,7 @@ SEEK_LEADS = (0.0, 2.0, 10.0, math.inf)
 # Decoders that see the transparency of WebM, which FFmpeg's own leave out.
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 ASPECT_CODED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1"}  # that may change their pixel aspect
+WENT_BACK = 0.5  # seconds by which times that go back are told
 USUAL_RATE = Fraction(25)  # where a file tells none
 ONE_SIZE = {"avi", "mov,mp4,m4a,3gp,3g2,mj2"}  # formats in which the size hardly ever changes: not looked for
 COUNTED_FORMATS = {"avi"}  # that number their frames and have no times of presentation
@@ -222,7 +223,7 @@ class VideoReader:
         # A pause before the end is told by two frames.
         last = float(self.timing.seconds[-1]) if self.timing.pause else math.inf
         for lead in SEEK_LEADS:
-            damage, picture = Damage(), None
+            damage, picture, latest = Damage(), None, 0.0
             with readable(self._failure), open_input(self.path) as container:
                 unsure = begin > lead  # whether the seek may have landed too late
                 for number, (seconds, frame) in enumerate(self._decode_from(container, begin - lead, damage)):
@@ -233,6 +234,12 @@ class VideoReader:
                         break
                     if seconds >= begin - TIME_TOLERANCE:
                         picture = self._look(frame, seconds)
+                        if seconds < latest - WENT_BACK:
+                            self._note(
+                                f"the times of the frames go back from {latest:.2f} s to {seconds:.2f} s, as where "
+                                "recordings were put one behind the other: what follows is not shown in its time"
+                            )
+                        latest = max(latest, seconds)
                         if number // (1 + self._fields) in damage.doubtful:
                             self._doubtful.add(seconds)
                         yield seconds, picture

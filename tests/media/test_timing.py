@@ -8,7 +8,7 @@ import pytest
 
 from stylecodec.media import VideoReader, VideoWriter
 from stylecodec.media.timing import PacketTime, timing_of
-from tests.media.made import flat, frame_of
+from tests.media.made import flat, frame_of, write_tracks
 
 PAUSED = [n / 30 for n in range(12)] + [4.0, 4.0 + 1 / 30]
 UNIT = Fraction(1, 12_800)
@@ -73,6 +73,19 @@ def test_the_written_file_lasts_as_long(tmp_path, suffix, times):
 
 def packets(stamps, duration=1):
     return [PacketTime(stamp, stamp, duration) for stamp in stamps]
+
+
+def test_times_that_begin_again_are_told(tmp_path):
+    """Two recordings in one file, as programs for television and cameras leave them."""
+    path = write_tracks(tmp_path / "a.ts", [{"frames": [flat(n) for n in range(50, 100)]}])
+    reader = VideoReader(path)
+    assert len(list(reader.frames())) == 50
+    assert reader.notes == []
+    twice = tmp_path / "b.ts"
+    twice.write_bytes(2 * path.read_bytes())
+    reader = VideoReader(twice)
+    assert len(list(reader.frames())) == 100
+    assert any("the times of the frames go back from 1.96 s to 0.00 s" in note for note in reader.notes)
 
 
 def test_single_packets_without_a_time_do_not_cost_the_others_theirs():
