@@ -45,7 +45,9 @@ def is_picture(path: PathLike) -> bool:
             return True
     except Image.DecompressionBombError:
         return True  # too large a picture, which read_image says
-    except (OSError, SyntaxError, ValueError):
+    except MediaError:
+        raise
+    except Exception:  # Pillow's errors for damaged files are of any kind
         return False
 
 
@@ -67,7 +69,9 @@ def read_image(path: PathLike) -> Frame:
             return cast(Frame, np.array(_to_srgb(_flat(_eight_bits(_upright(image))))))
     except Image.DecompressionBombError as error:
         raise MediaError(f"{file} is a picture of too many pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except MediaError:
+        raise
+    except Exception as error:  # as above
         raise MediaError(f"{file} is not a picture that can be read") from error
 
 

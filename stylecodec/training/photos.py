@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..errors import FaceNotFound, OptionError, StylecodecError
@@ -174,9 +173,9 @@ def opened(path: Path) -> Frame:
             if image.width * image.height > MOST_PIXELS:
                 raise OptionError("too many pixels")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, struct.error) as error:
-        if isinstance(error, OptionError):
-            raise
+    except OptionError:
+        raise
+    except Exception as error:  # Pillow's errors for damaged files are of any kind
         raise OptionError("not a picture") from error
 
 

@@ -74,6 +74,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_generator, "FIT_STEPS", 1)
 
 
+@pytest.mark.parametrize("name", ["avif-not-implemented", "avif-colour-planes", "exif-written-anew"])
+def test_a_damaged_photograph_is_no_picture(name: str) -> None:
+    """Whatever Pillow raises."""
+    with pytest.raises(OptionError, match="not a picture"):
+        photos.opened(Path(__file__).parents[1] / "corpus" / f"picture--{name}.bin")
+
+
 def test_a_folder_becomes_squares(portraits: Path, tmp_path: Path) -> None:
     pack, out, seen = open_pack(), tmp_path / "out", []
     squares = photos.prepare(portraits, out, pack, LENIENT, lambda *progress: seen.append(progress))

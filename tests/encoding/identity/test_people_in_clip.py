@@ -141,6 +141,17 @@ def test_pictures_without_a_face_are_nobody() -> None:
     assert found.stretches == (Stretch(0, 40, 0), Stretch(40, 62, 1))
 
 
+@pytest.mark.parametrize("after", [ANNA, BERT])
+@pytest.mark.parametrize("candidates", [[20, 30], [20], [30]])
+def test_a_ghost_is_nobody_and_hides_nobody(after: int, candidates: list[int]) -> None:
+    """Ten smeared pictures count as without a face, whoever comes after them."""
+    clip = clip_of([ANNA] * 20 + [CARL] * 10 + [after] * 20)
+    trusted = np.arange(50) // 10 != 2
+    found = people_in_clip(clip.only(trusted), candidates, RATE, by_colour)
+    assert found.count == (1 if after == ANNA else 2)
+    assert all(cut in (20, 30) for cut in found.cuts)
+
+
 def test_one_wrong_sample_does_not_split() -> None:
     colours: list[int | None] = [ANNA] * 40
     colours[21], colours[29] = CARL, CARL  # turned away, say
