@@ -38,10 +38,8 @@ class Judging:
 def measured(a: AlignedFaces, b: AlignedFaces, absent: dict[str, str] | None = None) -> dict[str, Any]:
     judges = cast(Judges, Judging(absent or {}))
     matching: Matching = matched(a, b, 0)
-    scores = [
-        fid(Readings(a, judges), Readings(b, judges), matching, judges),
-        *fvd(a, b, matching, judges, lambda n: None),
-    ]
+    readings = Readings(a, judges), Readings(b, judges)
+    scores = [fid(*readings, matching, judges), *fvd(a, b, matching, judges, lambda n: None)]
     return {score.metric.name: score for score in scores}
 
 
