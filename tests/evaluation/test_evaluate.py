@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -85,7 +85,9 @@ def report(videos: dict[str, Path], judges: ModelPack, tmp_path_factory: pytest.
     options = stylecodec.EvaluateOptions(size=SIZE, networks=judges, device="cpu")
     folder = tmp_path_factory.mktemp("report")
     found: EvaluateReport = stylecodec.evaluate(videos["reference"], list(videos.values()), options, report=folder)
-    assert json.loads((folder / "report.json").read_text())["size"] == SIZE
+    facts = json.loads((folder / "report.json").read_text())
+    assert facts["size"] == SIZE
+    assert facts["judges"]["imported"]["lpips_alex"]["file"] == "alex.pth"
     assert "data:image" not in (folder / "index.html").read_text()
     return found
 
@@ -186,6 +188,8 @@ def test_what_makes_no_sense(tmp_path: Path) -> None:
     clip = EXAMPLES / "talk.mp4"
     with pytest.raises(MediaError, match="there is no file"):
         stylecodec.evaluate(clip, [tmp_path / "none.mp4"])
+    with pytest.raises(MediaError, match="there is no file"):
+        stylecodec.evaluate(clip, [clip], stylecodec.EvaluateOptions(openface=(tmp_path / "a.csv", tmp_path / "b.csv")))
     with pytest.raises(OptionError, match="no output to score"):
         stylecodec.evaluate(clip, [])
     with pytest.raises(OptionError, match="one by one"):
@@ -207,9 +211,9 @@ def test_a_stream_is_rendered_once(tiny_pack: ModelPack, tmp_path: Path, monkeyp
 
 
 @pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[EvaluateReport], None]]:
+def running(monkeypatch: pytest.MonkeyPatch) -> Callable[[EvaluateReport], None]:
     """Makes the command's work come out as a report that is there already."""
-    yield lambda found: monkeypatch.setattr(command, "evaluate", lambda *words: found)
+    return lambda found: monkeypatch.setattr(command, "evaluate", lambda *words: found)
 
 
 @pytest.mark.slow
