@@ -84,7 +84,7 @@ class Judges:
         return self.networks is not None and role in self.networks.card.training.get(IMPORTED, {})
 
     def facts(self) -> dict[str, Any]:
-        """Whose networks judge, for JSON: the pack that comes with stylecodec, and each imported file with its sha256."""
+        """Whose networks judge, for JSON: stylecodec's own pack, and each imported file with its sha256."""
         record = {} if self.networks is None else self.networks.card.training.get(IMPORTED, {})
         used = {role for roles in IMPORTED_ROLES.values() for role in roles if role in record}
         files = {
