@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,6 +83,16 @@ class Judges:
         """Whether a role is filled with an imported network: a pack may have one of its own for `identity`."""
         return self.networks is not None and role in self.networks.card.training.get(IMPORTED, {})
 
+    def facts(self) -> dict[str, Any]:
+        """Whose networks judge, for JSON: stylecodec's own pack, and each imported file with its sha256."""
+        record = {} if self.networks is None else self.networks.card.training.get(IMPORTED, {})
+        used = {role for roles in IMPORTED_ROLES.values() for role in roles if role in record}
+        files = {
+            role: {name: record[role].get(name, "") for name in ("what", "file", "sha256")} for role in sorted(used)
+        }
+        own = embedded_pack()
+        return {"pack": own.name, "pack_digest": own.digest.hex(), "imported": files}
+
     def arcface(self) -> IdentityNet:
         """The imported identity network; PackNotFound where "L_ID" is absent."""
         if self.networks is None:
@@ -131,6 +142,15 @@ def apart(name: str, a: Floats, b: Floats) -> Floats:
     return np.asarray(np.linalg.norm(a - b, axis=1), np.float64)
 
 
+def ffhq_part(squares: Tensor) -> Tensor:
+    """The FFHQ square, on which ArcFace is used, in aligned squares [n, 3, S, S] of the pack: [n, 3, s, s]."""
+    alignment, size = embedded_pack().alignment, squares.shape[-1]
+    side = round(size / alignment.scale)
+    left = (size - side) // 2
+    top = min(round(left + alignment.lift * size / 2), size - side)
+    return squares[:, :, top : top + side, left : left + side]
+
+
 class Readings:
     """What is read off single squares of a video, each frame once and when it is first asked for."""
 
@@ -157,7 +177,7 @@ class Readings:
         """What one of IDENTITIES describes these frames by [n, d]; see `apart`."""
         if name == "L_ID":
             net = self._judges.arcface()
-            return self._through(frames, net.embed_aligned)
+            return self._through(frames, lambda squares: net.embed_aligned(ffhq_part(squares)))
         return self._descriptors(frames)
 
     def _descriptors(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:

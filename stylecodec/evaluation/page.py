@@ -79,6 +79,9 @@ def as_html(report: EvaluateReport, pictures: bool = False) -> str:
         f"<p>{_video(reference)}. Faces are aligned upright at a constant scale and {how} as squares of "
         f"{report.size}&nbsp;pixels.</p>"
     )
+    for role, file in report.judges.get("imported", {}).items():
+        words = f"{role}: {file['what']}, {file['file']}, sha256 {file['sha256']}"
+        head += f"<p><small>{html.escape(words)}</small></p>"
     outputs = "".join(_output(output, report.seconds, pictures) for output in report.outputs)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'

@@ -21,6 +21,7 @@ from ..face.align import Aligner
 from ..face.warp import warp
 from ..files import PathLike
 from ..media.pictures import is_picture, read_image
+from ..metrics.action_units import read_openface
 from ..progress import ProgressCallback, silent
 from .faces import AlignedFaces, Crops, aligned, aligner_for
 from .far_end import FarEnd
@@ -46,8 +47,10 @@ def scored(
     if options.openface is not None and len(outputs) != 1:
         raise OptionError("--openface takes the tables of one output: score the others one by one")
     networks = imported_pack(options.networks)
-    for path in (reference, *outputs):
+    for path in (reference, *outputs, *([] if options.identity is None else [options.identity])):
         is_stream(path)  # before the work: is it there?
+    for path in options.openface or ():
+        read_openface(path)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, ExitStack() as stack:
         folder = Path(name)
         aligner = aligner_for(options.device)
@@ -68,6 +71,7 @@ def scored(
             puppet=options.puppet,
             outputs=tuple(found),
             seconds=tuple(float(time) for time in faces.seconds),
+            judges=judges.facts(),
         )
 
 

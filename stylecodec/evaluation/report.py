@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .faces import Crops
@@ -43,13 +43,15 @@ class OutputScores:
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """What `evaluate` found. size: pixels per side of the squares; seconds: times of the reference's frames."""
+    """What `evaluate` found. size: pixels per side of the squares; seconds: times of the reference's frames.
+    judges: whose networks measured."""
 
     reference: dict[str, Any]
     size: int
     puppet: bool
     outputs: tuple[OutputScores, ...]
     seconds: tuple[float, ...]
+    judges: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, in which an infinite number is the text "inf"."""
@@ -57,5 +59,6 @@ class EvaluateReport:
             "reference": self.reference,
             "size": self.size,
             "puppet": self.puppet,
+            "judges": self.judges,
             "outputs": [output.as_dict() for output in self.outputs],
         }

@@ -10,9 +10,10 @@ import torch
 
 from stylecodec.evaluation.distributions import clip_starts, fid, fvd
 from stylecodec.evaluation.faces import AlignedFaces, at_constant_scale, native_size
-from stylecodec.evaluation.judges import Judges, Readings
+from stylecodec.evaluation.judges import Judges, Readings, ffhq_part
 from stylecodec.evaluation.matching import Matching, matched
 from stylecodec.face.align import AlignedTrack, AlignReport
+from stylecodec.geometry import AVATAR_ALIGNMENT, CropTransform
 from tests.evaluation.made import times, wandering
 
 
@@ -38,10 +39,8 @@ class Judging:
 def measured(a: AlignedFaces, b: AlignedFaces, absent: dict[str, str] | None = None) -> dict[str, Any]:
     judges = cast(Judges, Judging(absent or {}))
     matching: Matching = matched(a, b, 0)
-    scores = [
-        fid(Readings(a, judges), Readings(b, judges), matching, judges),
-        *fvd(a, b, matching, judges, lambda n: None),
-    ]
+    readings = Readings(a, judges), Readings(b, judges)
+    scores = [fid(*readings, matching, judges), *fvd(a, b, matching, judges, lambda n: None)]
     return {score.metric.name: score for score in scores}
 
 
@@ -72,6 +71,16 @@ def test_clips_are_of_successive_frames() -> None:
     assert clip_starts(np.arange(32)) == [0, 8, 16]
     assert clip_starts(np.arange(0, 64, 2)) == []
     assert clip_starts(np.r_[0:10, 12:28]) == [10]
+
+
+def test_arcface_looks_at_the_ffhq_square() -> None:
+    """Where the pack's alignment, which is wider and higher, has it."""
+    down, across = torch.meshgrid(torch.arange(256.0) + 0.5, torch.arange(256.0) + 0.5, indexing="ij")
+    part = ffhq_part(torch.stack([across, down, down])[None])
+    ours = AVATAR_ALIGNMENT.apply(CropTransform((500, 500), 300))
+    wanted = ours.to_crop(CropTransform((500, 500), 300).quad, 256)
+    found = torch.stack([part[0, :2, 0, 0], part[0, :2, -1, -1]]).numpy()
+    assert np.abs(found - wanted[[0, 2]]).max() < 1.5
 
 
 def test_the_scale_is_constant() -> None:

@@ -35,7 +35,8 @@ def report() -> EvaluateReport:
     square = np.full((32, 32, 3), 90, np.uint8)
     worst = {"PSNR": (square, square), "L1": (square, square)}
     output = OutputScores(VIDEO, {"pairs": 5}, ("a note & more",), scores, worst)
-    return EvaluateReport(VIDEO, 256, False, (output,), SECONDS)
+    judges = {"imported": {"lpips_alex": {"what": "AlexNet", "file": "alex.pth", "sha256": "7be5"}}}
+    return EvaluateReport(VIDEO, 256, False, (output,), SECONDS, judges)
 
 
 class Tags(HTMLParser):
@@ -48,7 +49,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data")]
-        if tag not in ("meta", "br", "img", "circle", "polyline"):
+        if tag not in ("meta", "br", "img"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -67,7 +68,14 @@ def test_the_page_needs_nothing_else(report: EvaluateReport, pictures: bool) -> 
 
 def test_what_the_page_says(report: EvaluateReport) -> None:
     page = as_html(report)
-    for words in ("a&lt;b&gt;&amp;.mp4", "a note &amp; more", "no &lt;weights&gt;", "frame 3, 0.12 s", "7.500"):
+    for words in (
+        "a&lt;b&gt;&amp;.mp4",
+        "a note &amp; more",
+        "no &lt;weights&gt;",
+        "frame 3, 0.12 s",
+        "7.500",
+        "alex.pth, sha256 7be5",
+    ):
         assert words in page
     assert "a<b>" not in page
     assert page.count("<svg") == 2
