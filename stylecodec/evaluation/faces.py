@@ -17,6 +17,7 @@ from ..face.landmarks import PackLandmarks
 from ..face.warp import Frame, warp
 from ..packs.store import embedded_pack
 from ..progress import Progress, ProgressCallback
+from .move import Move
 from .options import LEAST_SIZE, MOST_SIZE, SIZE_STEP
 from .sources import Source
 
@@ -32,6 +33,7 @@ class AlignedFaces:
     crops: Crops
     roll: NDArray[np.float64]  # [n] degrees, which was taken out of the squares
     side: float  # pixels of the source that a square spans
+    track: AlignedTrack | None = None  # where the squares lie
 
     @property
     def size(self) -> int:
@@ -66,12 +68,27 @@ def aligned(
     track = at_constant_scale(track)
     side = float(track.squares[0, 2])
     pixels = size or native_size(side)
-    shape = (len(seconds), pixels, pixels, 3)
+    crops = _cut(source, track, pixels, folder, progress)
+    return AlignedFaces(np.array(seconds), track.found, crops, track.roll_deg, side, track)
+
+
+def moved(faces: AlignedFaces, source: Source, move: Move, folder: Path, progress: ProgressCallback) -> AlignedFaces:
+    """The squares of the same video with one move for all of them."""
+    if faces.track is None:
+        raise ValueError("only the squares of a video can be moved")
+    by = np.tile([move.zoom, move.across, move.down], (len(faces.track), 1))
+    track = faces.track.moved(by)
+    track = replace(track, squares=track.squares + np.array([0, 0, 0, move.turn]))
+    return replace(faces, crops=_cut(source, track, faces.size, folder, progress), track=track)
+
+
+def _cut(source: Source, track: AlignedTrack, pixels: int, folder: Path, progress: ProgressCallback) -> Crops:
+    shape = (len(track), pixels, pixels, 3)
     crops = np.memmap(folder / f"{os.urandom(8).hex()}.rgb", np.uint8, "w+", shape=shape)
     for number, (_, frame) in zip(range(len(track)), source.read(), strict=False):
         crops[number] = warp(frame, track[number], pixels)
         progress(Progress(f"aligning {Path(source.path).name}", number + 1, len(track)))
-    return AlignedFaces(np.array(seconds), track.found, crops, track.roll_deg, side)
+    return crops
 
 
 def at_constant_scale(track: AlignedTrack) -> AlignedTrack:

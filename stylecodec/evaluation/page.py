@@ -77,7 +77,8 @@ def as_html(report: EvaluateReport, pictures: bool = False) -> str:
     title = f"Scores against {Path(reference['file']).name}"
     head = (
         f"<p>{_video(reference)}. Faces are aligned upright at a constant scale and {how} as squares of "
-        f"{report.size}&nbsp;pixels.</p>"
+        f"{report.size}&nbsp;pixels; unless it is a puppet, an output is laid onto the reference by one move for all "
+        "frames.</p>"
     )
     for role, file in report.judges.get("imported", {}).items():
         words = f"{role}: {file['what']}, {file['file']}, sha256 {file['sha256']}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from ..files import PathLike
 from ..media.pictures import is_picture, read_image
 from ..metrics.action_units import read_openface
 from ..progress import ProgressCallback, silent
-from .faces import AlignedFaces, Crops, aligned, aligner_for
+from .faces import AlignedFaces, Crops, aligned, aligner_for, moved
 from .far_end import FarEnd
 from .judges import Judges, Readings, imported_pack
 from .matching import Matching, matched
 from .measuring import Measurement, nothing
+from .move import Move
 from .options import EvaluateOptions
+from .registration import registered
 from .report import EvaluateReport, OutputScores
 from .scores import Score
 from .sources import Source, is_stream, opened
@@ -81,11 +83,15 @@ def _scored(output: Source, source: Source, measurement: Measurement, aligner: A
         faces = aligned(output, aligner, reference.size, folder, measurement.progress)
     except FaceNotFound as error:
         return OutputScores(output.facts(), None, tuple(output.notes()), tuple(nothing(str(error), options)), {})
-    matching = matched(reference, faces, options.delay)
+    matching, move = matched(reference, faces, options.delay), Move()
+    if not options.puppet:
+        move = registered(reference, faces, matching)
+        if move.some:
+            faces = moved(faces, output, move, folder, measurement.progress)
     scores = measurement.of(Path(output.path).name, faces, matching)
     return OutputScores(
         source={**output.facts(), **_seen(faces)},
-        matching=_matching_facts(matching, reference, faces),
+        matching={**_matching_facts(matching, reference, faces), "moved": asdict(move)},
         notes=(*output.notes(), *_notes(source, output, reference, faces, matching)),
         scores=tuple(scores),
         worst=_worst(scores, reference, faces, matching),
