@@ -130,14 +130,14 @@ class Repair:
         reader = StreamReader(strict=False, recall=self._recall)
         for event in self._events(reader):
             if isinstance(event, StreamHeader):
-                header = event
+                header = header or event
             elif isinstance(event, AudioConfig):
                 config = event
             elif isinstance(event, Identity):
                 identities[event.slot] = event
             elif isinstance(event, IdentityReference):
                 identities.setdefault(event.slot, event)
-            elif isinstance(event, FrameGroup):
+            elif isinstance(event, FrameGroup) and header is not None and _timed_as(event, header):
                 first = first or event
                 used.add(event.identity)
             has_audio = has_audio or isinstance(event, AudioChunk)
@@ -171,6 +171,8 @@ class Repair:
         last: FrameRun | None = None
         for group in self._events():
             if not isinstance(group, FrameGroup) or group.identity not in survey.identities:
+                continue
+            if not _timed_as(group, survey.header):
                 continue
             times = None if group.pts is None else group.pts - survey.first_time
             run = FrameRun(survey.identities[group.identity], group.packets, times)
@@ -213,6 +215,11 @@ class Repair:
 
 class _HeaderLost(FormatError):
     """There is no intact header: `_examine` goes on to the next beginning."""
+
+
+def _timed_as(group: FrameGroup, header: StreamHeader) -> bool:
+    """Has the group times of its own if and only if the header says so? Else it belongs to another stream."""
+    return (group.pts is not None) == header.variable_rate
 
 
 def _held(run: FrameRun, count: int, which: int) -> FrameRun:
