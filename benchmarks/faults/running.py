@@ -42,7 +42,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
 }
 """Rooms of the package that a surface's figures depend on, where it is not the bitstream alone."""
 ROOM = 2 << 30  # by which the address space of a process may grow
-OVERTIME = 10 * SECONDS  # of processor time after which a reading is broken off
+OVERTIME = 30 * SECONDS  # of processor time after which a reading is broken off: traced, it takes ten times as long
 HANGING = 600.0  # seconds of the clock on the wall after which a process is ended that tells nothing
 CHUNK = 500  # inputs between two messages of a process
 
