@@ -214,7 +214,7 @@ TUNING = {
         locality=0.0,
         upper=0.0,
         look_steps=20,
-        delta_bytes=140_000,
+        delta_bytes=148_000,
     ),
     FULL: TuneOptions(),
 }
