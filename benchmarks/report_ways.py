@@ -17,11 +17,17 @@ def ways(rows: Sequence[Json]) -> list[Json]:
     out: list[Json] = []
     for name in GROUPS:
         chosen = [row for row in rows if group(row["clip"]) == name]
-        for way in dict.fromkeys(row["way"] for row in chosen):
+        for way in sorted({row["way"] for row in chosen}, key=_place):
             same = [row for row in chosen if row["way"] == way]
             for minutes in dict.fromkeys(row.get("minutes") for row in same):
                 out.append(_mean_row(name, way, minutes, [row for row in same if row.get("minutes") == minutes]))
     return out
+
+
+def _place(way: str) -> tuple[int, str]:
+    """The default first, then the presets, then the others."""
+    order = (LIKENESS, *PRESETS)
+    return (order.index(way) if way in order else len(order)), way
 
 
 def _mean_row(name: str, way: str, minutes: float | None, rows: Sequence[Json]) -> Json:
