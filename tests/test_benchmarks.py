@@ -169,8 +169,8 @@ def test_the_table_of_ways_keeps_sets_of_clips_apart() -> None:
         ("developed on", None, 30.0, 29.0),
     ]
     assert found[0]["kbps"] == 16.0
-    assert found[0]["way"] == "`--preset fast`"
-    assert report_ways.ways([row_of("talk", "quick", 30.0)])[0]["way"] == "`--likeness quick`"
+    assert found[0]["way"] == "`--likeness off`"
+    assert report_ways.ways([row_of("talk", "quick", 30.0)])[0]["way"] == "as it comes"
     assert report_ways.ways_table({"rows": rows}).splitlines()[4].split(" | ")[1] == "`--likeness full --minutes 15`"
 
 

@@ -198,14 +198,15 @@ def test_demuxing_that_never_ends_is_ended():
     assert damage.packets == MOST_FAILURES
 
 
-def test_an_animated_webp_is_called_so(tmp_path):
+def test_an_animated_webp_is_read_or_called_so(tmp_path):
+    """FFmpeg reads them since PyAV 19; before, the refusal names what the file is."""
     from PIL import Image
 
     frames = [Image.fromarray(flat(50 * n)) for n in range(4)]
-    for kind, count in (("webp", 0), ("gif", 4), ("avif", 4)):
+    for kind in ("webp", "gif", "avif"):
         frames[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=frames[1:], duration=100)
-        if count:
-            assert len(list(VideoReader(tmp_path / f"a.{kind}").frames())) == count
-        else:
+        if kind == "webp" and int(av.__version__.split(".")[0]) < 19:
             with pytest.raises(MediaError, match="animated WebP"):
                 VideoReader(tmp_path / f"a.{kind}")
+        else:
+            assert len(list(VideoReader(tmp_path / f"a.{kind}").frames())) == 4

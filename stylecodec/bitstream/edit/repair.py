@@ -124,8 +124,7 @@ class Repair:
         header: StreamHeader | None = None
         config: AudioConfig | None = None
         identities: dict[int, Identity | IdentityReference] = {i.slot: i for i in like.identities} if like else {}
-        first: FrameGroup | None = None
-        used: set[int] = set()
+        groups: dict[bool, tuple[FrameGroup, set[int]]] = {}  # with and without times: the first, slots of all
         has_audio = False
         reader = StreamReader(strict=False, recall=self._recall)
         for event in self._events(reader):
@@ -137,12 +136,12 @@ class Repair:
                 identities[event.slot] = event
             elif isinstance(event, IdentityReference):
                 identities.setdefault(event.slot, event)
-            elif isinstance(event, FrameGroup) and header is not None and _timed_as(event, header):
-                first = first or event
-                used.add(event.identity)
+            elif isinstance(event, FrameGroup):
+                groups.setdefault(event.pts is not None, (event, set()))[1].add(event.identity)
             has_audio = has_audio or isinstance(event, AudioChunk)
         if header is None:
             raise _HeaderLost("the stream header is lost; name a stream of the same maker to take it from")
+        first, used = groups.get(header.variable_rate, (None, set[int]()))
         if first is None or not used & identities.keys():
             raise Truncated("nothing can be saved: not one group of frames is whole and has its identity")
         for slot in sorted(used - identities.keys()):
