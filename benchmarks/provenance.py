@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylecodec"
 ROOMS = ("bitstream", "decoding", "encoding", "face", "media", "metrics", "nets", "packs")
 """Rooms of the package whose code a figure may depend on."""
+EDIT = "bitstream/edit"  # a room within another: nothing is encoded or decoded by it
 
 Table = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ class Today:
 
 def today(pack: ModelPack | None = None) -> Today:
     """The code of this checkout, and the networks of a pack (by default the one that comes with stylecodec)."""
-    return Today(code_digests(ROOMS), networks(pack or open_pack(DEFAULT_PACK)))
+    return Today(code_digests((*ROOMS, EDIT)), networks(pack or open_pack(DEFAULT_PACK)))
 
 
 def provenance(
@@ -90,13 +91,18 @@ def networks(pack: ModelPack) -> dict[str, str]:
     return found | {"calibration": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def code_digests(rooms: Iterable[str]) -> dict[str, str]:
-    """{room: digest} of the Python code in the package's rooms, 16 hex digits; comments and docstrings do not count."""
+def code_digests(rooms: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
+    """{room: digest} of the Python code in the package's rooms, 16 hex digits; comments and docstrings do not count.
+
+    What is in EDIT counts for that room alone.
+    """
     found = {}
     for room in rooms:
         digest = hashlib.sha256()
-        for path in sorted((PACKAGE / room).rglob("*.py")):
-            digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n{bare(path.read_text())}\n".encode())
+        for path in sorted((package / room).rglob("*.py")):
+            name = path.relative_to(package).as_posix()
+            if room == EDIT or not name.startswith(f"{EDIT}/"):
+                digest.update(f"{name}\n{bare(path.read_text())}\n".encode())
         found[room] = digest.hexdigest()[:16]
     return found
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import RESULTS, save, table
-from benchmarks.provenance import code_digests, provenance
+from benchmarks.provenance import EDIT, code_digests, provenance
 
 from . import guided
 from .judging import Fault, Tally, attempt
@@ -129,7 +129,7 @@ def load(path: Path | None, names: list[str]) -> State:
 
 def rooms(name: str) -> tuple[str, ...]:
     """Of the package, those that a surface's figures depend on."""
-    return ROOMS.get(name, ("bitstream",))
+    return ROOMS.get(name, ("bitstream", EDIT))
 
 
 def keep(path: Path | None, state: State) -> None:
