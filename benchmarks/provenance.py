@@ -91,7 +91,7 @@ def networks(pack: ModelPack) -> dict[str, str]:
     return found | {"calibration": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def code_digests(rooms: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
+def code_digests(rooms: Iterable[str]) -> dict[str, str]:
     """{room: digest} of the Python code in the package's rooms, 16 hex digits; comments and docstrings do not count.
 
     What is in EDIT counts for that room alone.
@@ -99,8 +99,8 @@ def code_digests(rooms: Iterable[str], package: Path = PACKAGE) -> dict[str, str
     found = {}
     for room in rooms:
         digest = hashlib.sha256()
-        for path in sorted((package / room).rglob("*.py")):
-            name = path.relative_to(package).as_posix()
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            name = path.relative_to(PACKAGE).as_posix()
             if room == EDIT or not name.startswith(f"{EDIT}/"):
                 digest.update(f"{name}\n{bare(path.read_text())}\n".encode())
         found[room] = digest.hexdigest()[:16]

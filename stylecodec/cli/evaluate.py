@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import OptionError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.options import LEAST_SIZE, MOST_SIZE, NATIVE, EvaluateOptions
+from ..evaluation.scores import rounded
 from ..progress import ProgressDisplay
 from .arguments import CommandParser, add_work
 from .output import DONE, FAILED, print_json, print_notes
@@ -114,17 +115,13 @@ def _row(score: Score) -> tuple[str, ...]:
     arrow = "higher" if score.metric.better == "higher" else "lower"
     return (
         f"{score.metric.name} ({arrow} is better)",
-        _number(score.mean),
-        "" if span is None else f"{_number(span[0])} to {_number(span[1])}",
-        "" if worst is None else _number(worst.value),
+        rounded(score.mean),
+        "" if span is None else f"{rounded(span[0])} to {rounded(span[1])}",
+        "" if worst is None else rounded(worst.value),
         "" if worst is None else f"{worst.frame} ({worst.seconds:.2f} s)",
-        "" if score.unrelated is None else _number(score.unrelated),
+        "" if score.unrelated is None else rounded(score.unrelated),
         f"{score.n:,}",
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

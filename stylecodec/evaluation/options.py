@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
+from ..files import PathLike
 
 if TYPE_CHECKING:
     from ..packs.store import ModelPack
 
-PathLike = str | os.PathLike[str]
 NATIVE = "native"
 LEAST_SIZE, MOST_SIZE, SIZE_STEP = 64, 1024, 16  # pixels per side of the squares that are compared
 MOST_DELAY = 0.5  # seconds either way within which a constant delay is looked for

@@ -20,7 +20,7 @@ from ..errors import OutputError
 from ..files import PathLike, atomic_write, blaming, check_output
 from .faces import Crops
 from .report import EvaluateReport, OutputScores
-from .scores import Score
+from .scores import Score, rounded
 
 PAGE, DATA = "index.html", "report.json"
 WIDTH, HEIGHT, EDGE = 300, 56, 4  # pixels of a curve, and around it
@@ -137,7 +137,7 @@ def number(value: float) -> str:
     """A score for people."""
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+    return rounded(value)
 
 
 def curve(score: Score, seconds: Sequence[float]) -> str:

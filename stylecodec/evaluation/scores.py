@@ -133,6 +133,11 @@ def plain(value: float) -> float | str:
     return float(f"{value:.6g}") if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
+def rounded(value: float) -> str:
+    """A score for people, infinity as inf."""
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
 def left_out(name: str, reason: str) -> Score:
     """A metric that says nothing."""
     return Score(METRICS[name], left_out=reason)
