@@ -24,6 +24,9 @@ from .output import DONE, FAILED, INTERRUPTED, USAGE
 from .pipes import drop_stdout, open_streams, own_streams
 
 DEBUG_VARIABLE = "STYLECODEC_DEBUG"
+# OpenMP reads it when torch is loaded. By default its threads spin while they wait for one another, which beside a busy
+# process takes from that one, and so from each other, the time to get done.
+WAITING_THREADS = ("OMP_WAIT_POLICY", "passive")
 
 # Command: (the module of its family, what it does). The module is imported when the command is used.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         own_streams()
+        os.environ.setdefault(*WAITING_THREADS)
     with open_streams(), _ending_by_exception():
         code = _run_guarded(list(sys.argv[1:] if argv is None else argv))
         return _flush(code, ours=argv is None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -250,6 +251,21 @@ def test_one_family_is_loaded() -> None:
     for words, loaded in (["--help"], set()), (["cut", "--help"], {"streams"}), (["train", "--help"], {"train"}):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
         assert set(ast.literal_eval(done.stderr)) & families == loaded
+
+
+@pytest.mark.parametrize(("set_before", "expected"), [(None, "passive"), ("active", "active")])
+def test_waiting_threads_sleep(set_before: str | None, expected: str) -> None:
+    """Threads that spin starve one another beside a busy process. Who set the variable keeps it; so does a host program."""
+    code = (
+        "import os, sys\nfrom stylecodec.cli.main import main\nmain(['--version'])\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)\nsys.argv[1:] = ['--version']\nmain()\n"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if set_before is not None:
+        environment["OMP_WAIT_POLICY"] = set_before
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[1::2] == [f"{set_before} False", f"{expected} False"]
 
 
 def test_version(capsys: Run) -> None:
