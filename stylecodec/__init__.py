@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
-    from .encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions, RefineOptions, TuneOptions
+    from .encoding.options import (
+        EncodeOptions,
+        FitOptions,
+        LandmarkCorrectionOptions,
+        PixelCorrectionOptions,
+        RefineOptions,
+        TuneOptions,
+    )
     from .errors import (
         BadMagic,
         ChecksumMismatch,
@@ -57,7 +64,8 @@ _HOMES = {
     "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
     "decoding.decoder": "Decoder",
     "decoding.options": "DecodeOptions",
-    "encoding.options": "EncodeOptions FitOptions LandmarkCorrectionOptions RefineOptions TuneOptions",
+    "encoding.options": "EncodeOptions FitOptions LandmarkCorrectionOptions PixelCorrectionOptions RefineOptions "
+    "TuneOptions",
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
@@ -96,6 +104,7 @@ __all__ = [
     "PackError",
     "PackMismatch",
     "PackNotFound",
+    "PixelCorrectionOptions",
     "Progress",
     "RefineOptions",
     "StreamFile",

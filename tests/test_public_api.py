@@ -38,6 +38,7 @@ NAMES = [
     "PackError",
     "PackMismatch",
     "PackNotFound",
+    "PixelCorrectionOptions",
     "Progress",
     "RefineOptions",
     "StreamFile",

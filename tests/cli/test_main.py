@@ -108,6 +108,7 @@ def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> N
         (["--no-landmark-correction"], ("correction",)),
         (["--no-identity-fit", "--no-smoothing"], ("fit", "smoothing")),
         (["--identity-steps", "0"], ("fit",)),
+        (["--no-pixel-correction"], ("pixels",)),
     ],
 )
 def test_stages_can_be_left_out(
@@ -124,7 +125,8 @@ def test_stages_can_be_left_out(
     assert "seen enough" in capsys.readouterr().err
     (options,) = given
     correction, fit = options.landmark_correction.enabled, options.fit.enabled
-    switches = {"correction": correction, "fit": fit, "smoothing": options.smooth}
+    pixels = options.pixel_correction.enabled
+    switches = {"correction": correction, "fit": fit, "smoothing": options.smooth, "pixels": pixels}
     assert {name for name, on in switches.items() if not on} == set(off)
 
 
@@ -255,7 +257,7 @@ def test_one_family_is_loaded() -> None:
 
 @pytest.mark.parametrize(("set_before", "expected"), [(None, "passive"), ("active", "active")])
 def test_waiting_threads_sleep(set_before: str | None, expected: str) -> None:
-    """Threads that spin starve one another beside a busy process. Who set the variable keeps it; so does a host program."""
+    """Threads that spin starve one another beside a busy process. Who set the variable keeps it; a host its own."""
     code = (
         "import os, sys\nfrom stylecodec.cli.main import main\nmain(['--version'])\n"
         "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)\nsys.argv[1:] = ['--version']\nmain()\n"
