@@ -126,12 +126,9 @@ class PixelAnswers:
 
     def _pictures(self, codes: Tensor) -> Tensor:
         """[n, 34] -> [n, 3, S, S], as they are compared."""
-        options = self.options
-        drawn = (
-            at_side(self.renderer.render(self.anchor, few, options.side, reference=False).clamp(-1, 1), options.compared)
-            for few in torch.split(codes, AT_ONCE)
-        )
-        return torch.cat(list(drawn))
+        few = torch.split(codes, AT_ONCE)
+        drawn = (self.renderer.render(self.anchor, part, self.options.side, reference=False) for part in few)
+        return torch.cat([at_side(pictures.clamp(-1, 1), self.options.compared) for pictures in drawn])
 
 
 def pixel_features(pictures: Tensor, weight: Tensor) -> Tensor:
