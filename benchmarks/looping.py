@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylecodec.bitstream import AUDIO_CLOCK, AudioChunk, StreamFile, StreamWriter, TimedGroup, mux
-from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, encode_opus
+from stylecodec.media import VideoReader, VideoWriter, encode_opus
+from stylecodec.media.opus import looped_track
 
 SOUND_BITRATE = 64_000  # of a looped clip's own sound, before any codec of ours
-
-
-def looped_track(track: OpusTrack, seconds: float) -> OpusTrack:
-    """The same packets again and again, as many as fill the time."""
-    packets: list[OpusPacket] = []
-    pts = 0
-    while pts < seconds * track.sample_rate + track.pre_skip:
-        packet = track.packets[len(packets) % len(track.packets)]
-        packets.append(dataclasses.replace(packet, pts=pts))
-        pts += packet.duration
-    return dataclasses.replace(track, packets=tuple(packets))
 
 
 def looped_clip(source: Path, target: Path, seconds: float) -> int:

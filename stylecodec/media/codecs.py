@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, BinaryIO, Literal
 
 import av
 import numpy as np
@@ -93,7 +93,8 @@ class Setting:
         low, high = codec.scale
         if not low <= self.quality <= high:
             raise OptionError(f"{codec.name} has qualities from {low} to {high}, not {self.quality}")
-        number, once = {self.constant: str(self.quality)}, self.low_delay
+        number: dict[str, str] = {self.constant: str(self.quality)}
+        once = self.low_delay
         if codec.encoder == "libx264":
             found = {"preset": "medium", "threads": str(self.threads), **number}
             return found | ({"tune": "zerolatency", "x264-params": "keyint=infinite:scenecut=0"} if once else {})
@@ -149,10 +150,11 @@ def lossless(
     return _muxed(frames, rate, "ffv1", "bgr0", {"level": "3", "slices": "4"}, sound, tell)
 
 
-def decoded_video(path: PathLike) -> Iterator[Frame]:
+def decoded_video(source: PathLike | BinaryIO) -> Iterator[Frame]:
     """The frames of a file that `encode_video` made, or of another one in BT.709; MediaError."""
+    path = "the video" if hasattr(source, "read") else os.fspath(source)
     try:
-        with av.open(os.fspath(path)) as container:
+        with av.open(source if hasattr(source, "read") else path, "r") as container:
             if not container.streams.video:
                 raise MediaError(f"{path} holds no video")
             container.streams.video[0].thread_type = "AUTO"
@@ -233,13 +235,13 @@ def _describe(stream: VideoStream, frame: Frame, layout: str, rate: Fraction) ->
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
 
 
-def _with_sound(container: OutputContainer, sound: OpusTrack) -> Callable[[], Iterator[av.Packet]]:
+def _with_sound(container: OutputContainer, sound: OpusTrack) -> Callable[[], Iterator[av.Packet[Any]]]:
     """Add the track to a file; its packets, when they are asked for."""
     with av.open(io.BytesIO(ogg_opus_stub(sound.channels, sound.pre_skip)), format="ogg") as stub:
         stream = container.add_stream_from_template(stub.streams.audio[0])
     stream.time_base = Fraction(1, OPUS_CLOCK)
 
-    def packets() -> Iterator[av.Packet]:
+    def packets() -> Iterator[av.Packet[Any]]:
         for one in sound.packets:
             packet = av.Packet(one.data)
             packet.stream, packet.time_base = stream, Fraction(1, OPUS_CLOCK)
@@ -261,7 +263,7 @@ def _mux(container: OutputContainer, stream: VideoStream, frame: av.VideoFrame |
     return sum(packet.size for packet in packets)
 
 
-def _without_notes(packet: av.Packet, stream: VideoStream) -> list[av.Packet]:
+def _without_notes(packet: av.Packet[VideoStream], stream: VideoStream) -> list[av.Packet[VideoStream]]:
     kept = BitStreamFilterContext("filter_units=remove_types=6", in_stream=stream).filter(packet)
     for one in kept:
         one.stream = stream
