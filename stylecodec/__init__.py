@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import evaluate
     from .evaluation.options import EvaluateOptions
+    from .evaluation.rd.options import RdOptions
+    from .evaluation.rd.rate_distortion import rate_distortion
+    from .evaluation.rd.report import RdReport
     from .evaluation.report import EvaluateReport
     from .packs.store import ModelPack, open_pack
     from .progress import Progress
@@ -63,6 +66,9 @@ _HOMES = {
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
     "evaluation.evaluate": "evaluate",
     "evaluation.options": "EvaluateOptions",
+    "evaluation.rd.options": "RdOptions",
+    "evaluation.rd.rate_distortion": "rate_distortion",
+    "evaluation.rd.report": "RdReport",
     "evaluation.report": "EvaluateReport",
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
@@ -97,6 +103,8 @@ __all__ = [
     "PackMismatch",
     "PackNotFound",
     "Progress",
+    "RdOptions",
+    "RdReport",
     "RefineOptions",
     "StreamFile",
     "StreamMismatch",
@@ -115,6 +123,7 @@ __all__ = [
     "probe",
     "probe_source",
     "puppet",
+    "rate_distortion",
     "verify",
 ]
 

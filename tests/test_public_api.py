@@ -39,6 +39,8 @@ NAMES = [
     "PackMismatch",
     "PackNotFound",
     "Progress",
+    "RdOptions",
+    "RdReport",
     "RefineOptions",
     "StreamFile",
     "StreamMismatch",
@@ -57,6 +59,7 @@ NAMES = [
     "probe",
     "probe_source",
     "puppet",
+    "rate_distortion",
     "verify",
 ]
 

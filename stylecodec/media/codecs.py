@@ -140,14 +140,16 @@ def encode_video(
     options = setting.options(codec)
     if codec.encoder == VVENC:
         return _by_vvenc(frames, rate, options, sound, tell)
-    return _muxed(frames, rate, codec.encoder, "yuv420p", options, sound, tell)
+    file = io.BytesIO()
+    picture = _mux(file, frames, rate, codec.encoder, "yuv420p", options, sound, tell)
+    return EncodedVideo(file.getvalue(), picture, _size(sound))
 
 
 def lossless(
-    frames: Iterable[Frame], rate: Fraction, sound: OpusTrack | None, tell: Callable[[int], None]
-) -> EncodedVideo:
-    """The frames as they are, in RGB (FFV1 in Matroska)."""
-    return _muxed(frames, rate, "ffv1", "bgr0", {"level": "3", "slices": "4"}, sound, tell)
+    file: BinaryIO, frames: Iterable[Frame], rate: Fraction, sound: OpusTrack | None, tell: Callable[[int], None]
+) -> None:
+    """Write the frames as they are, in RGB (FFV1 in Matroska)."""
+    _mux(file, frames, rate, "ffv1", "bgr0", {"level": "3", "slices": "4"}, sound, tell)
 
 
 def decoded_video(source: PathLike | BinaryIO) -> Iterator[Frame]:
@@ -184,7 +186,8 @@ def yuv_of(frame: Frame) -> av.VideoFrame:
     )
 
 
-def _muxed(
+def _mux(
+    file: BinaryIO,
     frames: Iterable[Frame],
     rate: Fraction,
     encoder: str,
@@ -192,9 +195,10 @@ def _muxed(
     options: dict[str, str],
     sound: OpusTrack | None,
     tell: Callable[[int], None],
-) -> EncodedVideo:
+) -> int:
+    """Write a Matroska file; the bytes of its coded pictures."""
     first, rest = _begun(frames)
-    file, picture = io.BytesIO(), 0
+    picture = 0
     try:
         with av.open(file, "w", format="matroska") as container:
             stream = container.add_stream(encoder, rate=rate, options=options)
@@ -204,15 +208,15 @@ def _muxed(
             for number, frame in enumerate(rest):
                 coded = yuv_of(frame) if layout == "yuv420p" else av.VideoFrame.from_ndarray(frame, format="rgb24")
                 coded.pts, coded.time_base = number, 1 / rate
-                picture += _mux(container, stream, coded)
+                picture += _encode(container, stream, coded)
                 tell(number + 1)
-            picture += _mux(container, stream, None)
+            picture += _encode(container, stream, None)
             picture += len(stream.codec_context.extradata or b"")
             if audio is not None:
                 container.mux(list(audio()))
     except av.FFmpegError as error:
         raise MediaError(f"the encoder {encoder} failed on {first.shape[1]}x{first.shape[0]}: {error}") from error
-    return EncodedVideo(file.getvalue(), picture, _size(sound))
+    return picture
 
 
 def _begun(frames: Iterable[Frame]) -> tuple[Frame, Iterator[Frame]]:
@@ -252,7 +256,7 @@ def _with_sound(container: OutputContainer, sound: OpusTrack) -> Callable[[], It
     return packets
 
 
-def _mux(container: OutputContainer, stream: VideoStream, frame: av.VideoFrame | None) -> int:
+def _encode(container: OutputContainer, stream: VideoStream, frame: av.VideoFrame | None) -> int:
     """Encode a frame, or what is left with None, into the file; the bytes of it."""
     packets = stream.encode(frame)
     if stream.codec_context.name == "libx264":
