@@ -93,7 +93,10 @@ def _measured(axis: Axes, points: Sequence[Point], metric: str, rate: str) -> No
 
 
 def _by_rate(axis: Axes, label: str) -> None:
+    from matplotlib.ticker import LogLocator
+
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(lambda value, _: "")
     axis.set_xlabel(label)

@@ -18,6 +18,7 @@ from .points import GIVEN, RATES, Point
 from .report import PARTS, RdReport, as_csv
 
 PAGE, DATA, TABLE = "index.html", "rd.json", "points.csv"
+NUMBER = ' class="number"'
 LONGEST_SHOWN = 100 * 3600  # seconds, above which a length is told in days
 
 OWN_STYLE = """
@@ -84,7 +85,7 @@ def as_html(report: RdReport, drawn: Sequence[Figure]) -> str:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]], texts: int = 1) -> str:
     """Cells are HTML already. texts: columns of text before those of numbers."""
     lines = "".join(
-        "<tr>" + "".join(f"<td{' class=number' * (k >= texts)}>{cell}</td>" for k, cell in enumerate(row)) + "</tr>"
+        "<tr>" + "".join(f"<td{NUMBER * (k >= texts)}>{cell}</td>" for k, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
     header = "".join(f"<th>{html.escape(name)}</th>" for name in head)
