@@ -42,6 +42,7 @@ Every codec gets the same squares around the face. The folder gets index.html, w
 and the curves as SVG and PNG; in its folder "kept" lies what was encoded and scored, and a run that was interrupted
 goes on from there. A BD-rate or length that cannot be told has its reason in place of a number."""
 
+NONE = "none"
 EXITS = "exit codes: 0 measured; 1 nothing has a score, or it failed; 2 wrong usage; 130 interrupted."
 
 
@@ -54,7 +55,7 @@ def _arguments(parser: CommandParser) -> None:
         "--points",
         nargs="+",
         metavar="WAY",
-        help="ours: PRESET+LIKENESS@DB,DB… as for encode; the numbers are qualities of the compact profile "
+        help="ours: PRESET+LIKENESS@DB,DB… as for encode, the numbers are qualities of the compact profile; or none "
         f"(default: fast+off and fast+quick at {','.join(f'{q:g}' for q in QUALITIES)})",
     )
     parser.add_argument(
@@ -66,9 +67,8 @@ def _arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--sizes",
-        default=",".join(map(str, usual.sizes)),
         metavar="N,N",
-        help="pixels per side of the squares (default: %(default)s)",
+        help=f"pixels per side of the squares (default: {','.join(map(str, usual.sizes))})",
     )
     parser.add_argument(
         "--metrics",
@@ -114,8 +114,11 @@ def _rd(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> RdOptions:
     from ..media.codecs import CODECS
 
+    if arguments.ctc is not None and (arguments.sizes is not None or arguments.fps is not None):
+        raise OptionError("--ctc sets size and rate: leave out --sizes and --fps")
     ours = EncodeOptions(pack=arguments.pack, device=arguments.device)
-    ways = usual_ways(ours) if arguments.points is None else tuple(way_of(words, ours) for words in arguments.points)
+    asked = [] if arguments.points == [NONE] else arguments.points
+    ways = usual_ways(ours) if asked is None else tuple(way_of(words, ours) for words in asked)
     if arguments.steps is not None:
         ways = tuple(
             replace(way, options=replace(way.options, tune=replace(way.options.tuning, steps=arguments.steps)))
@@ -126,7 +129,7 @@ def _options(arguments: argparse.Namespace) -> RdOptions:
     found = RdOptions(
         ways=ways,
         codecs=None if arguments.codecs is None else dict(_codecs(arguments.codecs)),
-        sizes=tuple(_sizes(arguments.sizes)),
+        sizes=RdOptions(ways=()).sizes if arguments.sizes is None else tuple(_sizes(arguments.sizes)),
         metrics=tuple(arguments.metrics.split(",")),
         start=arguments.start,
         duration=arguments.duration,
@@ -142,7 +145,7 @@ def _options(arguments: argparse.Namespace) -> RdOptions:
 def _codecs(words: Sequence[str]) -> list[tuple[str, tuple[int, ...] | None]]:
     """Of --codecs, each with names or one with numbers."""
     parts = [part for word in words for part in ([word] if "@" in word else word.split(","))]
-    return [] if parts == ["none"] else [codec_of(part) for part in parts]
+    return [] if parts == [NONE] else [codec_of(part) for part in parts]
 
 
 def _sizes(text: str) -> list[int]:

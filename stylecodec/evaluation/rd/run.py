@@ -45,12 +45,12 @@ class Run:
         points: list[Point] = []
         facts: list[dict[str, Any]] = []
         left_out = [f"{codec.name}: {codec_missing(codec)}" for codec in self._absent()]
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-            aligner = aligner_for(self.options.device)
-            clips = self._clips(paths, Path(name))
-            self._check_given([clip.name for clip in clips])
-            for clip in clips:
-                for sequence in self._sequences(clip, aligner, left_out):
+        clips = self._clips(paths)
+        self._check_given([clip.name for clip in clips])
+        aligner = aligner_for(self.options.device)
+        for clip in clips:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+                for sequence in self._sequences(clip, aligner, Path(name), left_out):
                     facts.append(_facts(sequence))
                     points += self._points(sequence, aligner)
         if not points:
@@ -72,21 +72,21 @@ class Run:
         """Codecs that are not here, where all were asked for."""
         return [c for c in CODECS.values() if not c.works] if self.options.codecs is None else []
 
-    def _clips(self, paths: Sequence[PathLike], folder: Path) -> list[Clip]:
+    def _clips(self, paths: Sequence[PathLike]) -> list[Clip]:
         if not paths:
             raise OptionError("there is no clip to measure")
-        clips = [Clip(path, self.options, self.store, folder) for path in paths]
+        clips = [Clip(path, self.options, self.store) for path in paths]
         names = [clip.name for clip in clips]
         if twice := {name for name in names if names.count(name) > 1}:
             raise OptionError(f"two clips are called {', '.join(sorted(twice))}: their names must differ")
         return clips
 
-    def _sequences(self, clip: Clip, aligner: Aligner, left_out: list[str]) -> Iterator[Frames]:
-        """Of a clip, at all sizes and lengths; why it has none goes to `left_out`."""
-        for long in self._lengths:
-            for size in sorted(self.options.sizes):
+    def _sequences(self, clip: Clip, aligner: Aligner, folder: Path, left_out: list[str]) -> Iterator[Frames]:
+        """Of a clip, at all sizes and lengths; why it has none goes to `left_out`. folder: for its squares."""
+        for size in sorted(self.options.sizes):
+            for long in self._lengths:
                 try:
-                    sequence, reason = clip.sequence(size, long, aligner, self.progress)
+                    sequence, reason = clip.sequence(size, long, aligner, folder, self.progress)
                 except FaceNotFound as error:
                     sequence, reason = None, str(error)
                 if sequence is None:

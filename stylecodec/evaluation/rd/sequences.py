@@ -34,6 +34,7 @@ from .options import RdOptions
 from .store import Store, file_digest, key_of, read_json, slug, write_json
 
 SOURCE_SOUND = 64_000  # bits per second of the sound in a sequence's own file, before any codec
+ENLARGED = 1.5  # times as many pixels as the source has of a face, from which that is said
 LEAST_FRAMES = 4  # of a clip
 
 
@@ -96,14 +97,21 @@ def there_and_back(count: int, total: int) -> NDArray[np.intp]:
 class Clip:
     """A video on its way to sequences; its face is looked for once, when that is needed."""
 
-    def __init__(self, path: PathLike, options: RdOptions, store: Store, folder: Path) -> None:
+    def __init__(self, path: PathLike, options: RdOptions, store: Store) -> None:
         if is_stream(path):
             raise OptionError(f"{path} is a stream: curves are measured of videos")
         self.path, self.name = Path(path), slug(Path(path).stem)
-        self.options, self._store, self._folder = options, store, folder
+        self.options, self._store = options, store
         self._reader = VideoReader(path)
         self._digest = file_digest(path)
         self._faces: AlignedFaces | None = None
+
+    @property
+    def _duration(self) -> float | None:
+        """Seconds that are looked at: no more than the frames that may be taken."""
+        if self.options.duration is None and self.options.frame_counts:
+            return float((max(self.options.frame_counts) + 1) / self.rate)
+        return self.options.duration
 
     @cached_property
     def source(self) -> Source:
@@ -111,14 +119,14 @@ class Clip:
         reader, options = self._reader, self.options
 
         def read() -> Iterator[tuple[float, Frame]]:
-            frames = reader.frames(options.start, options.duration)
+            frames = reader.frames(options.start, self._duration)
             first: list[float] = []
             for seconds, frame in frames:
                 first = first or [seconds]
                 yield seconds - first[0], frame
 
         rate = round(float(reader.rate), 6)
-        count = reader.count(options.start, options.duration)
+        count = reader.count(options.start, self._duration)
         return Source(str(self.path), "video", read, rate, reader.width, reader.height, count, lambda: reader.notes)
 
     @property
@@ -127,11 +135,11 @@ class Clip:
         return self._reader.rate if self.options.fps is None else Fraction(self.options.fps)
 
     def sequence(
-        self, size: int, long: float | None, aligner: Aligner, progress: ProgressCallback
+        self, size: int, long: float | None, aligner: Aligner, folder: Path, progress: ProgressCallback
     ) -> tuple[Sequence | None, str]:
         """At a size, as a long call of so many seconds if asked for; or None and why the clip is left out.
 
-        MediaError, FaceNotFound.
+        folder: for its squares, as long as the clip is used. MediaError, FaceNotFound.
         """
         name = sequence_name(self.name, long, size)
         asked = {word: getattr(self.options, word) for word in ("start", "duration", "fps", "frame_counts")}
@@ -139,7 +147,7 @@ class Clip:
         path = self._store.path("sequences", name, key, ".mkv")
         facts = path.with_suffix(".json")
         if not (path.exists() and facts.exists()):
-            reason = self._make(path, facts, size, long, aligner, progress)
+            reason = self._make(path, facts, long, self._aligned(size, aligner, folder, progress), progress)
             if reason:
                 return None, reason
         kept = read_json(facts)
@@ -160,10 +168,10 @@ class Clip:
         ), ""
 
     def _make(
-        self, path: Path, facts: Path, size: int, long: float | None, aligner: Aligner, progress: ProgressCallback
+        self, path: Path, facts: Path, long: float | None, faces: AlignedFaces, progress: ProgressCallback
     ) -> str:
         """Write the sequence and what is to be known of it; why not, or ""."""
-        faces, notes = self._aligned(size, aligner, progress), []
+        notes = []
         played = _at_rate(faces.seconds, self.rate)
         if self.options.frame_counts:
             fitting = [count for count in self.options.frame_counts if count <= len(played)]
@@ -176,8 +184,8 @@ class Clip:
             return f"{self.path.name} has {len(played)} frames: too few for a curve"
         if self.options.fps is not None and self.source.rate != self.options.fps:
             notes.append(f"brought from {self.source.rate:g} to {self.options.fps} frames per second by nearest frames")
-        if size > faces.side * 1.5:
-            notes.append(f"the face's square spans {faces.side:.0f} pixels of the source, enlarged to {size}")
+        if faces.size > faces.side * ENLARGED:
+            notes.append(f"the face's square spans {faces.side:.0f} pixels of the source, enlarged to {faces.size}")
         if not faces.found[played].all():
             notes.append(f"{int((~faces.found[played]).sum())} frames show no face and are not scored")
         shown = played if long is None else played[there_and_back(len(played), round(long * self.rate))]
@@ -197,11 +205,11 @@ class Clip:
         write_json(facts, {**about, "notes": [*self.source.notes(), *notes]})
         return ""
 
-    def _aligned(self, size: int, aligner: Aligner, progress: ProgressCallback) -> AlignedFaces:
+    def _aligned(self, size: int, aligner: Aligner, folder: Path, progress: ProgressCallback) -> AlignedFaces:
         if self._faces is None:
-            self._faces = aligned(self.source, aligner, size, self._folder, progress)
+            self._faces = aligned(self.source, aligner, size, folder, progress)
         elif self._faces.size != size:
-            self._faces = resized(self._faces, self.source, size, self._folder, progress)
+            self._faces = resized(self._faces, self.source, size, folder, progress)
         return self._faces
 
     def _sound(self, frames: int, played: int, bitrate: int, long: float | None) -> OpusTrack | None:

@@ -157,7 +157,8 @@ def test_the_command(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str])
     assert main(["rd", "a.mp4", "--out", "x", "--codecs", "none", "--json"]) == 0
     assert asked.options.codecs == {}
     assert '"bd_rates": []' in capsys.readouterr().out
-    assert main(["rd", "a.mp4", "--out", "x", "--ctc", "gfvc"]) == 0
+    assert main(["rd", "a.mp4", "--out", "x", "--ctc", "gfvc", "--points", "none"]) == 0
+    assert asked.options.ways == ()
     assert asked.options.fps == 25
 
 
@@ -171,6 +172,8 @@ def test_the_command(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str])
         ["--codecs", "x264@a"],
         ["--ctc", "vtm"],
         ["--long", "0"],
+        ["--ctc", "gfvc", "--sizes", "512"],
+        ["--ctc", "gfvc", "--fps", "30"],
     ],
 )
 def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
