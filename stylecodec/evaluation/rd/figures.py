@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ OWN = ("#b3261e", "#e0721b", "#a8005c", "#d4a000", "#7a0f0f", "#c25e8f")
 OTHERS = ("#0f7f86", "#5b6b1f", "#5a4fcf", "#996515")
 RATE_WORDS = {"video": "what is seen", "total": "the file, with sound"}
 DPI = 110
+PUBLISHED = "published"  # the figure of published curves alone
+Panel = Callable[["Axes"], None]
 SALT = "stylecodec"  # so that the same curves are the same SVG
 
 
@@ -37,7 +40,7 @@ class Figure:
 
 def figures(points: Sequence[Point], metrics: Sequence[str], with_published: bool) -> list[Figure]:
     """For every size and metric that has curves, for clips and long calls apart. Published curves have a panel of
-    their own where the metric is theirs."""
+    their own beside the metric that is theirs, and a figure of their own where that could not be measured."""
     found = []
     for long, size in dict.fromkeys((p.long, p.size) for p in points):
         some = [p for p in points if (p.long, p.size) == (long, size)]
@@ -45,25 +48,29 @@ def figures(points: Sequence[Point], metrics: Sequence[str], with_published: boo
             if any(p.mean(metric) is not None for p in some):
                 beside = with_published and metric == published.METRIC and not long
                 found.append(_figure(some, metric, beside))
+    if with_published and not any(p.mean(published.METRIC) is not None for p in points):
+        found.append(_drawn(PUBLISHED, f"{published.METRIC} as published, nothing of it measured here", [_published]))
     return found
 
 
 def _figure(points: Sequence[Point], metric: str, beside: bool) -> Figure:
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
     first, clips = points[0], len({p.clip for p in points})
     which = f"{first.seconds:g} s calls" if first.long else "clips"
     title = f"{metric} at {first.size}², {'mean of ' if clips > 1 else ''}{clips} {which if clips > 1 else which[:-1]}"
     name = f"{'long-' if first.long else ''}{first.size}-{metric}"
-    panels = len(RATES) + beside
+    panels: list[Panel] = [partial(_measured, points=points, metric=metric, rate=rate) for rate in RATES]
+    return _drawn(name, title, [*panels, _published] if beside else panels)
+
+
+def _drawn(name: str, title: str, panels: Sequence[Panel]) -> Figure:
+    """A figure whose panels, side by side, are drawn by these."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": SALT + name, "font.size": 9}):
-        canvas = Canvas(figsize=(5.2 * panels, 4.2), dpi=DPI, layout="constrained")
-        axes = list(np.atleast_1d(canvas.subplots(1, panels)))
-        for axis, rate in zip(axes, RATES, strict=False):
-            _measured(axis, points, metric, rate)
-        if beside:
-            _published(axes[-1])
+        canvas = Canvas(figsize=(5.2 * len(panels), 4.2), dpi=DPI, layout="constrained")
+        for axis, draw in zip(np.atleast_1d(canvas.subplots(1, len(panels))), panels, strict=True):
+            draw(axis)
         canvas.suptitle(title)
         svg, png = io.StringIO(), io.BytesIO()
         canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})

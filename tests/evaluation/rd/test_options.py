@@ -99,7 +99,10 @@ def test_published_curves_have_a_panel_of_their_own_and_their_source() -> None:
     assert "read off the plots of github.com/Goluck-Konuko/GFVC" in page
     assert facts["published"]["source"] == published.SOURCE
     assert {one["system"] for one in facts["points"]}.isdisjoint({one.system for one in published.CURVES})
-    assert not any("published" in figure.svg for figure in figures([*ours(), *ordinary()], ["PSNR"], True))
+    psnr, alone = figures([*ours(), *ordinary()], ["PSNR", "LPIPS-vgg"], True)
+    assert "published" not in psnr.svg
+    assert (alone.name, "x264" in alone.svg) == ("published", False)
+    assert "nothing of it measured here" in alone.title
 
 
 def test_published_figures_are_those_of_the_source() -> None:
