@@ -166,7 +166,7 @@ def _print(report: RdReport, folder: str) -> None:
         for reason in {} if scores else dict.fromkeys(point.left_out.values()):
             print(f"  {reason}")
     for one in report.comparisons:
-        if one.rate == "video":
+        if one.rate == "video" and one.metric in report.found:
             print(_bd_words(one))
     for length in report.break_evens:
         print(_length_words(length))

@@ -23,7 +23,7 @@ LONGEST_SHOWN = 100 * 3600  # seconds, above which a length is told in days
 
 OWN_STYLE = """
 svg { max-width: 100%; height: auto } .less { color: #1c6b2d } .more { color: #b3261e } details { margin: 1rem 0 }
-table.small { font-size: .85rem }
+table.small { font-size: .85rem } td.number small { white-space: normal; display: inline-block; max-width: 18rem }
 """
 
 EXPLANATION = """
@@ -71,7 +71,7 @@ def as_html(report: RdReport, drawn: Sequence[Figure]) -> str:
         curves += f"<p><small>Published curves: {html.escape(published.SOURCE)}.</small></p>"
     body = (
         f"{head}{_sequences(report)}{EXPLANATION}{curves}"
-        f"<h2>BD-rate</h2>{BD_WORDS}{_bd_rates(report.comparisons)}"
+        f"<h2>BD-rate</h2>{BD_WORDS}{_bd_rates([c for c in report.comparisons if c.metric in report.found])}"
         f"<h2>Break-even length of a call</h2>{BREAK_EVEN_WORDS}{_break_evens(report.break_evens)}"
         f"<h2>Points</h2>{_points(report)}{_untuned(report.points)}{_left_out(report)}"
     )
@@ -187,10 +187,10 @@ def _points(report: RdReport) -> str:
             kind = "" if point.origin != GIVEN else " <small>given</small>"
             parts = [f"{(point.parts or {}).get(part, 0):,}" if point.parts else "–" for part in used]
             rates = [f"{point.rates[rate]:.2f}" if rate in point.rates else "–" for rate in RATES]
-            scores = [_score(point, metric) for metric in report.metrics]
+            scores = [_score(point, metric) for metric in report.found]
             rows.append([f"{html.escape(f'{point.system} {point.setting}')}{kind}", *parts, *rates, *scores])
         rates_of = ("kbit/s seen", "kbit/s file")
-        head = ("point", *(f"{part}, bytes" for part in used), *rates_of, *map(_arrow, report.metrics))
+        head = ("point", *(f"{part}, bytes" for part in used), *rates_of, *map(_arrow, report.found))
         name = f"{clip}{' as a long call' if long else ''}, {size}²"
         out += f"<details><summary>{html.escape(name)}</summary>{_table(head, rows)}</details>"
     return out

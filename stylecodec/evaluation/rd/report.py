@@ -37,6 +37,11 @@ class RdReport:
         """Whether any point has a score."""
         return any(point.scores or point.means for point in self.points)
 
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The metrics that any point has; the others are told among what is left out."""
+        return tuple(name for name in self.metrics if any(point.mean(name) is not None for point in self.points))
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON, in which an infinite number is the text "inf"."""
         facts: dict[str, Any] = {

@@ -15,6 +15,7 @@ from stylecodec.cli.main import main
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import OptionError
 from stylecodec.evaluation.rd import published
+from stylecodec.evaluation.rd.comparing import comparisons
 from stylecodec.evaluation.rd.figures import figures, inline
 from stylecodec.evaluation.rd.options import CTC_METRICS, QUALITIES, RdOptions, codec_of, gfvc, usual_ways, way_of
 from stylecodec.evaluation.rd.page import as_html, duration
@@ -103,6 +104,18 @@ def test_published_curves_have_a_panel_of_their_own_and_their_source() -> None:
     assert "published" not in psnr.svg
     assert (alone.name, "x264" in alone.svg) == ("published", False)
     assert "nothing of it measured here" in alone.title
+
+
+def test_a_metric_that_nobody_has_is_told_once() -> None:
+    points = [replace(p, left_out={"DISTS": "no weights"}) for p in (*ours(), *ordinary())]
+    compared = tuple(comparisons(points, ["PSNR", "DISTS"], ["video"]))
+    found = RdReport(tuple(points), compared, (), (), (), ("PSNR", "DISTS"), {})
+    assert found.found == ("PSNR",)
+    page = as_html(found, [])
+    assert page.count("DISTS") == page.count("no weights") == 1
+    assert [one["left_out"] for one in found.as_dict()["bd_rates"] if one["metric"] == "DISTS"] == [
+        "DISTS of x264 is left out: no weights"
+    ]
 
 
 def test_published_figures_are_those_of_the_source() -> None:
