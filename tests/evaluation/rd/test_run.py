@@ -19,6 +19,7 @@ import stylecodec
 from stylecodec import LandmarkCorrectionOptions, RdOptions, RdReport, TuneOptions
 from stylecodec.bitstream import StreamFile
 from stylecodec.errors import MediaError, MissingDependency, OptionError
+from stylecodec.evaluation.faces import aligner_for
 from stylecodec.evaluation.rd import measuring, run
 from stylecodec.evaluation.rd.options import Way
 from stylecodec.media.codecs import decoded_video
@@ -267,6 +268,7 @@ def test_what_makes_no_sense(tmp_path: Path, tiny_pack: ModelPack, monkeypatch: 
     options = options_for(tiny_pack)
     clip = write_clip(tmp_path / "a.mp4", 6, sound=False)
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(run, "aligner_for", aligner_for)  # the real one: that of `found` sees a face everywhere
     for wrong, error, words in (
         (replace(options, codecs={"h261": None}), OptionError, "no codec 'h261'; the codecs are: x264, x265"),
         (replace(options, codecs={"x264": (77,)}), OptionError, "from 0 to 51, not 77"),
