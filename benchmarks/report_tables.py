@@ -297,10 +297,6 @@ def compact(content: Json) -> list[str]:
     ]
 
 
-def rate(content: Json) -> list[str]:
-    return ["Bytes by part:", plain(content["bytes"]), "kbit/s by length, from real streams:", plain(content["kbps"])]
-
-
 def memory(content: Json) -> list[str]:
     return [plain(content["runs"], {"peak_mib": 0, "fps": 1, "seconds": 0}), plain(content["growth"])]
 
@@ -356,7 +352,6 @@ SECTIONS: tuple[Section, ...] = (
     ("shapes", "How far faces go, shape by shape", "`benchmarks.shapes`", shapes),
     ("noise_floor", "Noise floor of the face mesh's lengths", "`benchmarks.noise_floor`", noise_floor),
     ("flicker", "A still face", "`benchmarks.flicker`", flicker),
-    ("rate", "Bytes by part", "`benchmarks.rate`", rate),
     ("compact", "The compact profile", "`benchmarks.compact`", compact),
     ("memory", "Memory", "`benchmarks.memory`", memory),
     ("speed", "Speed", "`benchmarks.speed`", speed),

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import evaluate
     from .evaluation.options import EvaluateOptions
+    from .evaluation.rd.options import RdOptions
+    from .evaluation.rd.rate_distortion import rate_distortion
+    from .evaluation.rd.report import RdReport
     from .evaluation.report import EvaluateReport
     from .packs.store import ModelPack, open_pack
     from .progress import Progress
@@ -71,6 +74,9 @@ _HOMES = {
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
     "evaluation.evaluate": "evaluate",
     "evaluation.options": "EvaluateOptions",
+    "evaluation.rd.options": "RdOptions",
+    "evaluation.rd.rate_distortion": "rate_distortion",
+    "evaluation.rd.report": "RdReport",
     "evaluation.report": "EvaluateReport",
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
@@ -106,6 +112,8 @@ __all__ = [
     "PackNotFound",
     "PixelCorrectionOptions",
     "Progress",
+    "RdOptions",
+    "RdReport",
     "RefineOptions",
     "StreamFile",
     "StreamMismatch",
@@ -124,6 +132,7 @@ __all__ = [
     "probe",
     "probe_source",
     "puppet",
+    "rate_distortion",
     "verify",
 ]
 

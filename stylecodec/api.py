@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import personalizations
-from .bitstream.facts import kbps, stream_facts
+from .bitstream.facts import stream_facts
 from .bitstream.layout import MAGIC
 from .decoding.known_people import KnownPeople, remember
+from .encoding.report import EncodeReport as EncodeReport
 from .errors import FormatError, OptionError, OutputError, StylecodecError, Truncated
 from .extras import need_extra
 from .files import PathLike, atomic_write, check_output, reading
@@ -37,35 +38,11 @@ if TYPE_CHECKING:
     from .encoding.options import EncodeOptions
     from .encoding.write import EncodedClip, WrittenStream
     from .media.fields import Deinterlace
+    from .media.opus import OpusTrack
     from .media.video import VideoReader
     from .packs.store import ModelPack
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
-
-
-@dataclass(frozen=True)
-class EncodeReport:
-    """What `encode` wrote."""
-
-    output: str
-    frames: int
-    held: int  # frames without a face, which repeat the one before
-    shots: int  # pieces between which the face jumps
-    fps: float
-    duration_seconds: float
-    bytes: dict[str, int]  # by part; all but "total" add up to the file
-    kbps: dict[str, float]
-    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.identity
-    people: list[dict[str, Any]]  # first_frame, frames, stretches [[first frame, frames], …], identity of each
-    pack: dict[str, str]
-    personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
-    paper: dict[str, Any] | None  # how the paper preset worked: networks, targets, frames held; None with another one
-    notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
-    seconds_taken: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -107,8 +84,30 @@ def encode(
     from .encoding.options import EncodeOptions
     from .nets.isolation import isolated
 
+    usual = options or EncodeOptions()
     with isolated(draws=True):
-        return _encode(source, output, options or EncodeOptions(), progress or silent, front_end)
+        return _encode(source, [(output, usual)], usual, progress or silent, front_end)[0]
+
+
+def encode_at(
+    source: PathLike,
+    outputs: Mapping[float, PathLike],
+    options: EncodeOptions,
+    progress: ProgressCallback | None = None,
+    front_end: FrontEnd | None = None,
+) -> dict[float, EncodeReport]:
+    """Encode a video once and write it at several qualities: {quality in dB: .stc file} of the compact profile.
+
+    Each file is the one that `encode` makes with this quality. Arguments and errors otherwise as of `encode`.
+    """
+    need_extra("encode", "encoding")
+    from .nets.isolation import isolated
+
+    compact = dataclasses.replace(options, profile="compact")
+    asked = [(path, dataclasses.replace(compact, quality=quality)) for quality, path in outputs.items()]
+    with isolated(draws=True):
+        reports = _encode(source, asked, options, progress or silent, front_end)
+    return dict(zip(outputs, reports, strict=True))
 
 
 def decode(
@@ -238,20 +237,23 @@ def verify(path: PathLike) -> StreamReport:
 
 
 def _encode(
-    source: PathLike, output: PathLike, options: EncodeOptions, progress: ProgressCallback, front_end: FrontEnd | None
-) -> EncodeReport:
-    """`encode`, in the torch state of a fresh process."""
+    source: PathLike,
+    outputs: Sequence[tuple[PathLike, EncodeOptions]],
+    options: EncodeOptions,
+    progress: ProgressCallback,
+    front_end: FrontEnd | None,
+) -> list[EncodeReport]:
+    """`encode` into several files that differ in profile and quality, in the torch state of a fresh process."""
     from .encoding.front_end import front_end_for
     from .encoding.identity.cards import read_card
-    from .encoding.write import ClipWriter
     from .media.audio import encode_opus
     from .media.video import VideoReader
-    from .opus_chunks import audio_chunks
     from .packs.abilities import require_preset
     from .packs.store import open_pack
 
     begun, sound, heard = perf_counter(), None, list[str]()
-    _check_outputs(output, source, options)
+    for output, _ in outputs:
+        _check_outputs(output, source, options)
     reader = VideoReader(source, options.video_stream, cast("Deinterlace", options.deinterlace))
     with _noted(lambda: [*reader.notes, *heard]):
         reader.count(options.start, options.duration)  # refuses a start after the end
@@ -262,13 +264,29 @@ def _encode(
         if options.audio and reader.has_audio:
             part, track = (options.start, options.duration), options.audio_stream
             sound = encode_opus(source, options.audio_bitrate, 1, *part, stream=track, video=reader, notes=heard)
-        clip = clip_from(reader, pack, options, front_end, card, progress)
-        config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
-        writer = ClipWriter(clip, options, config, audio_chunks(sound))
-        with atomic_write(output) as file:
-            for portion in writer.portions():
-                file.write(portion)
-    return _report(output, clip, writer.written, [*reader.notes, *heard], perf_counter() - begun)
+        plain = dataclasses.replace(options, profile="raw")  # not rounded yet: that depends on the quality
+        clip = clip_from(reader, pack, plain, front_end, card, progress)
+        written = [_write(output, clip, one, sound, progress) for output, one in outputs]
+    notes, seconds = [*reader.notes, *heard], perf_counter() - begun
+    done = zip(outputs, written, strict=True)
+    return [EncodeReport.of(output, clip, each, notes, seconds) for (output, _), each in done]
+
+
+def _write(
+    output: PathLike, clip: EncodedClip, options: EncodeOptions, sound: OpusTrack | None, progress: ProgressCallback
+) -> WrittenStream:
+    """A clip that is not compacted as a file of the profile and quality that the options ask for."""
+    from .encoding.pipeline import compacted
+    from .encoding.write import ClipWriter
+    from .opus_chunks import audio_chunks
+
+    config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
+    rounded = compacted(clip, options, progress) if options.profile == "compact" else clip
+    writer = ClipWriter(rounded, options, config, audio_chunks(sound))
+    with atomic_write(output) as file:
+        for portion in writer.portions():
+            file.write(portion)
+    return writer.written
 
 
 @contextmanager
@@ -303,29 +321,6 @@ def clip_from(
         read, front_end, float(rate), options, card is not None, total, progress, doubtful=lambda: reader.doubtful
     )
     return encode_clip(faces, pack, options, rate, (reader.width, reader.height), card, total, progress)
-
-
-def _report(
-    output: PathLike, clip: EncodedClip, written: WrittenStream, notes: list[str], seconds_taken: float
-) -> EncodeReport:
-    header, people = written.header, clip.people_report()
-    return EncodeReport(
-        output=str(output),
-        frames=len(clip.packets),
-        held=clip.held,
-        shots=1 if clip.track is None else clip.track.report.shots,
-        fps=round(float(header.rate), 6),
-        duration_seconds=round(written.duration_seconds, 6),
-        bytes=written.bytes,
-        kbps=kbps(written.bytes, written.duration_seconds),
-        identity=people[0]["identity"],
-        people=people,
-        pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
-        personalization=None if clip.tuned is None else clip.tuned.report(),
-        paper=None if clip.paper is None else clip.paper.as_dict(),
-        notes=[*notes, *clip.notes],
-        seconds_taken=round(seconds_taken, 3),
-    )
 
 
 def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -> None:

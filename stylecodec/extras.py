@@ -2,7 +2,8 @@
 
     stylecodec            decodes to frames, inspects and edits streams, imports model packs
     stylecodec[video]     writes videos as well
-    stylecodec[encode]    reads videos and finds faces as well: everything
+    stylecodec[encode]    reads videos and finds faces as well: everything but
+    stylecodec[rd]        draws rate-distortion curves and compares them
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 
 from .errors import MissingDependency
 
-Extra = Literal["video", "encode"]
+Extra = Literal["video", "encode", "rd"]
 
 EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
     {
@@ -24,6 +25,14 @@ EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
             "dlib": "dlib",
             "face_recognition_models": "face_recognition_models",
             "scipy": "SciPy",
+        },
+        "rd": {
+            "av": "PyAV",
+            "dlib": "dlib",
+            "face_recognition_models": "face_recognition_models",
+            "scipy": "SciPy",
+            "matplotlib": "Matplotlib",
+            "bjontegaard": "bjontegaard",
         },
     }
 )

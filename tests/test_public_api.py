@@ -40,6 +40,8 @@ NAMES = [
     "PackNotFound",
     "PixelCorrectionOptions",
     "Progress",
+    "RdOptions",
+    "RdReport",
     "RefineOptions",
     "StreamFile",
     "StreamMismatch",
@@ -58,6 +60,7 @@ NAMES = [
     "probe",
     "probe_source",
     "puppet",
+    "rate_distortion",
     "verify",
 ]
 

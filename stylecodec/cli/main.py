@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("live", "send a stream live over UDP"),
     "receive": ("live", "receive a live stream over UDP and store it"),
     "evaluate": ("evaluate", "score videos or streams against a reference: pixels, likeness, motion"),
+    "rd": ("rd", "measure rate and distortion beside ordinary codecs: curves, BD-rate, break-even lengths"),
     "models": ("models", "model packs: import published networks, list, show, verify, remove"),
     "train": ("train", "train the networks of a model pack"),
 }
@@ -57,6 +58,7 @@ stylecodec info talk.stc --json
 stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.stc puppet.mp4
 stylecodec verify talk.stc
 stylecodec evaluate talk.mp4 talk.stc
+stylecodec rd talk.mp4 --out curves/ --sizes 256
 stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
 stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc
 stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc

@@ -33,6 +33,7 @@ Tracks = Mapping[str, Floats]
 SHIFTS = 9  # of the reference against itself, from a quarter of its frames to three
 LEAST_FRAMES = 8  # of a track, below which its correlation says nothing
 OPENFACE_NAMES = ("rho_AU", "rho_GZ", "rho_pose", "rho_AU+GZ")
+MESH_NAMES = ("mesh-AU", "mesh-gaze", "mesh-pose", "mesh-AU+gaze")
 NO_TABLES = "it is defined by OpenFace 2: give its tables with --openface REFERENCE.csv OUTPUT.csv"
 
 
