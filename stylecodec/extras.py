@@ -3,6 +3,7 @@
     stylecodec            decodes to frames, inspects and edits streams, imports model packs
     stylecodec[video]     writes videos as well
     stylecodec[encode]    reads videos and finds faces as well: everything
+    stylecodec[corpus]    encodes corpora on Ray clusters and keeps their manifests in Parquet as well
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 
 from .errors import MissingDependency
 
-Extra = Literal["video", "encode"]
+Extra = Literal["video", "encode", "corpus"]
 
 EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
     {
@@ -25,6 +26,7 @@ EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
             "face_recognition_models": "face_recognition_models",
             "scipy": "SciPy",
         },
+        "corpus": {"pyarrow": "PyArrow", "ray": "Ray"},
     }
 )
 """By extra: its modules and what their projects are called."""

@@ -46,6 +46,10 @@ class Pool(Protocol):
         """Start a worker."""
         ...
 
+    def close(self) -> None:
+        """Give back what the workers ran on; they have ended."""
+        ...
+
 
 @dataclass
 class _Given:
@@ -109,6 +113,7 @@ class Dispatcher:
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.hand.end()
+        self.pool.close()
 
     def _free(self) -> _Worker | None:
         """The worker with least to do, if it may have more."""

@@ -103,6 +103,9 @@ class LocalPool:
         self._hired += 1
         return LocalHand(replace(self.settings, device=device))
 
+    def close(self) -> None:
+        """Nothing is left."""
+
 
 def usual_workers(settings: Settings) -> int:
     """One per GPU, or per so many cores as a worker has threads."""
