@@ -88,7 +88,7 @@ class RayPool:
         self._own = not ray.is_initialized()
         if self._own:
             self._connect(address)
-        resources = ray.cluster_resources()
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         threads = settings.options.threads
         gpus = 0 if settings.device == "cpu" else int(resources.get("GPU", 0))
         cores = int(resources.get("CPU", 1)) // threads

@@ -57,6 +57,9 @@ def members(path: Path, endings: Collection[str]) -> Iterator[Member]:
                         damage = f"{path} has more than {MAX_MEMBERS:,} members"
                         break
                     _take(info, tar, length, endings, found, columns)
+                else:
+                    cut = f"{path} is cut off or damaged at byte {tar.offset:,}: what follows is not read"
+                    damage = None if _ends(path, tar.offset) else cut
             except tarfile.TarError as error:
                 damage = f"{path} is damaged after {len(found):,} clips: {error}"
     except (tarfile.TarError, EOFError, ValueError) as error:
@@ -67,6 +70,13 @@ def members(path: Path, endings: Collection[str]) -> Iterator[Member]:
         yield Member(one.key, one.offset, one.size, columns.get(one.key, {}), one.error)
     if damage is not None:
         yield Member("rest", 0, 0, error=damage)
+
+
+def _ends(path: Path, offset: int) -> bool:
+    """Whether a tar ends there as it should, by a block of zeros; tarfile takes any other block for an end too."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _take(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,8 +46,8 @@ class Batch:
         return self._moved(lambda tensor: tensor.to(device))
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = (self.starts, self.fps, self.motion, self.lengths, self.identity, self.sound)
-        return Batch(self.names, *map(move, tensors), self.frames)
+        tensors = {name: move(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

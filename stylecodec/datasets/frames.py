@@ -39,7 +39,7 @@ class LazyFrames:
     def __getitem__(self, index: int | slice) -> Tensor:
         if isinstance(index, slice):
             numbers = range(len(self))[index]
-            return torch.stack([self[number] for number in numbers]) if numbers else self._decoder()[0:0]
+            return torch.stack([self[number] for number in numbers]) if numbers else self.tensor()[:0]
         number = range(len(self))[index]  # IndexError, and counts from the end
         return torch.as_tensor(self._decoder()[self.start + number])
 
@@ -58,7 +58,8 @@ class LazyFrames:
 def _decoder(process: int, place: Place, options: DecodeOptions) -> Decoder:
     """One for each stream that frames are asked of; forked children make their own."""
     stream = opened(place)
-    pack = _pack(process, stream.header.pack_name, stream.header.pack_digest, options.pack)
+    wanted = stream.header.pack_name if options.pack is None else options.pack
+    pack = wanted if isinstance(wanted, ModelPack) else _pack(process, os.fspath(wanted))
     matching_pack(stream.header, pack)
     pictures = PacketRenderer(pack, replace(options, pack=pack), personalizations(stream))
     pictures.put_behind(chosen_background(options, stream))
@@ -66,6 +67,6 @@ def _decoder(process: int, place: Place, options: DecodeOptions) -> Decoder:
 
 
 @lru_cache(maxsize=2)
-def _pack(process: int, name: str, digest: bytes, chosen: ModelPack | str | os.PathLike[str] | None) -> ModelPack:
-    """The pack of a stream, with the networks that it has loaded."""
-    return chosen if isinstance(chosen, ModelPack) else open_pack(name if chosen is None else chosen)
+def _pack(process: int, pack: str) -> ModelPack:
+    """A pack with the networks that it has loaded."""
+    return open_pack(pack)
