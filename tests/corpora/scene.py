@@ -19,8 +19,9 @@ from stylecodec.packs.store import ModelPack
 from tests.tiny import FixedFace
 
 TALK = Path(__file__).resolve().parents[2] / "examples" / "talk.mp4"
-FRAMES = 6
-CHEAP = ["--no-identity-fit", "--no-landmark-correction", "--device", "cpu"]
+FRAMES = 4
+CHEAP = ["--profile", "raw", "--identity-average", "1", "--no-identity-fit", "--no-landmark-correction"]
+CHEAP += ["--device", "cpu"]
 
 
 def write_talk(folder: Path, names: list[str]) -> Path:
@@ -41,6 +42,9 @@ def cheap(pack: ModelPack, **changes: Any) -> CorpusOptions:
         pack=pack.folder,
         device="cpu",
         likeness="off",
+        profile="raw",
+        identity_candidates=2,
+        identity_average=1,
         fit=FitOptions(False),
         landmark_correction=LandmarkCorrectionOptions(enabled=False),
     )

@@ -92,8 +92,8 @@ def test_what_is_done_is_left_as_it_is(talk: Path, tiny_pack: ModelPack, tmp_pat
     assert scored.did == ["a", "b", "deep/c"]
     assert streams(out) == before
     assert all(record.scores for record in read_records(out).values())
-    raw = dataclasses.replace(options, encode=dataclasses.replace(options.encode, profile="raw"))
-    assert Run([talk], out, raw).did == ["a", "b", "deep/c"]
+    compact = dataclasses.replace(options, encode=dataclasses.replace(options.encode, profile="compact"))
+    assert Run([talk], out, compact).did == ["a", "b", "deep/c"]
 
 
 def test_a_source_that_changed_is_encoded_anew(talk: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_what_cannot_be_encoded_is_a_line(
     (folder / "loop").symlink_to(folder)
     write_clip(folder / "huge.mp4", 3, size=320)
     write_clip(folder / "long.mp4", 30)
-    write_clip(folder / "noface.mp4", 4)
+    write_clip(folder / "noface.mp4", 5)
     source = tmp_path / "list.csv"
     source.write_text("path\nin/gone.mp4\n")
 
@@ -126,8 +126,8 @@ def test_what_cannot_be_encoded_is_a_line(
 
     def tracked(self: FixedFace, frames: object, rate: float) -> object:
         found = list(frames)  # type: ignore[call-overload]
-        if len(found) == 4:
-            self = FixedFace(lost=range(4))
+        if len(found) == 5:
+            self = FixedFace(lost=range(5))
         return track(self, found, rate)
 
     monkeypatch.setattr(FixedFace, "track", tracked)
