@@ -46,8 +46,15 @@ class Batch:
         return self._moved(lambda tensor: tensor.to(device))
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = {name: move(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        return replace(
+            self,
+            starts=move(self.starts),
+            fps=move(self.fps),
+            motion=move(self.motion),
+            lengths=move(self.lengths),
+            identity=move(self.identity),
+            sound=move(self.sound),
+        )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
