@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpus_clips import BAD, write_bad_clips, write_clips
+from benchmarks.corpus_clips import BAD, LENGTHS, write_bad_clips, write_clips
 from benchmarks.corpus_figures import COSTED_CLIPS, COSTED_FPS, COSTED_SECONDS, cost_model, memory, summary
 from benchmarks.measuring import RESULTS, busy, save, table
 from benchmarks.provenance import CORPUS, ROOMS, provenance
@@ -42,7 +42,7 @@ from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.store import open_pack
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "talk.mp4"
-KILLED_CLIPS, DEFAULT_CLIPS = 16, 4  # encoded while a node is killed; with the default options
+KILLED_CLIPS, DEFAULT_CLIPS = 12, 2  # encoded while a node is killed; with the default options
 STORE_BYTES = 256 << 20
 PIXELS = 2000 * 2000
 
@@ -78,8 +78,8 @@ def quick_options(pack: str, device: str) -> CorpusOptions:
         pack=pack,
         device=device,
         likeness=OFF,
-        identity_candidates=4,
-        identity_average=2,
+        identity_candidates=1,
+        identity_average=1,
         fit=FitOptions(False),
         landmark_correction=LandmarkCorrectionOptions(enabled=False),
     )
@@ -142,9 +142,10 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     videos = videos_of(arguments)
     paths = write_clips(clips, videos, arguments.clips, arguments.rendered, arguments.pack, arguments.device)
     chosen = random.Random(0).sample(paths, len(paths))
-    for folder, count in ((some, KILLED_CLIPS), (few, DEFAULT_CLIPS)):
+    of_two_lengths = paths[:: len(LENGTHS) - 1][:DEFAULT_CLIPS]
+    for folder, copied in ((some, chosen[:KILLED_CLIPS]), (few, of_two_lengths)):
         folder.mkdir()
-        for path in chosen[:count]:
+        for path in copied:
             shutil.copyfile(path, folder / path.name)
     bad = write_bad_clips(clips, work / "list.txt", PIXELS)
     options = quick_options(arguments.pack, arguments.device)

@@ -22,7 +22,7 @@ from stylecodec.packs.store import open_pack
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
 
-LENGTHS = (8, 12, 16, 24)  # frames, in turn
+LENGTHS = (4, 6, 8, 10)  # frames, in turn
 LONGEST_SIDE = 320  # pixels
 RATE = Fraction(25)
 SOUND_BITRATE = 32_000

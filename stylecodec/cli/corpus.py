@@ -78,7 +78,7 @@ def _encode_arguments(parser: CommandParser) -> None:
     people.add_argument(
         "--cluster-identities",
         action="store_true",
-        help="the same, people told apart by the pack's identity network; who is who goes to DIR/people.csv",
+        help="the same, people told apart by dlib's face recognition network; who is who goes to DIR/people.csv",
     )
     limits = parser.add_argument_group("what is taken")
     limits.add_argument(

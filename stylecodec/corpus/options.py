@@ -16,6 +16,7 @@ LIKENESS = OFF
 """Of a corpus, unless another one is asked for: tuning for so many minutes gives other bytes on a busy machine."""
 MINUTES = 60.0
 PIXELS = 8192 * 4320
+ANOTHER = 0.6  # as people_in_clip has it, which needs dlib
 NOT_FOR_A_CORPUS = {"identity": None, "checkpoint": None}
 
 
@@ -26,8 +27,8 @@ class CorpusOptions:
     encode: EncodeOptions = field(default_factory=lambda: EncodeOptions(likeness=LIKENESS))  # of every clip
     threads: int = 1  # of torch in each worker: sums of floats depend on it, so it is not left to the machine
     identity_by: str | None = None  # the column that says whose clip it is: one identity for all of a person's
-    cluster: bool = False  # tell people apart by the pack's identity network, and do as with identity_by
-    likeness_from: float = 0.5  # cosine of the identity network's vectors from which on two clips show one person
+    cluster: bool = False  # tell people apart by their faces, and do as with identity_by
+    another: float = ANOTHER  # distance of descriptors from which on two clips show different people
     score: bool = False  # measure every stream against its source
     minutes: float = MINUTES  # longest clip that is taken
     pixels: int = PIXELS  # largest picture that is taken, width times height
@@ -41,10 +42,10 @@ class CorpusOptions:
             raise OptionError(f"a clip is given up after more than 0 minutes, not {self.timeout}")
         if not (self.minutes > 0 and self.pixels > 0):
             raise OptionError("the longest clip and the largest picture must be more than 0")
-        if not -1 <= self.likeness_from <= 1:
-            raise OptionError(f"the likeness of one person is a cosine from -1 to 1, not {self.likeness_from}")
+        if not self.another > 0:
+            raise OptionError(f"the distance between people must be more than 0, not {self.another}")
         if self.identity_by is not None and self.cluster:
-            raise OptionError("people are told by a column or by the identity network, not by both")
+            raise OptionError("people are told apart by a column or by their faces, not by both")
         for name, usual in NOT_FOR_A_CORPUS.items():
             if getattr(self.encode, name) != usual:
                 raise OptionError(f"{name} is of one clip, not of a corpus")

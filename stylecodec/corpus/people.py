@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from ..bitstream import Identity, Profile, StreamHeader, StreamWriter
 from ..clip_source import open_source
 from ..encoding.analysis import analyse_clip
-from ..encoding.frames import CROP_SIZE, AlignedFrame, evenly_spaced, to_input
+from ..encoding.frames import CROP_SIZE, AlignedFrame, evenly_spaced
 from ..encoding.front_end import FrontEnd
 from ..encoding.identity.fitting import fit_to_candidates
+from ..encoding.identity.people_in_clip import Describe
 from ..encoding.identity.selection import select
 from ..encoding.options import EncodeOptions
 from ..errors import FaceNotFound, MediaError, StylecodecError
@@ -76,7 +77,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Described:
-    """A clip's face as the identity network sees it: a unit vector, or why there is none."""
+    """A clip's face as the recognition network sees it, [128], or why there is none."""
 
     name: str
     vector: NDArray[np.float32] | None
@@ -86,31 +87,30 @@ class Described:
 # --- who is it -------------------------------------------------------------------------------------------------
 
 
-@torch.inference_mode()
 def describe_clip(
-    name: str, path: Path, pack: ModelPack, options: EncodeOptions, front_end: FrontEnd, device: torch.device
+    name: str, path: Path, options: EncodeOptions, front_end: FrontEnd, describe: Describe
 ) -> Described:
-    """The mean vector of a few frames; FaceNotFound, MediaError, PackNotFound for a pack without an identity net."""
+    """The mean descriptor of a few frames; FaceNotFound, MediaError. describe: as of `people_in_clip`."""
     crops = [frame.crop for frame in _sampled(path, options, front_end, FRAMES_DESCRIBED) if frame.crop is not None]
-    vectors = pack.identity(device).embed_aligned(to_input(crops, device)).cpu().numpy()
-    mean = vectors.mean(axis=0)
-    return Described(name, np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), np.float32))
+    return Described(name, np.asarray(np.mean([describe(crop) for crop in crops], axis=0), np.float32))
 
 
-def clustered(found: Sequence[Described], likeness: float) -> dict[str, str]:
-    """{clip: person}: each clip, in order of name, joins the person whose mean vector it is most like, from a cosine of
-    `likeness` on; else it is somebody new. Clips without a vector are nobody's."""
+def clustered(found: Sequence[Described], another: float) -> dict[str, str]:
+    """{clip: person}: each clip, in order of name, joins the person whose mean descriptor is nearest, if that is nearer
+    than `another`; else it is somebody new. Clips without a descriptor are nobody's."""
     sums: list[NDArray[np.float32]] = []
+    counts: list[int] = []
     people: dict[str, str] = {}
     for one in sorted(found, key=lambda one: one.name):
         if one.vector is None:
             continue
-        cosines = [float(one.vector @ total) / max(float(np.linalg.norm(total)), 1e-6) for total in sums]
-        best = int(np.argmax(cosines)) if cosines else -1
-        if best < 0 or cosines[best] < likeness:
+        distances = [float(np.linalg.norm(one.vector - s / n)) for s, n in zip(sums, counts, strict=True)]
+        best = int(np.argmin(distances)) if distances else -1
+        if best < 0 or distances[best] >= another:
             best = len(sums)
             sums.append(np.zeros_like(one.vector))
-        sums[best] = sums[best] + one.vector
+            counts.append(0)
+        sums[best], counts[best] = sums[best] + one.vector, counts[best] + 1
         people[one.name] = f"person-{best:05d}"
     return people
 

@@ -71,11 +71,14 @@ class RayHand:
 class RayPool:
     """The actors of a cluster.
 
-    size: how many; None: one per core, or as the cluster's GPUs need. address: "auto", or HOST:PORT; None starts Ray
+    size: how many; None: one per core that no GPU's actor takes. gpus: actors that encode on a GPU each; None: as many
+    as the cluster has, where networks run on CUDA. address: "auto", or HOST:PORT; None starts Ray
     on this machine alone. MissingDependency without Ray, OptionError where there is no cluster.
     """
 
-    def __init__(self, settings: Settings, size: int | None, address: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, size: int | None, address: str | None = None, gpus: int | None = None
+    ) -> None:
         need_extra("corpus", "a Ray cluster")
         os.environ.update(QUIET)
         import ray
@@ -90,9 +93,9 @@ class RayPool:
             self._connect(address)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         threads = settings.options.threads
-        gpus = 0 if settings.device == "cpu" else int(resources.get("GPU", 0))
-        cores = int(resources.get("CPU", 1)) // threads
-        self.size = size or max(1, cores - (gpus if gpus else 0))
+        if gpus is None:
+            gpus = int(resources.get("GPU", 0)) if settings.device.startswith("cuda") else 0
+        self.size = size or max(1, int(resources.get("CPU", 1)) // threads - gpus)
         self.depth = AHEAD if gpus else 1
         self._encoders: list[Any] = []
         self._gpus, self._hired = gpus, 0

@@ -148,13 +148,12 @@ class _Run:
             return found
         if not self.options.cluster:
             return {}
-        open_pack(self.options.encode.pack).require(("identity",), "telling people apart")
         self.progress.begin(DESCRIBING, len(clips))
         described = []
         for one in dispatcher.run(Task("face", clip) for clip in clips):
             self.progress.step(False)
             described.append(one)
-        people = clustered(described, self.options.likeness_from)
+        people = clustered(described, self.options.another)
         self._write_people(clips, people)
         return people
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ from ..bitstream import StreamFile
 from ..clip_source import SourceClip, encode_source, open_source, read_source
 from ..encoding.front_end import front_end_for
 from ..encoding.identity.cards import IdentityCard, read_card
+from ..encoding.identity.people_in_clip import CropDescriptor
 from ..encoding.options import EncodeOptions
 from ..errors import MediaError, StylecodecError
 from ..files import atomic_write, blaming, part_of, reading
@@ -276,7 +278,7 @@ class Worker:
         try:
             with self._copied(clip) as path:
                 options = self._encode_options(self.options.of_clip(clip.start, clip.duration, None))
-                return describe_clip(clip.name, path, self.pack, options, self.front_end, self.device)
+                return describe_clip(clip.name, path, options, self.front_end, self._descriptor)
         except Exception as error:
             return Described(clip.name, None, self._sentence(error, clip.source))
         finally:
@@ -294,6 +296,10 @@ class Worker:
             return replace(person, error=self._sentence(error, person.name))
         finally:
             self.clear()
+
+    @cached_property
+    def _descriptor(self) -> CropDescriptor:
+        return CropDescriptor()
 
     # --- this worker -------------------------------------------------------------------------------------------
 

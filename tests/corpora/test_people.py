@@ -12,12 +12,18 @@ from stylecodec.bitstream import StreamFile
 from stylecodec.corpus.clips import Clip
 from stylecodec.corpus.export import export_tars
 from stylecodec.corpus.manifest import read_records
-from stylecodec.corpus.people import Described, Person, clustered
+from stylecodec.corpus.options import ANOTHER
+from stylecodec.corpus.people import Described, Person, clustered, describe_clip
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.known_people import IDENTITIES_VARIABLE, KnownPeople, remember
-from stylecodec.errors import FormatError, OptionError, PackNotFound
+from stylecodec.encoding.identity import people_in_clip
+from stylecodec.encoding.identity.people_in_clip import CropDescriptor
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.errors import FormatError, OptionError
+from stylecodec.face.align import Aligner
+from stylecodec.face.landmarks import Dlib5
 from stylecodec.packs.store import ModelPack
-from tests.corpora.scene import FRAMES, Run, cheap, streams
+from tests.corpora.scene import FRAMES, TALK, Run, cheap, streams
 
 
 @pytest.fixture(autouse=True)
@@ -96,11 +102,6 @@ def test_nobody_in_that_column(talk: Path, tiny_pack: ModelPack, tmp_path: Path)
         Run([talk], tmp_path / "out", cheap(tiny_pack, identity_by="who"))
 
 
-def test_a_pack_without_an_identity_network(talk: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:
-    with pytest.raises(PackNotFound, match="no identity network"):
-        Run([talk], tmp_path / "out", cheap(tiny_pack, cluster=True))
-
-
 def test_people_told_apart(
     talk: Path, tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +111,6 @@ def test_people_told_apart(
         return Described(name, np.array([1, 0] if name != "b" else [0, 1], np.float32))
 
     monkeypatch.setattr("stylecodec.corpus.work.describe_clip", described)
-    monkeypatch.setattr(ModelPack, "require", lambda self, roles, purpose: None)
     Run([talk], tmp_path / "out", cheap(tiny_pack, cluster=True))
     people = {name: record.person for name, record in read_records(tmp_path / "out").items()}
     assert people == {"a": "person-00000", "b": "person-00001", "deep/c": "person-00000"}
@@ -121,12 +121,25 @@ def test_people_told_apart(
 
 def test_clusters() -> None:
     def one(name: str, *values: float) -> Described:
-        return Described(name, np.array(values, np.float32) / np.float32(np.linalg.norm(values)))
+        return Described(name, np.array(values, np.float32))
 
     found = [one("d", 0.1, 1), one("a", 1, 0), one("b", 0.9, 0.2), one("c", 0, 1), Described("e", None, "no face")]
-    people = clustered(found, 0.5)
+    people = clustered(found, 0.6)
     assert people == {"a": "person-00000", "b": "person-00000", "c": "person-00001", "d": "person-00001"}
-    assert len(set(clustered(found, 0.999).values())) == 4
+    assert len(set(clustered(found, 0.05).values())) == 4
+    assert len(set(clustered(found, 9).values())) == 1
+
+
+def test_clips_of_one_person_are_alike_and_another_persons_are_not(talk: Path) -> None:
+    """The example's face twice, and the portrait's, by dlib's network."""
+    options, describe = EncodeOptions(), CropDescriptor()
+    front_end = Aligner(Dlib5())
+    portrait = TALK.with_name("portrait.png")
+    paths = {"a": talk / "a.mp4", "b": talk / "b.mp4", "portrait": portrait}
+    found = [describe_clip(name, path, options, front_end, describe) for name, path in paths.items()]
+    people = clustered(found, ANOTHER)
+    assert people["a"] == people["b"] != people["portrait"]
+    assert ANOTHER == people_in_clip.ANOTHER
 
 
 def test_a_persons_key_changes_with_what_the_identity_is_fitted_to(tmp_path: Path) -> None:

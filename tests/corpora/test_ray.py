@@ -81,6 +81,33 @@ def test_a_cluster_gives_the_same_and_a_dead_node_loses_nothing(
     assert len(streams(tmp_path / "ray")) == CLIPS
 
 
+def test_crops_go_from_actors_on_processors_to_one_on_a_gpu(
+    tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU is one in name only: the actor that holds it computes on its processor, as do the local workers."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    from ray.cluster_utils import Cluster
+
+    source = write_talk(tmp_path / "in", [f"{k}.mp4" for k in range(3)])
+    (tmp_path / "in" / "damaged.mp4").write_bytes(b"no video")
+    head = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+
+    def on_ray(settings: Settings) -> RayPool:
+        pool = RayPool(settings, None, cluster.address, gpus=1)
+        assert (pool.size, pool.depth) == (1, 2)
+        return pool
+
+    try:
+        summary = encode_corpus([source], tmp_path / "ray", cheap(tiny_pack), on_ray)
+    finally:
+        cluster.shutdown()
+    assert (summary.encoded, summary.failed) == (3, 1)
+    encode_corpus([source], tmp_path / "local", cheap(tiny_pack), lambda settings: LocalPool(settings, 1))
+    assert streams(tmp_path / "ray") == streams(tmp_path / "local")
+
+
 def test_there_is_no_cluster(tiny_pack: ModelPack, tmp_path: Path) -> None:
     settings = Settings(cheap(tiny_pack), str(tmp_path), str(tmp_path), "", "cpu")
     with pytest.raises(OptionError, match="there is no Ray cluster at auto"):
