@@ -43,7 +43,10 @@ The same clips and options give the same bytes, whatever the number of workers, 
 minute, gives other bytes on a busy machine. Each worker has --threads, 1 unless you say otherwise, for the same reason.
 
 With --shard, or in a SLURM array (SLURM_ARRAY_TASK_ID of SLURM_ARRAY_TASK_COUNT), each run takes a part of the clips;
-DIR may be the same for all. With --ray, DIR and the sources are on a file system that all nodes have."""
+DIR may be the same for all. With --ray, DIR and the sources are on a file system that all nodes have.
+
+With --json every event is a line on stdout: a stage begins, a clip is done or has failed, progress with rate and
+seconds left, the end."""
 
 ENCODE_EXITS = """exit codes: 0 every clip has its stream; 1 some failed, or all; 2 wrong usage; 130 interrupted."""
 VERIFY_EXITS = "exit codes: 0 all streams are whole; 1 some are not; 2 wrong usage, no corpus; 130 interrupted."
@@ -59,7 +62,7 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _encode_arguments(parser: CommandParser) -> None:
-    from ..corpus.options import MINUTES, PIXELS
+    from ..corpus.options import ANOTHER, MINUTES, PIXELS
 
     parser.end_with(ENCODE_EXAMPLES, ENCODE_EXITS)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, list, table, tar or video")
@@ -79,6 +82,13 @@ def _encode_arguments(parser: CommandParser) -> None:
         "--cluster-identities",
         action="store_true",
         help="the same, people told apart by dlib's face recognition network; who is who goes to DIR/people.csv",
+    )
+    people.add_argument(
+        "--cluster-distance",
+        type=float,
+        default=ANOTHER,
+        metavar="D",
+        help="of that network's descriptors, from which on it is somebody else (default: %(default)s)",
     )
     limits = parser.add_argument_group("what is taken")
     limits.add_argument(
@@ -160,6 +170,7 @@ def _corpus_options(arguments: argparse.Namespace) -> Any:
         threads=arguments.threads,
         identity_by=arguments.identity_by,
         cluster=arguments.cluster_identities,
+        another=arguments.cluster_distance,
         score=arguments.score,
         minutes=arguments.max_minutes,
         pixels=arguments.max_pixels,

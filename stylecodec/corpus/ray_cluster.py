@@ -1,6 +1,6 @@
 """Workers that are actors of a Ray cluster, which load their models once.
 
-Without GPUs an actor does a clip from its file to its stream. Where there are GPUs, actors on processors read clips and
+Without GPUs an actor does a clip from its file to its stream. Where there are GPUs, other actors on processors read clips and
 find faces, and hand the crops to actors on GPUs through Ray's object store, which spills to disk when it is full. Who
 runs where is Ray's business; a task goes to an actor that has nothing to do, so that nothing piles up. Actors of a node
 that is gone are hired anew, and what they had to do is done again.
@@ -19,6 +19,7 @@ from ..extras import need_extra
 from .local import THREAD_VARIABLES
 from .work import Settings, Task, Worker
 
+PLATE = "plate"  # the background that is made of whole frames
 AHEAD = 2  # clips that a preparing actor may have on the way where there are GPUs: one is read while one is encoded
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Of Ray: nothing is reported to anybody, and devices of actors without a GPU are left as they are."""
@@ -95,8 +96,11 @@ class RayPool:
         threads = settings.options.threads
         if gpus is None:
             gpus = int(resources.get("GPU", 0)) if settings.device.startswith("cuda") else 0
-        self.size = size or max(1, int(resources.get("CPU", 1)) // threads - gpus)
-        self.depth = AHEAD if gpus else 1
+        whole_frames = settings.options.encode.background == PLATE  # which do not go from one actor to another
+        self._apart = gpus > 0 and not whole_frames
+        usual = gpus if gpus and whole_frames else int(resources.get("CPU", 1)) // threads - gpus
+        self.size = size or max(1, usual)
+        self.depth = AHEAD if self._apart else 1
         self._encoders: list[Any] = []
         self._gpus, self._hired = gpus, 0
 
@@ -110,8 +114,8 @@ class RayPool:
 
     def hire(self) -> RayHand:
         """An actor, when the cluster has room for it."""
-        if not self._gpus:
-            return RayHand(self._ray, self._actor(self.settings, 0))
+        if not self._apart:
+            return RayHand(self._ray, self._actor(self.settings, min(self._gpus, 1)))
         number = self._hired % self._gpus
         self._hired += 1
         preparer = self._actor(replace(self.settings, device="cpu"), 0)
@@ -126,7 +130,7 @@ class RayPool:
     def _actor(self, settings: Settings, gpus: int) -> Any:
         threads = settings.options.threads
         variables = QUIET | dict.fromkeys(THREAD_VARIABLES, str(threads))
-        kind = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=-1 if gpus else 0)(ClipActor)
+        kind = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=-1 if gpus and self._apart else 0)(ClipActor)
         return kind.options(runtime_env={"env_vars": variables}).remote(settings)
 
     def close(self) -> None:
