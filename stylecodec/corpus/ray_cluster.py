@@ -1,6 +1,6 @@
 """Workers that are actors of a Ray cluster, which load their models once.
 
-Without GPUs an actor does a clip from its file to its stream. Where there are GPUs, other actors on processors read clips and
+Without GPUs an actor does a clip from its file to its stream. Where there are GPUs, actors on processors read clips and
 find faces, and hand the crops to actors on GPUs through Ray's object store, which spills to disk when it is full. Who
 runs where is Ray's business; a task goes to an actor that has nothing to do, so that nothing piles up. Actors of a node
 that is gone are hired anew, and what they had to do is done again.
@@ -130,7 +130,8 @@ class RayPool:
     def _actor(self, settings: Settings, gpus: int) -> Any:
         threads = settings.options.threads
         variables = QUIET | dict.fromkeys(THREAD_VARIABLES, str(threads))
-        kind = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=-1 if gpus and self._apart else 0)(ClipActor)
+        shared = gpus and self._apart  # by preparing actors: Ray starts it again, others are hired anew
+        kind = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=-1 if shared else 0)(ClipActor)
         return kind.options(runtime_env={"env_vars": variables}).remote(settings)
 
     def close(self) -> None:
