@@ -44,6 +44,7 @@ from benchmarks.real_clips import sheet
 from stylecodec import api
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.delta import GeneratorDelta
+from stylecodec.clip_source import clip_from
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.options import DecodeOptions
 from stylecodec.decoding.personal import TunedPack
@@ -110,7 +111,7 @@ def encode(work: Work, stream: Path, options: EncodeOptions) -> tuple[EncodedCli
             of = "" if event.total is None else f" of {event.total:.0f}"
             print(f"  {told[0] - begun:5.0f} s  {event.stage} {event.done:.0f}{of} {event.note}", flush=True)
 
-    clip = api.clip_from(reader, work.pack, options, front_end, card, tell)
+    clip = clip_from(reader, work.pack, options, front_end, card, tell)
     assert clip.track is not None
     with atomic_write(stream) as file:
         for portion in ClipWriter(clip, options).portions():

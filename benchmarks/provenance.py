@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylecodec"
 ROOMS = ("bitstream", "decoding", "encoding", "face", "media", "metrics", "nets", "packs")
 """Rooms of the package whose code a figure may depend on."""
+CORPUS = "corpus"  # a room that figures of whole corpora depend on, and no others
 EDIT = "bitstream/edit"  # a room within another: nothing is encoded or decoded by it
 
 Table = Mapping[str, Any]
@@ -50,7 +51,7 @@ class Today:
 
 def today(pack: ModelPack | None = None) -> Today:
     """The code of this checkout, and the networks of a pack (by default the one that comes with stylecodec)."""
-    return Today(code_digests((*ROOMS, EDIT)), networks(pack or open_pack(DEFAULT_PACK)))
+    return Today(code_digests((*ROOMS, CORPUS, EDIT)), networks(pack or open_pack(DEFAULT_PACK)))
 
 
 def provenance(

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.clips import SHOWS, group, label, ordered
 from benchmarks.markdown import TRACK_WORDS, Cells, Json, follows, markdown, mean, number
 from benchmarks.personal_bars import BARS, HIGHEST, TRACKS, summary, verdicts
+from benchmarks.report_corpus import corpus
 from benchmarks.report_ways import presets
 
 # --- people ----------------------------------------------------------------------------------------------------
@@ -355,6 +356,7 @@ SECTIONS: tuple[Section, ...] = (
     ("compact", "The compact profile", "`benchmarks.compact`", compact),
     ("memory", "Memory", "`benchmarks.memory`", memory),
     ("speed", "Speed", "`benchmarks.speed`", speed),
+    ("corpus", "Many clips, by many workers", "`benchmarks.corpus`", corpus),
     ("bitstream_speed", "Speed of the bitstream alone", "`benchmarks.bitstream_speed`", bitstream_speed),
     ("live_wire", "A live stream on the wire", "`benchmarks.live_wire`", live_wire),
     ("faults", "Hostile inputs", "`benchmarks.faults`", faults),

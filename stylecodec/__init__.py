@@ -7,7 +7,8 @@
     with stylecodec.Decoder.open("talk.stc") as decoder:
         frame = decoder.at(1.5)
 
-Names are loaded when they are first used (PEP 562): importing the package loads neither torch, av nor dlib.
+Names are loaded when they are first used (PEP 562): importing the package loads neither torch, av nor dlib. Streams as
+data for training: `stylecodec.datasets`.
 Every exception that the package raises on purpose is one of `stylecodec.errors`, and a StylecodecError.
 """
 
@@ -17,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import datasets
     from .api import DecodeReport, EncodeReport, decode, encode, probe, probe_source, puppet, verify
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
@@ -81,6 +83,7 @@ _HOMES = {
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
 }
+_ROOMS = ("datasets",)  # modules that are names of the package themselves
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
@@ -125,6 +128,7 @@ __all__ = [
     "TuneOptions",
     "UnsupportedVersion",
     "__version__",
+    "datasets",
     "decode",
     "encode",
     "evaluate",
@@ -138,6 +142,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from .bitstream import AudioConfig, Identity, StreamFile, StreamHeader, StreamReport, check, edit
+from .bitstream import Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import personalizations
 from .bitstream.facts import stream_facts
 from .bitstream.layout import MAGIC
 from .decoding.known_people import KnownPeople, remember
 from .encoding.report import EncodeReport as EncodeReport
-from .errors import FormatError, OptionError, OutputError, StylecodecError, Truncated
+from .errors import FormatError, OptionError, OutputError, Truncated
 from .extras import need_extra
 from .files import PathLike, atomic_write, check_output, reading
 from .progress import Progress, ProgressCallback, silent
@@ -34,13 +33,7 @@ if TYPE_CHECKING:
     from .decoding.options import DecodeOptions
     from .decoding.packets import PackChoice
     from .encoding.front_end import FrontEnd
-    from .encoding.identity.cards import IdentityCard
     from .encoding.options import EncodeOptions
-    from .encoding.write import EncodedClip, WrittenStream
-    from .media.fields import Deinterlace
-    from .media.opus import OpusTrack
-    from .media.video import VideoReader
-    from .packs.store import ModelPack
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
 
@@ -244,83 +237,33 @@ def _encode(
     front_end: FrontEnd | None,
 ) -> list[EncodeReport]:
     """`encode` into several files that differ in profile and quality, in the torch state of a fresh process."""
+    from .clip_source import encode_picture, noted, open_source, read_source, ready_to_write
     from .encoding.front_end import front_end_for
     from .encoding.identity.cards import read_card
-    from .media.audio import encode_opus
-    from .media.video import VideoReader
     from .packs.abilities import require_preset
     from .packs.store import open_pack
 
-    begun, sound, heard = perf_counter(), None, list[str]()
+    begun, heard = perf_counter(), list[str]()
     for output, _ in outputs:
         _check_outputs(output, source, options)
-    reader = VideoReader(source, options.video_stream, cast("Deinterlace", options.deinterlace))
-    with _noted(lambda: [*reader.notes, *heard]):
-        reader.count(options.start, options.duration)  # refuses a start after the end
+    reader = open_source(source, options)
+    with noted(lambda: [*reader.notes, *heard]):
         pack = open_pack(options.pack)
         require_preset(pack.card, options.preset)
         front_end = front_end or front_end_for(pack, options)
         card = None if options.identity is None else read_card(options.identity, pack, options.refit)
-        if options.audio and reader.has_audio:
-            part, track = (options.start, options.duration), options.audio_stream
-            sound = encode_opus(source, options.audio_bitrate, 1, *part, stream=track, video=reader, notes=heard)
-        plain = dataclasses.replace(options, profile="raw")  # not rounded yet: that depends on the quality
-        clip = clip_from(reader, pack, plain, front_end, card, progress)
-        written = [_write(output, clip, one, sound, progress) for output, one in outputs]
+        clip = read_source(reader, options, front_end, card is not None, progress, heard)
+        encoded = encode_picture(clip, pack, options, card, progress)
+        written = []
+        for output, one in outputs:
+            writer = ready_to_write(encoded, clip.sound, one, progress)
+            with atomic_write(output) as file:
+                for portion in writer.portions():
+                    file.write(portion)
+            written.append(writer.written)
     notes, seconds = [*reader.notes, *heard], perf_counter() - begun
     done = zip(outputs, written, strict=True)
-    return [EncodeReport.of(output, clip, each, notes, seconds) for (output, _), each in done]
-
-
-def _write(
-    output: PathLike, clip: EncodedClip, options: EncodeOptions, sound: OpusTrack | None, progress: ProgressCallback
-) -> WrittenStream:
-    """A clip that is not compacted as a file of the profile and quality that the options ask for."""
-    from .encoding.pipeline import compacted
-    from .encoding.write import ClipWriter
-    from .opus_chunks import audio_chunks
-
-    config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
-    rounded = compacted(clip, options, progress) if options.profile == "compact" else clip
-    writer = ClipWriter(rounded, options, config, audio_chunks(sound))
-    with atomic_write(output) as file:
-        for portion in writer.portions():
-            file.write(portion)
-    return writer.written
-
-
-@contextmanager
-def _noted(notes: Callable[[], list[str]]) -> Iterator[None]:
-    """Within, an error of ours takes along what a user should know of the source, as its `__notes__`."""
-    try:
-        yield
-    except StylecodecError as error:
-        for sentence in notes():
-            error.add_note(sentence)
-        raise
-
-
-def clip_from(
-    reader: VideoReader,
-    pack: ModelPack,
-    options: EncodeOptions,
-    front_end: FrontEnd,
-    card: IdentityCard | None = None,
-    progress: ProgressCallback = silent,
-) -> EncodedClip:
-    """A source's picture, encoded and ready to be written: what `encode` does between reading and writing files."""
-    from .encoding.front_end import find_faces
-    from .encoding.pipeline import encode_clip
-
-    total, rate = reader.count(options.start, options.duration), reader.rate
-
-    def read() -> Iterator[tuple[float, Frame]]:
-        return reader.frames(options.start, options.duration)
-
-    faces = find_faces(
-        read, front_end, float(rate), options, card is not None, total, progress, doubtful=lambda: reader.doubtful
-    )
-    return encode_clip(faces, pack, options, rate, (reader.width, reader.height), card, total, progress)
+    return [EncodeReport.of(output, encoded, each, notes, seconds) for (output, _), each in done]
 
 
 def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -> None:
@@ -349,6 +292,7 @@ def _portrait(
     notes: list[str],
 ) -> Identity:
     """The identity of the face in a picture or video, fitted to it; how that was read goes into `notes`."""
+    from .clip_source import noted
     from .decoding.packets import matching_pack
     from .encoding.front_end import front_end_for
     from .encoding.identity.portrait import portrait_identity
@@ -360,7 +304,7 @@ def _portrait(
     with isolated(draws=True):
         portraits, model = Portraits(source), matching_pack(header, pack)
         front_end = front_end or front_end_for(model, EncodeOptions(device=device))
-        with _noted(lambda: portraits.notes):
+        with noted(lambda: portraits.notes):
             identity = portrait_identity(portraits, front_end, model, pick_device(device), progress)
         notes += portraits.notes
         return identity

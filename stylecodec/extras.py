@@ -4,6 +4,7 @@
     stylecodec[video]     writes videos as well
     stylecodec[encode]    reads videos and finds faces as well: everything but
     stylecodec[rd]        draws rate-distortion curves and compares them
+    stylecodec[corpus]    encodes corpora on Ray clusters and keeps their manifests in Parquet
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 
 from .errors import MissingDependency
 
-Extra = Literal["video", "encode", "rd"]
+Extra = Literal["video", "encode", "rd", "corpus"]
 
 EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
     {
@@ -34,6 +35,7 @@ EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
             "matplotlib": "Matplotlib",
             "bjontegaard": "bjontegaard",
         },
+        "corpus": {"pyarrow": "PyArrow", "ray": "Ray"},
     }
 )
 """By extra: its modules and what their projects are called."""

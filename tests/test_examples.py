@@ -67,7 +67,22 @@ def run(script: str, *arguments: object, packs: Path | None = None) -> str:
 
 def test_every_script_is_tried() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
-    assert scripts == {"encode_clip.py", "decode_frames.py", "puppeteer.py", "inspect_stream.py", "live_udp.py"}
+    assert scripts == {
+        "audio_to_motion.py",
+        "decode_frames.py",
+        "encode_clip.py",
+        "inspect_stream.py",
+        "live_udp.py",
+        "puppeteer.py",
+    }
+
+
+def test_audio_to_motion(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    for seed in range(2):
+        (tmp_path / f"{seed}.stc").write_bytes(streams.stream(tiny_pack, count=40, sound=True, seed=seed))
+    out = run("audio_to_motion.py", tmp_path, 0.5)
+    assert "2 streams, 8 windows of 25 frames" in out
+    assert "(35, 25) from 40000 samples" in out
 
 
 def test_decode_frames(stc: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from stylecodec.packs.store import ModelPack
 from tests.decoding import streams
 
 ROOT = Path(__file__).resolve().parents[1]
-MISSING = "av dlib face_recognition_models scipy moderngl lpips matplotlib bjontegaard"
+MISSING = "av dlib face_recognition_models scipy moderngl lpips matplotlib bjontegaard pyarrow ray"
 WITHOUT = f"import sys\nfor name in {MISSING.split()!r}: sys.modules[name] = None\n"
 
 
@@ -81,7 +81,7 @@ def test_what_lacks_is_named(words: list[str], sentence: str, stream: Path, tmp_
 def test_the_extras_are_the_projects() -> None:
     """Each library of an extra here is one that the extra installs, and none that everybody gets."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    distributions = {"av": "av", "dlib": "dlib-bin", "scipy": "scipy"}
+    distributions = {"av": "av", "dlib": "dlib-bin", "scipy": "scipy", "pyarrow": "pyarrow", "ray": "ray"}
     distributions |= {name: name for name in ("face_recognition_models", "matplotlib", "bjontegaard")}
 
     def names(requirements: list[str]) -> set[str]:

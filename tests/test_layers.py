@@ -37,16 +37,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": LEAVES,
     "training": LEAVES | {"nets", "packs", "face", "decoding", "encoding", "metrics", "distributed"},
     "opus_chunks": {"bitstream", "media"},
-    "api": LEAVES | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks"},
+    "clip_source": LEAVES | {"bitstream", "media", "packs", "encoding", "opus_chunks"},
+    "api": LEAVES
+    | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks", "clip_source"},
+    "corpus": LEAVES
+    | {"bitstream", "nets", "packs", "face", "decoding", "encoding", "metrics", "clip_source", "api"},
+    "datasets": LEAVES | {"bitstream", "media", "packs", "decoding", "opus_chunks"},
     "cli": LEAVES
-    | {"bitstream", "media", "packs", "face", "decoding", "encoding", "evaluation", "api", "progress", "training"},
+    | {"bitstream", "media", "packs", "face", "decoding", "encoding", "evaluation", "api", "progress", "training"}
+    | {"corpus"},
 }
 # Only these rooms touch the libraries that are heavy, native or optional.
 LIBRARIES = {
     "av": {"media", "training"},
     "dlib": {"face"},
     "moderngl": {"training"},
-    "torch": {"nets", "metrics", "distributed", "packs", "face", "decoding", "encoding", "evaluation", "training"},
+    "torch": {"nets", "metrics", "distributed", "packs", "face", "decoding", "encoding", "evaluation", "training"}
+    | {"corpus", "datasets"},
 }
 
 
@@ -111,6 +118,7 @@ def test_imports_follow_the_layers(path: Path) -> None:
         ("stylecodec", "torch av dlib scipy PIL rich construct numpy"),
         ("stylecodec.bitstream", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.main", "torch av dlib scipy PIL rich construct numpy zstandard"),
+        ("stylecodec.cli.corpus", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.decode", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.encode", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.evaluate", "torch av dlib scipy PIL rich"),

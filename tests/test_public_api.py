@@ -53,6 +53,7 @@ NAMES = [
     "TuneOptions",
     "UnsupportedVersion",
     "__version__",
+    "datasets",
     "decode",
     "encode",
     "evaluate",
@@ -67,7 +68,7 @@ NAMES = [
 
 def test_the_names() -> None:
     assert stylecodec.__all__ == NAMES
-    assert sorted({*stylecodec._HOME, "__version__"}) == NAMES
+    assert sorted({*stylecodec._HOME, *stylecodec._ROOMS, "__version__"}) == NAMES
     assert dir(stylecodec) == NAMES
 
 
@@ -75,7 +76,7 @@ def test_the_names() -> None:
 def test_each_name_is_there_and_stays(name: str) -> None:
     first = getattr(stylecodec, name)
     assert getattr(stylecodec, name) is first
-    assert callable(first) or name == "__version__"
+    assert callable(first) or name in ("__version__", *stylecodec._ROOMS)
 
 
 def test_an_unknown_name() -> None:

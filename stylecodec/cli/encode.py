@@ -57,6 +57,15 @@ def _arguments(parser: CommandParser) -> None:
     parser.end_with(EXAMPLES)
     parser.add_argument("input", metavar="IN", help="a video with a face, or - for stdin")
     parser.add_argument("output", metavar="OUT.stc", help="the stream to write, or - for stdout")
+    add_clip_options(parser)
+    _person_arguments(parser, usual)
+    add_work(parser)
+    parser.set_defaults(run=_encode)
+
+
+def add_clip_options(parser: argparse.ArgumentParser) -> None:
+    """Options of how a clip is encoded, whose it may be; `clip_options` reads them."""
+    usual = EncodeOptions()
     parser.add_argument("--preset", default=usual.preset, help=f"{', '.join(PRESETS)} (default: %(default)s)")
     parser.add_argument(
         "--pack", default=usual.pack, metavar="NAME|DIR", help="name or folder of a model pack (default: %(default)s)"
@@ -65,9 +74,9 @@ def _arguments(parser: CommandParser) -> None:
     _analysis_arguments(parser, usual)
     _paper_arguments(parser, usual.paper)
     _coding_arguments(parser, usual)
-    _person_arguments(parser, usual)
-    add_work(parser)
-    parser.set_defaults(run=_encode)
+    _scene_arguments(parser, usual)
+    of_one_person = {"likeness": None, "checkpoint": None, "identity": None, "refit": False, "delta": usual.delta}
+    parser.set_defaults(**of_one_person, minutes=None, steps=None, processes=None, delta_bytes=None)
 
 
 def _source_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
@@ -187,17 +196,28 @@ def _coding_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> 
     )
 
 
-def _person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
-    person = parser.add_argument_group("the person and the scene")
-    person.add_argument(
-        "--identity", metavar="CARD", help="card or .stc file of a known person, whose generator is used as it is"
-    )
-    person.add_argument(
+def _scene_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    scene = parser.add_argument_group("people and the scene")
+    scene.add_argument(
         "--split",
         choices=SPLITS,
         default=usual.split,
         help="of a video that shows one person after another: an identity for each, or one for all "
         "(default: %(default)s)",
+    )
+    scene.add_argument(
+        "--background",
+        choices=BACKGROUNDS,
+        default=usual.background,
+        help="behind the head: what the generator makes of it, a still of the scene (plate), a blur, a key colour "
+        "(default: %(default)s)",
+    )
+
+
+def _person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> None:
+    person = parser.add_argument_group("a known person")
+    person.add_argument(
+        "--identity", metavar="CARD", help="card or .stc file of a known person, whose generator is used as it is"
     )
     person.add_argument(
         "--refit",
@@ -210,13 +230,6 @@ def _person_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> 
         default=usual.delta,
         help="carry a personalised generator and its latent in the file or name them; auto: carry what was made for "
         "this file",
-    )
-    person.add_argument(
-        "--background",
-        choices=BACKGROUNDS,
-        default=usual.background,
-        help="behind the head: what the generator makes of it, a still of the scene (plate), a blur, a key colour "
-        "(default: %(default)s)",
     )
     _tuning_arguments(parser)
 
@@ -268,7 +281,8 @@ def _tuning_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _options(arguments: argparse.Namespace) -> EncodeOptions:
+def clip_options(arguments: argparse.Namespace) -> EncodeOptions:
+    """What the command line asks for; OptionError."""
     if PIPE in (arguments.checkpoint, arguments.identity):
         raise OptionError("a checkpoint and an identity card are files: they cannot be -")
     names = """preset pack device start duration audio audio_bitrate video_stream audio_stream deinterlace landmarks
@@ -294,7 +308,7 @@ def _tuning(arguments: argparse.Namespace) -> TuneOptions | None:
 
 
 def _encode(arguments: argparse.Namespace) -> int:
-    options = _options(arguments)
+    options = clip_options(arguments)
     with (
         piped([arguments.input], arguments.output) as ((source,), target),
         ProgressDisplay(arguments.progress) as progress,

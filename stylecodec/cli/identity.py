@@ -89,7 +89,12 @@ def _import(arguments: argparse.Namespace) -> int:
             kept = remember(stream)
         facts = _facts(source, arguments.input) | {"kept": [digest.hex() for digest in kept]}
     words = ", ".join(digest.hex()[:16] for digest in kept)
-    sentence = f"kept the personalised generator {words}" if kept else "it carries no personalised generator"
+    if kept:
+        sentence = f"kept the personalised generator {words}"
+    elif facts["card"]:
+        sentence = f"kept the identity {facts['identity'][:16]}, it carries no personalised generator"
+    else:
+        sentence = "it carries no personalised generator"
     return _say(arguments, facts, f"{arguments.input}: {sentence}")
 
 
@@ -130,7 +135,8 @@ def _facts(path: str, name: str) -> dict[str, Any]:
         found = personalizations(stream).get(identity.digest)
         pack = {"name": stream.header.pack_name, "digest": stream.header.pack_digest.hex()}
         delta = None if found is None else found.digest.hex()
-        return {"file": name, "identity": identity.digest.hex(), "delta": delta, "pack": pack, "bytes": stream.size}
+        facts = {"file": name, "card": not stream.frame_count, "identity": identity.digest.hex()}
+        return facts | {"delta": delta, "pack": pack, "bytes": stream.size}
 
 
 def _say(arguments: argparse.Namespace, facts: dict[str, Any], sentence: str) -> int:

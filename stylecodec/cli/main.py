@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undump": ("streams", "make a stream of what dump --json wrote"),
     "send": ("live", "send a stream live over UDP"),
     "receive": ("live", "receive a live stream over UDP and store it"),
+    "corpus": ("corpus", "encode many clips: encode, stats, verify, export"),
     "evaluate": ("evaluate", "score videos or streams against a reference: pixels, likeness, motion"),
     "rd": ("rd", "measure rate and distortion beside ordinary codecs: curves, BD-rate, break-even lengths"),
     "models": ("models", "model packs: import published networks, list, show, verify, remove"),

@@ -173,15 +173,15 @@ def resolve(found: Personalization, known: KnownPeople | None = None) -> Generat
 
 
 def remember(stream: StreamFile, known: KnownPeople | None = None) -> list[bytes]:
-    """Keep the personalised generators that a card or stream carries, and their identities.
+    """Keep the personalised generators that a card or stream carries, and their identities; a card's in any case.
 
     Streams that only name them can be decoded here from then on. Returns the digests of the generators. Raises
     OutputError where they cannot be written, FormatError where the stream is damaged there.
     """
     store = known or KnownPeople()
     found = personalizations(stream)
-    for identity in stream.identities if found else ():
-        if identity.digest in found:
+    for identity in stream.identities:
+        if identity.digest in found or not stream.frame_count:
             store.add_identity(identity)
     deltas = [one.delta for one in found.values() if one.delta is not None]
     for delta in deltas:

@@ -207,7 +207,8 @@ class ClipWriter:
     def portions(self) -> Iterator[bytes]:
         """The stream, to be joined in this order."""
         clip, identity = self.clip, self.clip.identity
-        named = clip.known and clip.delta is not None and not self.carries
+        wanted = clip.delta is not None or self.options.delta == "name"
+        named = clip.known and wanted and not self.carries
         sent = IdentityReference(identity.digest) if named else identity
         yield from mux(self._writer, sent, self._groups(), self.sound, self._attached(identity))
 
