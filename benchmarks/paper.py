@@ -174,7 +174,7 @@ def speed_row(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dic
     styles = search.rendering.posed(search.pose.anchor, pose)
     target = search.loss.target(scene.prepared.pictures, scene.prepared.masks, scene.chunk.open.float())
     begun = process_time()
-    alpha, _ = search.attributes.solve(styles, target, None)
+    alpha, _ = search.attributes.solve(styles, target, None, search.guess(scene.chunk))
     fast = (process_time() - begun) / count
     wanted = scene.loss(pose, alpha)
     few = min(count, arguments.reference_frames)

@@ -21,9 +21,10 @@ stylecodec models indices ffhq-1024 --out ./ffhq-mine --name ffhq-mine
 stylecodec models indices ffhq-1024 --out ./ffhq-mine --clips talk.mp4 grin.mp4 --people 2
 stylecodec models indices avatar-1024 --json
 
-Every channel is perturbed by itself on one face; those that change mouth, jaw, lids, gaze or brows most, and the rest
-little, are looked at on several: random ones of the pack, and of clips. Best is what moves landmarks of the face most. The 32 best go onto the card of a copy of
-the pack, with their sensitivities and how far each goes. A stream names its channels, so the copy is another pack."""
+Every channel is perturbed by itself on one face. Those that change mouth, jaw, lids, gaze or brows most, and the rest
+little, are looked at on several: random ones of the pack, and of clips. Of these the 32 that move landmarks of the face
+most, and little else, go onto the card of a copy of the pack, with their sensitivities and how far each goes. A stream
+names its channels, so the copy is another pack."""
 FRAMES_PER_CLIP = 2
 
 

@@ -179,13 +179,10 @@ def screening_score(seen: Sensitivities) -> NDArray[np.float64]:
 
 
 def moving_score(seen: Sensitivities) -> NDArray[np.float64]:
-    """How good each index is [n]: how far it moves a landmark feature, in what is usual of that, by its share inside.
-
-    Usual is the root mean square over these indices.
-    """
-    usual = np.sqrt(np.square(seen.moved).mean(axis=1, keepdims=True))
-    far = np.abs(seen.moved) / np.maximum(usual, 1e-9)
-    return np.asarray(far.max(axis=0) * seen.inside)
+    """How good each index is [n]: how far it moves a feature, in that feature's farthest, by its share inside."""
+    far = np.abs(seen.moved)
+    own = far / np.maximum(far.max(axis=1, keepdims=True), 1e-9)
+    return np.asarray(own.max(axis=0) * seen.inside)
 
 
 def _faces(rendering: Rendering, options: IndexOptions, latents: Tensor | None) -> list[list[Tensor]]:

@@ -18,6 +18,7 @@ from stylecodec.encoding.paper.rendering import Perturbed, Rendering
 from stylecodec.encoding.paper.sensitivity import Movement, Sensitivities, measure
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
 QUICK = IndexOptions(people=1, side=64, screened=34, deltas=(-0.5, 0.0, 0.5), screening=(0.0, 1.0))
@@ -71,7 +72,7 @@ def test_features_of_a_face_do_not_overlap(paper_pack: ModelPack) -> None:
 
 
 def test_thirty_two_indices_are_found(paper_pack: ModelPack) -> None:
-    told = []
+    told: list[Progress] = []
     table = find_indices(paper_pack, CPU, QUICK, progress=told.append)
     assert len(set(table.indices)) == 32
     layout = paper_pack.generator("cpu").layout.layers
