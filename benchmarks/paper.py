@@ -62,6 +62,7 @@ FILE = RESULTS / "paper.json"
 WAYS, ABLATIONS, POSE, SPEED = "ways", "ablations", "pose", "speed"
 QUESTIONS = (WAYS, ABLATIONS, POSE, SPEED)
 TARGETS = (INVERSION, FRAME)
+SUMMED = ("psnr", "ssim", "identity", "of_direct", "times", "loss_of_reference")  # figures of the summary
 CPU = torch.device("cpu")
 
 
@@ -259,8 +260,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((row["question"], row.get("way", "")), []).append(row)
     found = []
     for (question, way), own in groups.items():
-        names = ("psnr", "ssim", "identity", "of_direct", "times", "loss_of_reference")
-        names = tuple(name for name in names if name in own[0])
+        names = [name for name in SUMMED if name in own[0]]
         line: dict[str, Any] = {"question": question, "way": way, "clips": len(own)}
         for name in names:
             values = [row[name] for row in own]
