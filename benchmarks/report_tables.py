@@ -249,7 +249,9 @@ def paper(content: Json) -> list[str]:
 
 PAPER_FIGURES = (("psnr", 1, min), ("ssim", 3, min), ("identity", 2, max), ("cpu_seconds_per_frame", 1, max))
 PAPER_HEAD = ("way", "clips", *(name for name, _, _ in PAPER_FIGURES), *TRACK_WORDS.values())
-PAPER_POSE = ("frames", "eq2_loss", "eq2_loss_worst", "mesh_loss", "feedforward_loss", "of_direct", "target")
+PAPER_POSE = (
+    *("frames", "eq2_loss", "eq2_loss_worst", "mesh_loss", "feedforward_loss", "still_loss", "of_direct", "target"),
+)
 PAPER_SPEED = (
     *("frames", "fast_seconds", "reference_seconds", "times", "fast_loss", "reference_loss", "seconds_per_epoch"),
 )
