@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import stylecodec
-from stylecodec import LandmarkCorrectionOptions, RdOptions, RdReport, TuneOptions
+from stylecodec import LandmarkCorrectionOptions, PixelCorrectionOptions, RdOptions, RdReport, TuneOptions
 from stylecodec.bitstream import StreamFile
 from stylecodec.errors import MediaError, MissingDependency, OptionError
 from stylecodec.evaluation.faces import aligner_for
@@ -41,7 +41,8 @@ def options_for(pack: ModelPack) -> RdOptions:
         landmark_correction=LandmarkCorrectionOptions(enabled=False),
     )
     tune = TuneOptions(steps=2, frames=8, batch=2, side=32, locality=0.0, upper=0.0, look_steps=1)
-    tuned = replace(plain, likeness="quick", tune=tune)
+    pixels = PixelCorrectionOptions(keyframes=1, side=32, compared=32)
+    tuned = replace(plain, likeness="quick", tune=tune, pixel_correction=pixels)
     return RdOptions(
         ways=(Way("fast+off", plain, QUALITIES), Way("fast+quick", tuned, (50.0,))),
         codecs={"x264": CODEC},
