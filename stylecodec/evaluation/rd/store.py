@@ -74,11 +74,17 @@ def key_of(facts: Mapping[str, Any]) -> str:
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of the package's Python code, hex."""
+    """SHA-256 of the package's Python code that streams and scores depend on, hex."""
     digest = hashlib.sha256(__version__.encode())
-    for path in [PACKAGE / "api.py", *(path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py")))]:
+    for path in coding_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def coding_files() -> list[Path]:
+    """The modules of ROOMS, and those between the rooms."""
+    rooms = (path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py")))
+    return [*sorted(PACKAGE.glob("*.py")), *rooms]
 
 
 def installed(package: str) -> str:
@@ -87,12 +93,6 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def file_digest(path: PathLike) -> str:
-    """SHA-256 of a file, hex; MediaError."""
-    with reading(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def plain(value: Any) -> Any:

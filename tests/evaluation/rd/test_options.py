@@ -14,7 +14,7 @@ import stylecodec.evaluation.rd.rate_distortion as home
 from stylecodec.cli.main import main
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import OptionError
-from stylecodec.evaluation.rd import published
+from stylecodec.evaluation.rd import published, store
 from stylecodec.evaluation.rd.comparing import comparisons
 from stylecodec.evaluation.rd.figures import figures, inline
 from stylecodec.evaluation.rd.options import CTC_METRICS, QUALITIES, RdOptions, codec_of, gfvc, usual_ways, way_of
@@ -202,3 +202,9 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "stylecodec rd clips/*.mp4 --out gfvc/ --ctc gfvc" in out
     assert "exit codes" in out
+
+
+def test_what_is_kept_depends_on_all_code_that_encodes() -> None:
+    names = {path.relative_to(store.PACKAGE).as_posix() for path in store.coding_files()}
+    assert {"api.py", "clip_source.py", "opus_chunks.py", "encoding/pipeline.py", "media/codecs.py"} <= names
+    assert not {name for name in names if name.startswith(("cli/", "training/", "corpus/"))}
