@@ -31,7 +31,7 @@ from ..encoding.identity.people_in_clip import CropDescriptor
 from ..encoding.options import EncodeOptions
 from ..encoding.report import EncodeReport
 from ..errors import MediaError, StylecodecError
-from ..files import atomic_write, blaming, part_of, reading
+from ..files import atomic_write, blaming, file_digest, part_of, reading
 from ..nets.isolation import isolated
 from ..packs.store import open_pack
 from ..progress import Progress
@@ -215,10 +215,10 @@ class Worker:
 
     def _source(self, clip: Clip) -> tuple[Path, str]:
         """The file to read, which for a member of a tar is a copy, and its SHA-256."""
+        if clip.member is None:
+            return Path(clip.path), file_digest(clip.path)
         digest = hashlib.sha256()
         with reading(clip.path), open(clip.path, "rb") as file:
-            if clip.member is None:
-                return Path(clip.path), hashlib.file_digest(file, "sha256").hexdigest()
             copy = self._own(f"member{Path(clip.source).suffix}")
             with blaming(copy), copy.open("wb") as target:
                 for portion in _portions(file, *clip.member):
@@ -353,13 +353,11 @@ def _facts(stream: Path) -> dict[str, Any]:
     if not report.complete:
         raise StylecodecError(f"the stream that was written is not whole: {'; '.join(report.missing)}")
     facts = api.probe(stream)
-    with reading(stream), stream.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     named = bool(report.not_held)
     with reading(stream), StreamFile.open(str(stream), recall=lambda _: None) as opened:
         identity = report.not_held[0] if named else opened.identities[0].digest
     return {
-        "output_sha256": digest,
+        "output_sha256": file_digest(stream),
         "bytes_by_part": facts["bytes"],
         "kbps": facts["kbps"]["total"],
         "identity": identity.hex(),

@@ -59,7 +59,7 @@ class Comparison:
         }
         if self.percent is None:
             return head | {"left_out": self.left_out}
-        sign = 1 if METRICS[self.metric].better == "higher" else -1
+        sign = METRICS[self.metric].sign
         overlap = None if self.overlap is None else sorted(plain(sign * value) for value in self.overlap)
         return head | {
             "bd_rate_percent": plain(self.percent),
@@ -174,7 +174,7 @@ def _comparison(
 
 
 def _curve(points: Sequence[Point], metric: str, rate: str) -> Curve:
-    sign = 1 if METRICS[metric].better == "higher" else -1
+    sign = METRICS[metric].sign
     _, rates, means = of_curve(points, metric, rate)
     return Curve.of(rates, [sign * mean for mean in means])
 
@@ -184,8 +184,7 @@ def _drawn(points: Sequence[Point], metric: str, rate: str) -> list[tuple[list[f
     there, rates, _ = of_curve(points, metric, rate)
     if any(metric not in p.scores for p in there):
         return None
-    sign = 1 if METRICS[metric].better == "higher" else -1
-    means = sign * np.stack([drawn_means(p, metric) for p in there])
+    means = METRICS[metric].sign * np.stack([drawn_means(p, metric) for p in there])
     return [(rates, column.tolist()) for column in means.T]
 
 
@@ -254,7 +253,7 @@ def break_evens(points: Sequence[Point], metrics: Sequence[str]) -> list[BreakEv
 
 
 def _break_even(point: Point, codec: str, base: Sequence[Point], metric: str) -> BreakEven:
-    sign = point.scores[metric].sign
+    sign = METRICS[metric].sign
     curve, quality = _curve(base, metric, "video"), sign * point.scores[metric].mean
     blank = BreakEven(point.clip, point.long, point.size, metric, point.system, point.setting, codec, None)
     rising = curve.rising()

@@ -20,7 +20,7 @@ from ... import api
 from ...bitstream import StreamFile
 from ...encoding.options import FULL, EncodeOptions
 from ...face.align import Aligner
-from ...files import atomic_write
+from ...files import atomic_write, file_digest
 from ...media.codecs import VVENC, Setting, VideoCodec, decoded_video, encode_video
 from ...packs.store import open_pack
 from ...progress import Progress, ProgressCallback
@@ -37,7 +37,7 @@ from .options import Way
 from .points import CONTAINER, ORDINARY, OURS, SOUND, Point, Values, rates_of
 from .sequences import Sequence as Frames
 from .sequences import squares_of
-from .store import Store, as_facts, file_digest, from_facts, key_of, plain, write_json
+from .store import Store, as_facts, from_facts, key_of, plain, write_json
 
 if TYPE_CHECKING:
     from ...encoding.front_end import FrontEnd

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...metrics.intervals import mean_interval
-from ..scores import METRICS, plain
+from ..scores import plain
 
 OURS, ORDINARY, GIVEN = "ours", "ordinary", "given"
 Origin = str
@@ -31,11 +31,6 @@ class Values:
     def mean(self) -> float:
         """Over the frames; infinite when one of them is: what is lossless has no place on a curve."""
         return float(self.values.mean())
-
-    @property
-    def sign(self) -> int:
-        """By which values are multiplied so that the higher is the better."""
-        return 1 if METRICS[self.metric].better == "higher" else -1
 
     def at(self, places: NDArray[np.intp]) -> Values:
         """Some of the frames, by their place here."""

@@ -22,7 +22,7 @@ from ...encoding.options import EncodeOptions
 from ...errors import MediaError, OptionError
 from ...face.align import Aligner
 from ...face.warp import Frame
-from ...files import PathLike, atomic_write
+from ...files import PathLike, atomic_write, file_digest
 from ...media.audio import encode_opus
 from ...media.codecs import decoded_video, lossless
 from ...media.opus import OpusTrack, looped_track
@@ -31,7 +31,7 @@ from ...progress import Progress, ProgressCallback
 from ..faces import AlignedFaces, aligned, resized
 from ..sources import Source, is_stream
 from .options import RdOptions
-from .store import Store, file_digest, key_of, read_json, slug, write_json
+from .store import Store, key_of, read_json, slug, write_json
 
 SOURCE_SOUND = 64_000  # bits per second of the sound in a sequence's own file, before any codec
 ENLARGED = 1.5  # times as many pixels as the source has of a face, from which that is said

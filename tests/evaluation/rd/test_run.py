@@ -8,7 +8,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +24,7 @@ from stylecodec.evaluation.rd.options import Way
 from stylecodec.media.codecs import decoded_video
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from stylecodec.progress import Progress
+from tests.evaluation.markup import Tags
 from tests.tiny import FixedFace, write_clip
 
 FRAMES, LONG = 12, 1.0
@@ -214,23 +214,6 @@ def test_given_files_that_fit_nothing(found: SimpleNamespace, tmp_path: Path) ->
             shutil.copy(sequence, path)
         with pytest.raises(error, match=re.escape(words)):
             measure(found.clip, found.folder, replace(found.options, given=(path,)))
-
-
-class Tags(HTMLParser):
-    """What is open, and every address."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data")]
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 @pytest.mark.slow
