@@ -15,16 +15,21 @@ stylecodec train photos --images portraits/ --out squares/
 stylecodec train photo-generator --photos squares/ --start my-pack/ --work people/ --widths 64=96,128=48,256=24
 stylecodec train photo-export --work people/ --base my-pack/ --pack people-pack/ --name people-1024 \
     --photographs "SFHQ-T2I (David Beniaguev, MIT)"
-stylecodec train photo-encoder --photos squares/ --start people-pack/ --work people/"""
+stylecodec train photo-encoder --photos squares/ --start people-pack/ --work people/
+stylecodec train photo-sharpen --photos squares/ --start people-pack/ --work people/ --minutes 60"""
 
-TRAINED = ("generator", "encoder")
+TRAINED = {
+    "generator": "train a pack's generator on prepared photographs",
+    "encoder": "train a pack's encoder on prepared photographs",
+    "sharpen": "sharpen a pack's generator on prepared photographs, after photo-generator",
+}
 
 
 def add_photograph_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `stylecodec train`."""
     add_command(commands, "photos", "prepare a folder of photographs: aligned squares, contact sheets", _squares)
-    for name in TRAINED:
-        add_command(commands, f"photo-{name}", f"train a pack's {name} on prepared photographs", _network(name))
+    for name, what in TRAINED.items():
+        add_command(commands, f"photo-{name}", what, _network(name))
     add_command(commands, "photo-export", "write a pack with what was trained on photographs", _export_arguments)
 
 
@@ -52,6 +57,7 @@ def _network(name: str) -> Callable[[CommandParser], None]:
         parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
         if name == "generator":
             parser.add_argument("--widths", default="", help="other numbers of feature maps, such as 64=96,128=48")
+        if name != "encoder":
             parser.add_argument("--mirror", action="store_true", help="learn every photograph in a mirror as well")
         parser.set_defaults(run=_train, network=name)
 

@@ -29,7 +29,7 @@ NAME = 16  # bytes of a name in a file of tensors
 class Photographs:
     """The kept photographs of one part of the split, in memory.
 
-    squares: what the index says of them. images uint8 [n, 256, 256, 3]; valid bool [n, 256, 256]; points float32
+    folder: where they lie. squares: what the index says of them. images uint8 [n, 256, 256, 3]; valid bool [n, 256, 256]; points float32
     [n, 478, 2] of the face mesh in crop units. digest: of their names, for what is computed from them and kept.
     """
 
@@ -46,6 +46,7 @@ class Photographs:
         mine = [k for k, square in enumerate(kept) if square.held_out == held_out][:most]
         if not mine:
             raise StylecodecError(f"{folder} holds no {'held-out ' if held_out else ''}photographs")
+        self.folder = folder
         self.squares = [kept[k] for k in mine]
         self.points = torch.from_numpy(points[mine])
         self.digest = hashlib.sha256(" ".join(square.name for square in self.squares).encode()).hexdigest()[:12]

@@ -13,13 +13,14 @@ from ..nets.stylegan2 import Generator
 from ..packs.card import SHIPPED_ROLES
 from ..packs.store import ModelPack, embedded_pack, open_pack
 from ..packs.writing import NetworkSource, write_pack
-from .checkpoint import load_state
+from .checkpoint import checkpoint_of, load_state
 from .export import LICENCE, runs_of
 from .photo_loop import PhotoOptions
 from .widen import widened, widths_of
 
 FIGURES = "photo_figures.json"
-ROLES = {"generator": "generator", "feedforward": "encoder"}  # role in a pack: name of the checkpoint
+# Role in a pack: names of the checkpoints that may hold it, the last training first.
+ROLES = {"generator": ("sharpen", "generator"), "feedforward": ("encoder",)}
 DATA = "on photographs of people who do not exist"
 
 
@@ -48,19 +49,25 @@ def trained_generator(pack: ModelPack, checkpoint: Path) -> Generator:
     return generator
 
 
+def last_checkpoint(work: Path, role: str) -> Path | None:
+    """The checkpoint in `work` of the last training of a role; None where it was not trained."""
+    paths = [checkpoint_of(work, name) for name in ROLES[role]]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def networks(pack: ModelPack, work: Path, source: str) -> dict[str, NetworkSource]:
     """Every network of the pack by its role, those in whose place a checkpoint in `work` has another exchanged."""
     roles = dict.fromkeys((*pack.card.networks, *SHIPPED_ROLES))
     found = {role: NetworkSource.of(pack.provider(role), role) for role in roles}
-    checkpoints = {role: work / f"{name}.checkpoint.safetensors" for role, name in ROLES.items()}
-    if not any(path.is_file() for path in checkpoints.values()):
+    checkpoints = {role: path for role in ROLES if (path := last_checkpoint(work, role)) is not None}
+    if not checkpoints:
         raise StylecodecError(f"{work} holds no network that was trained on photographs")
-    if checkpoints["generator"].is_file():
+    if "generator" in checkpoints:
         generator = trained_generator(pack, checkpoints["generator"])
         channels = {str(size): width for size, width in widths_of(generator).items()}
         params = {**pack.card.networks["generator"].params, "channels": channels}
         found["generator"] = NetworkSource(generator, params, LICENCE, source)
-    if checkpoints["feedforward"].is_file():
+    if "feedforward" in checkpoints:
         entry = pack.card.networks["feedforward"]
         encoder = pack.feedforward("cpu")
         encoder.load_state_dict(load_state(checkpoints["feedforward"]).get("average"))

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from .. import distributed
-from . import photo_encoder, photo_export, photo_generator
+from . import photo_encoder, photo_export, photo_generator, photo_sharpen
 from .export import note
 from .loop import TrainOptions, keep_memory
 from .photo_loop import PhotoOptions
@@ -29,9 +29,10 @@ def _train(name: str, options: TrainOptions, processes: int) -> None:
 
 
 def train_on_photographs(name: str, options: PhotoOptions) -> None:
-    """Train "generator" or "encoder" on photographs, note its held-out figures in the work folder and print them."""
+    """Train "generator" or "encoder" on photographs, or "sharpen" the generator, note its held-out figures in the work folder and print them."""
     keep_memory()
-    figures = {"generator": photo_generator.train, "encoder": photo_encoder.train}[name](options)
+    trainings = {"generator": photo_generator.train, "encoder": photo_encoder.train, "sharpen": photo_sharpen.train}
+    figures = trainings[name](options)
     unit = "gpu_minutes" if options.device.type == "cuda" else "core_minutes"
     count = 1 if options.device.type == "cuda" else torch.get_num_threads()
     photo_export.note(options, f"photo_{name}", {unit: options.minutes * count, **figures})
