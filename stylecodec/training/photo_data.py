@@ -29,8 +29,9 @@ NAME = 16  # bytes of a name in a file of tensors
 class Photographs:
     """The kept photographs of one part of the split, in memory.
 
-    folder: where they lie. squares: what the index says of them. images uint8 [n, 256, 256, 3]; valid bool [n, 256, 256]; points float32
-    [n, 478, 2] of the face mesh in crop units. digest: of their names, for what is computed from them and kept.
+    folder: where they lie. squares: what the index says of them. images uint8 [n, 256, 256, 3]; valid bool
+    [n, 256, 256]; points float32 [n, 478, 2] of the face mesh in crop units. digest: of their names, for what is
+    computed from them and kept.
     """
 
     def __init__(self, folder: Path, held_out: bool, most: int | None = None) -> None:

@@ -25,6 +25,7 @@ from ..encoding.differentiable import DifferentiableRenderer, shuffled
 from ..encoding.losses import LossWeights, ReconstructionLoss
 from ..encoding.personalization.locality import random_people
 from ..nets.perceptual import FeatureDistance
+from ..nets.stylegan2 import Generator
 from ..packs.store import open_pack
 from .checkpoint import Saved
 from .loop import Average
@@ -36,7 +37,7 @@ from .photos import read_square
 from .sharpen import PatchDiscriminator, detail, gradient_penalty, matching
 from .sheets import save_sheet
 from .upper import fit_colours
-from .widen import widened
+from .widen import blocks, widened
 
 FIRST, SIDE = 64, 256  # the lowest resolution whose layers are tuned; the last one that is trained whole
 WINDOW = 96  # side of a window of the 256² maps, which the layers above are trained on
@@ -49,8 +50,9 @@ MATCHING = 0.5
 ADVERSARIAL = 0.4  # gradient of the verdict at the last toRGB, as a share of that of all else (2012.09841, Eq. 7)
 MOST_ADVERSARIAL = 2.0
 MEASURED_EVERY = 10  # steps between two measurements of that share
+EMPHASIS = 6.0
 R1_WEIGHT, R1_EVERY = 1.0, 8
-START = 0.06  # share of the budget in which the discriminators learn alone
+START = 0.03  # share of the budget in which the discriminators learn alone
 WARM_STEPS = 30
 COMPARED = 24  # held-out photographs of 512²
 
@@ -61,20 +63,25 @@ class Critic:
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.net = PatchDiscriminator().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=CRITIC_RATE, betas=(0.5, 0.99))
-        self.autocast = lambda: torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        self.device, self.dtype = device, dtype
         self.share = 0.0
         self.real: list[Tensor] = []
 
+    def look(self, pictures: Tensor) -> list[Tensor]:
+        """The net's maps in mixed precision."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            maps: list[Tensor] = self.net(pictures)
+        return maps
+
     def learn(self, real: Tensor, fake: Tensor, step: int) -> float:
         """One step of telling photographs from pictures; the loss. The maps of `real` stay for `judge`."""
-        with self.autocast():
-            self.real, on_fake = self.net(real), self.net(fake.detach())
+        self.real, on_fake = self.look(real), self.look(fake.detach())
         loss = F.softplus(on_fake[-1]).mean() + F.softplus(-self.real[-1]).mean()
         verdicts = float(loss.detach())
         if step % R1_EVERY == 0:
             loss = loss + R1_EVERY * R1_WEIGHT * gradient_penalty(self.net, real)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self.optimizer.step()
         self.real = [m.detach() for m in self.real]
         return verdicts
@@ -82,8 +89,7 @@ class Critic:
     def judge(self, fake: Tensor) -> tuple[Tensor, Tensor]:
         """(feature matching with the photographs last learnt from, how much the pictures look made)."""
         self.net.requires_grad_(False)
-        with self.autocast():
-            maps = self.net(fake)
+        maps = self.look(fake)
         self.net.requires_grad_(True)
         return matching(maps[:-1], self.real[:-1]), F.softplus(-maps[-1]).mean()
 
@@ -222,16 +228,17 @@ class SharpenTrainer(PhotoTrainer):
         at = [int(v) for v in torch.randint(0, SIDE - WINDOW + 1, (2,), generator=self.random)]
         cut = (..., slice(at[0], at[0] + WINDOW), slice(at[1], at[1] + WINDOW))
         window = image[cut]
-        double = (..., *(slice(2 * start, 2 * (start + WINDOW)) for start in at))
+        double = (..., slice(2 * at[0], 2 * (at[0] + WINDOW)), slice(2 * at[1], 2 * (at[1] + WINDOW)))
         real = self.large.pictures(rows)[double]
         x, larger = self.generator.grow(LargeSquares.SIDE, x[cut], window, styles, noise=False)
         inner = (..., slice(2 * EDGE, -2 * EDGE), slice(2 * EDGE, -2 * EDGE))
         target, fake = fit_colours(window, real)[inner].contiguous(), larger[inner]
         critic = self.critics[LargeSquares.SIDE]
-        verdicts = critic.learn(target.clamp(-1.2, 1.2), fake.clamp(-1.2, 1.2), self.step)
+        shown = emphasised(fake)
+        verdicts = critic.learn(emphasised(target), shown, self.step)
         if self.fraction <= START:
             return fake.new_zeros(()), {"critic512": verdicts}
-        match, verdict = critic.judge(fake.clamp(-1.2, 1.2))
+        match, verdict = critic.judge(shown)
         near = (halved(fake, fake.shape[-1] // 2) - halved(target, fake.shape[-1] // 2)).abs().mean()
         other = near + 0.3 * (fake - target).abs().mean() + MATCHING * match
         if self.step % MEASURED_EVERY <= 1 or not critic.share:
@@ -246,10 +253,7 @@ class SharpenTrainer(PhotoTrainer):
 
     def rgb(self, size: int) -> nn.Parameter:
         """The filter of toRGB at a resolution."""
-        block = self.generator.blocks[self.generator.resolutions.index(size)]
-        found = block.to_rgb.weight
-        assert isinstance(found, nn.Parameter)
-        return found
+        return blocks(self.generator)[self.generator.resolutions.index(size)].to_rgb.weight
 
     def one_step(self) -> dict[str, float]:
         """Move the generator and both critics."""
@@ -263,7 +267,7 @@ class SharpenTrainer(PhotoTrainer):
             for group in self.optimizer.param_groups:
                 group["lr"] = RATE * self.share(WARM_STEPS)
             self.optimizer.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(total)
             self.optimizer.step()
             self.average.update(self.generator, self.step)
         return {**figures, **more}
@@ -285,12 +289,18 @@ class SharpenTrainer(PhotoTrainer):
             critic.restore(saved, f"critic{size}")
 
 
-def tuned(generator: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def emphasised(x: Tensor) -> Tensor:
+    """Pictures [n, 3, S, S] with their finest detail EMPHASIS times as strong: at 512² it is faint beside the rest."""
+    low = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear", align_corners=False)
+    return low + EMPHASIS * (x - low)
+
+
+def tuned(generator: Generator) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Weights and biases from FIRST² to SIDE², and above; affine maps from W+ and all else are frozen."""
     trained(generator)
     low: list[nn.Parameter] = []
     high: list[nn.Parameter] = []
-    for size, block in zip(generator.resolutions, generator.blocks, strict=True):  # type: ignore[arg-type]
+    for size, block in zip(generator.resolutions, blocks(generator), strict=True):
         for name, parameter in block.named_parameters():
             moves = size >= FIRST and "affine" not in name and "noise" not in name
             parameter.requires_grad_(moves)
@@ -308,20 +318,21 @@ def train(options: PhotoOptions) -> dict[str, float]:
 
 
 def evaluate(trainer: SharpenTrainer) -> dict[str, float]:
-    """Held-out photographs, fitted before and after: the figures of `photo_fit`, detail and feature distance of both."""
+    """Held-out photographs, fitted before and after: the figures of `photo_fit`, and detail and features of both."""
     trainer.generator.load_state_dict(trainer.average.state)
     photos = Photographs(trainer.options.photos, held_out=True, most=HELD_OUT_FITTED)
     found = fit(photos, trainer.pack, trainer.renderer, FIT_STEPS)
     before = fit(photos, trainer.pack, trainer.before, FIT_STEPS)
     save_sheet([found.targets[:8], before.outputs[:8], found.outputs[:8]], trainer.options.work / "sharpen.png")
-    distance = FeatureDistance(trainer.pack.parser("cpu"))
+    distance = FeatureDistance(trainer.pack.parser("cpu")) if trainer.pack.has("parser") else None
     figures = dict(found.figures)
     for name, one in (("before", before), ("after", found)):
         figures[f"detail_{name}"] = detail_of(one)
-        figures[f"features_{name}"] = float(distance(one.outputs, one.targets).mean())
+        if distance is not None:
+            figures[f"features_{name}"] = float(distance(one.outputs, one.targets).mean())
     return figures
 
 
 def detail_of(fitted: Fitted) -> float:
     """Energy of the finest detail at 256² in units of the photographs'."""
-    return float((detail(fitted.outputs).sum() / detail(fitted.targets).sum()))
+    return float(detail(fitted.outputs).sum() / detail(fitted.targets).sum())

@@ -29,7 +29,8 @@ def _train(name: str, options: TrainOptions, processes: int) -> None:
 
 
 def train_on_photographs(name: str, options: PhotoOptions) -> None:
-    """Train "generator" or "encoder" on photographs, or "sharpen" the generator, note its held-out figures in the work folder and print them."""
+    """Train "generator" or "encoder" on photographs, or "sharpen" the generator; note the held-out figures in the work
+    folder and print them."""
     keep_memory()
     trainings = {"generator": photo_generator.train, "encoder": photo_encoder.train, "sharpen": photo_sharpen.train}
     figures = trainings[name](options)

@@ -52,6 +52,10 @@ class PatchDiscriminator(nn.Module):
             for a, b in pairwise(widths)
         )
         self.verdict = nn.Conv2d(widths[-1], 1, 3, 1, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):  # torch's own start divides the signal by two and more in every layer
+                nn.init.kaiming_normal_(layer.weight, 0.2)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps after every stage, then the verdict; float32."""

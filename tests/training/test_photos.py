@@ -18,14 +18,15 @@ from stylecodec.errors import OptionError, StylecodecError
 from stylecodec.metrics.landmark_features import NAMES, features_of
 from stylecodec.nets.face_mesh import LEFT_EYE, LIPS, RIGHT_EYE
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
-from stylecodec.training import photo_encoder, photo_generator, photos
+from stylecodec.training import photo_encoder, photo_generator, photo_sharpen, photos
 from stylecodec.training.augment import compressed, covered
 from stylecodec.training.checkpoint import load_state
 from stylecodec.training.photo_data import Photographs, filled_outside
 from stylecodec.training.photo_encoder import EncoderTrainer, other_side, photo_landmarks
-from stylecodec.training.photo_fit import fit
+from stylecodec.training.photo_fit import Fitted, fit
 from stylecodec.training.photo_generator import GeneratorTrainer, fitted_latents, renderer_with
 from stylecodec.training.photo_loop import PhotoOptions
+from stylecodec.training.photo_sharpen import SharpenTrainer
 from stylecodec.training.photos import Limits, Square, judged, validity, without_frame
 from stylecodec.training.widen import parse_widths, widened, widths_of
 
@@ -51,14 +52,18 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared photographs of noise: five to learn from, two held out."""
+    """Prepared photographs of noise: five to learn from, four of them large, two held out."""
     folder, rng = tmp_path_factory.mktemp("prepared"), np.random.default_rng(1)
     (folder / "256").mkdir()
+    (folder / "512").mkdir()
     squares = []
     for name in ("a0", "b0", "c0", "d0", "e0", "00", "01"):
         soft = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((256, 256), Image.Resampling.BICUBIC)
         soft.save(folder / "256" / f"{name}.jpg")
-        squares.append(Square(name, f"{name}.jpg", 300, 300, (150.0, 120.0, 280.0, 0.0), 256, "", {}))
+        size = 512 if name in {"a0", "b0", "c0", "d0"} else 256
+        if size > 256:
+            soft.resize((size, size)).save(folder / str(size) / f"{name}.jpg")
+        squares.append(Square(name, f"{name}.jpg", 300, 300, (150.0, 120.0, 280.0, 0.0), size, "", {}))
     points = np.tile(rng.uniform(0.3, 0.7, (478, 2)), (7, 1, 1)) + rng.normal(0, 0.01, (7, 478, 2))
     np.savez(folder / photos.LANDMARKS, points=points.astype(np.float32))
     (folder / photos.INDEX).write_text(json.dumps({"photographs": [asdict(square) for square in squares]}))
@@ -255,6 +260,37 @@ def test_an_encoder_learns_and_resumes(tiny_pack: ModelPack, prepared: Path, tmp
     assert (made.pictures.shape, made.latents.shape, made.codes.shape) == ((3, 3, 256, 256), (3, 18, 512), (3, 34))
 
 
+@pytest.mark.usefixtures("small")
+def test_a_generator_is_sharpened_and_resumes(
+    tiny_pack: ModelPack, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_sharpen, "START", 0.4)
+    options = PhotoOptions(prepared, tmp_path, str(tiny_pack.folder), 100.0, steps=5)
+    trainer = SharpenTrainer(options)
+    assert trainer.large.rows.tolist() == [0, 1, 2, 3]
+    assert trainer.large.pictures(torch.tensor([1, 6])).flip(3)[0].equal(trainer.large.pictures(torch.tensor([6]))[0])
+    before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
+    critics = [critic.net.verdict.weight.clone() for critic in trainer.critics.values()]
+    trainer.train()
+    assert all((c.net.verdict.weight != w).any() for c, w in zip(trainer.critics.values(), critics, strict=True))
+    moved = {name for name, value in trainer.generator.state_dict().items() if not torch.equal(value, before[name])}
+    above = tuple(f"blocks.{number}." for number in range(4, 9))  # 64² to 1024²
+    still = ("affine", "noise")
+    assert moved == {name for name in before if name.startswith(above) and not any(part in name for part in still)}
+    again = SharpenTrainer(options)
+    assert again.step == 5
+    assert torch.equal(again.critics[512].net.verdict.weight, trainer.critics[512].net.verdict.weight)
+    assert again.critics[256].share == trainer.critics[256].share > 0
+    assert again.average.state.keys() == trainer.average.state.keys()
+
+
+def test_detail_of_blurred_photographs() -> None:
+    sharp = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    soft = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
+    assert photo_sharpen.detail_of(Fitted(sharp, sharp, {})) == 1.0
+    assert photo_sharpen.detail_of(Fitted(sharp, soft, {})) < 0.2
+
+
 @torch.no_grad()
 def test_landmark_features_in_a_mirror() -> None:
     """What the mesh sees of a mirrored face is what `photo_landmarks` says, roughly: the mesh is not quite even."""
@@ -297,6 +333,12 @@ def test_the_commands_end_in_a_pack(tiny_pack: ModelPack, prepared: Path, tmp_pa
     assert two.card.networks["feedforward"].sha256 != one.card.networks["feedforward"].sha256
     assert two.card.training["photographs"] == "noise, MIT"
     assert {"photo_generator", "photo_encoder"} <= two.card.training["runs"].keys()
+    assert main(["train", "photo-sharpen", *common, "--start", str(tmp_path / "two")]) == 0
+    export[3] = str(tmp_path / "two")
+    assert main(["train", "photo-export", *export, "--pack", str(tmp_path / "three"), "--name", "three-1024"]) == 0
+    three = open_pack(tmp_path / "three")
+    assert three.digest != two.digest
+    assert three.card.training["runs"]["photo_sharpen"]["detail_after"] > 0
     state = load_state(work / "encoder.checkpoint.safetensors").get("average")
     assert torch.allclose(two.feedforward("cpu").alpha_head.bias, state["alpha_head.bias"], atol=1e-3)
 
