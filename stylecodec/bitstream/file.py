@@ -182,7 +182,7 @@ class StreamFile:
         chunks: 0 in a whole stream of this version without private chunks.
         """
         types = self._table.entries["type"]
-        sizes = {int(kind): int(self._table.sizes[types == kind].sum()) for kind in np.unique(types)}
+        sizes = {int(kind): int(self._table.sizes[types == kind].sum()) for kind in sorted(set(types.tolist()))}
         sizes[ChunkType.INDEX], sizes[ChunkType.END] = self._table.index_bytes, 0
         return byte_account(sizes, self.size)
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ..nets.styleflow import HeadPoseFlow
     from ..nets.stylegan2 import Generator
 
+EMBEDDED = Path(__file__).parent / DEFAULT_PACK.replace("-", "_")  # the pack that comes with stylecodec
 PACKS_VARIABLE = "STYLECODEC_PACKS"  # folders of packs, separated as in PATH
 
 
@@ -218,7 +219,8 @@ class ModelPack:
     def _load(self, role: str) -> nn.Module:
         entry = self.card.networks[role]
         file = self._checked_file(role)
-        return load_module(entry.kind, entry.params, file, entry.zeros, f"pack {self.name}, {role}")
+        foreign = self.folder != EMBEDDED
+        return load_module(entry.kind, entry.params, file, entry.zeros, f"pack {self.name}, {role}", foreign)
 
     def _checked_file(self, role: str) -> Path:
         entry = self.card.networks[role]
@@ -236,8 +238,7 @@ class ModelPack:
 @cache
 def embedded_pack() -> ModelPack:
     """The pack that comes with stylecodec, whatever packs of its name a user has."""
-    folder = Path(__file__).parent / DEFAULT_PACK.replace("-", "_")
-    return ModelPack(folder, read_card(folder))
+    return ModelPack(EMBEDDED, read_card(EMBEDDED))
 
 
 def open_pack(pack: str | os.PathLike[str] = DEFAULT_PACK) -> ModelPack:

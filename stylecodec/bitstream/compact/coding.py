@@ -34,7 +34,7 @@ _SKEW = 5  # in 1/32: a prediction that is so far from its level selects other s
 _LATENT_REST = (0,) * layout.IDENTITY_DIM
 _LATENT_SPREAD = (8,) * layout.IDENTITY_DIM
 _INITIAL_STATES = tuple(chance << 8 for chance in INITIAL_CHANCES)
-_CLASS = tuple(sum(activity >= bound for bound in CLASS_BOUNDS) for activity in range(_HIGHEST))
+_CLASS = tuple(np.searchsorted(CLASS_BOUNDS, np.arange(_HIGHEST), side="right").tolist())  # bounds at or below
 
 
 def encode_levels(levels: Levels, quantiser: Quantiser, steps: npt.NDArray[np.int64] | None = None) -> bytes:
