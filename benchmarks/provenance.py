@@ -34,7 +34,8 @@ from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylecodec"
-ROOMS = ("bitstream", "decoding", "encoding", "face", "media", "metrics", "nets", "packs")
+BETWEEN = "api"  # api.py and clip_source.py, where rooms meet; counted as a room
+ROOMS = ("bitstream", "decoding", "encoding", "face", "media", "metrics", "nets", "packs", BETWEEN)
 """Rooms of the package whose code a figure may depend on."""
 CORPUS = "corpus"  # a room that figures of whole corpora depend on, and no others
 EDIT = "bitstream/edit"  # a room within another: nothing is encoded or decoded by it
@@ -101,7 +102,8 @@ def code_digests(rooms: Iterable[str]) -> dict[str, str]:
     found = {}
     for room in rooms:
         digest = hashlib.sha256()
-        for path in sorted((PACKAGE / room).rglob("*.py")):
+        paths = [PACKAGE / "api.py", PACKAGE / "clip_source.py"] if room == BETWEEN else (PACKAGE / room).rglob("*.py")
+        for path in sorted(paths):
             name = path.relative_to(PACKAGE).as_posix()
             if room == EDIT or not name.startswith(f"{EDIT}/"):
                 digest.update(f"{name}\n{bare(path.read_text())}\n".encode())

@@ -62,7 +62,8 @@ def _arguments(parser: CommandParser) -> None:
 
 
 def _encode_arguments(parser: CommandParser) -> None:
-    from ..corpus.options import ANOTHER, MINUTES, PIXELS
+    from ..corpus.options import MINUTES, PIXELS
+    from ..encoding.options import ANOTHER_PERSON
 
     parser.end_with(ENCODE_EXAMPLES, ENCODE_EXITS)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, list, table, tar or video")
@@ -86,7 +87,7 @@ def _encode_arguments(parser: CommandParser) -> None:
     people.add_argument(
         "--cluster-distance",
         type=float,
-        default=ANOTHER,
+        default=ANOTHER_PERSON,
         metavar="D",
         help="of that network's descriptors, from which on it is somebody else (default: %(default)s)",
     )

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .. import __version__
-from ..encoding.options import OFF, EncodeOptions
+from ..encoding.options import ANOTHER_PERSON, OFF, EncodeOptions
 from ..errors import OptionError
 
 LIKENESS = OFF
 """Of a corpus, unless another one is asked for: tuning for so many minutes gives other bytes on a busy machine."""
 MINUTES = 60.0
 PIXELS = 8192 * 4320
-ANOTHER = 0.6  # as people_in_clip has it, which needs dlib
 NOT_FOR_A_CORPUS = {"identity": None, "checkpoint": None}
 
 
@@ -28,7 +27,7 @@ class CorpusOptions:
     threads: int = 1  # of torch in each worker: sums of floats depend on it, so it is not left to the machine
     identity_by: str | None = None  # the column that says whose clip it is: one identity for all of a person's
     cluster: bool = False  # tell people apart by their faces, and do as with identity_by
-    another: float = ANOTHER  # distance of descriptors from which on two clips show different people
+    another: float = ANOTHER_PERSON  # distance of descriptors from which on two clips show different people
     score: bool = False  # measure every stream against its source
     minutes: float = MINUTES  # longest clip that is taken
     pixels: int = PIXELS  # largest picture that is taken, width times height

@@ -27,6 +27,7 @@ OFF, QUICK, FULL = "off", "quick", "full"
 LIKENESSES = (OFF, QUICK, FULL)
 LIKENESS = QUICK  # unless another one is asked for, or the person is known
 
+ANOTHER_PERSON = 0.6  # distance of dlib's descriptors from which on it says that two faces are different people
 
 @dataclass(frozen=True)
 class FitOptions:

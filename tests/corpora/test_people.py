@@ -12,11 +12,9 @@ from stylecodec.bitstream import StreamFile
 from stylecodec.corpus.clips import Clip
 from stylecodec.corpus.export import export_tars
 from stylecodec.corpus.manifest import read_records
-from stylecodec.corpus.options import ANOTHER
 from stylecodec.corpus.people import Described, Person, clustered, describe_clip
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.known_people import IDENTITIES_VARIABLE, KnownPeople, remember
-from stylecodec.encoding.identity import people_in_clip
 from stylecodec.encoding.identity.people_in_clip import CropDescriptor
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import FormatError, OptionError
@@ -139,7 +137,6 @@ def test_clips_of_one_person_are_alike_and_another_persons_are_not(talk: Path) -
     found = [describe_clip(name, path, options, front_end, describe) for name, path in paths.items()]
     people = clustered(found, 0.45)  # drawn people are nearer to each other than photographed ones
     assert people["a"] == people["b"] != people["portrait"]
-    assert ANOTHER == people_in_clip.ANOTHER
 
 
 def test_a_persons_key_changes_with_what_the_identity_is_fitted_to(tmp_path: Path) -> None:

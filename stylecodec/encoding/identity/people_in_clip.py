@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ...face.recognition import Descriptor, FaceDescriptor
 from ...progress import Progress, ProgressCallback, silent
 from ..frames import FACE_IN_CROP, AlignedClip, Crop, evenly_spaced
+from ..options import ANOTHER_PERSON
 
 TELLING_APART = "telling people apart"  # the stage's name in reports of progress
-ANOTHER = 0.6  # median distance of descriptors from which on it is another person, as dlib has it
 SAMPLES = 5  # crops of a stretch that are described: some may be blurred or turned away
 LEAST_FACES = 3  # frames with a face that a stretch needs to be somebody's own
 GAP_SECONDS = 0.5  # without a face, after which it may be another's
@@ -162,7 +162,7 @@ def _described(
 def _join(people: list[list[Descriptor]], seen: list[Descriptor]) -> int:
     """Whose descriptors these are; they are added to that person's, or are those of a new one."""
     apart = [float(np.median([FaceDescriptor.distance(a, b) for a in known for b in seen])) for known in people]
-    if not apart or min(apart) >= ANOTHER:
+    if not apart or min(apart) >= ANOTHER_PERSON:
         people.append(list(seen))
         return len(people) - 1
     person = int(np.argmin(apart))

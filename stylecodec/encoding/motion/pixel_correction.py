@@ -11,7 +11,7 @@ the Jacobians once for a clip. A generator for everybody does not show a person 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from torch import Tensor
 from ...decoding.regions import Regions
 from ...decoding.render import pick_dtype
 from ...packs.store import ModelPack
-from ...progress import Progress, ProgressCallback, silent
+from ...progress import ProgressCallback, silent
 from ..differentiable import DifferentiableRenderer, at_side
-from ..frames import AlignedFrame, Crop, FrameCodes, Motion, to_input
+from ..frames import AlignedFrame, FrameCodes, Motion, to_input
 from ..identity.keyframes import farthest
 from ..options import PixelCorrectionOptions
+from .refinement import crops_in_chunks
 
 CORRECTING = "correcting by pixels"  # the stage's name in reports of progress
 AT_ONCE = 8  # renderings
@@ -56,29 +57,12 @@ def correct_by_pixels(
     answers = PixelAnswers(renderer, latent, codes[farthest(codes.cpu().numpy(), begun, options.keyframes)], options)
     place, regions = {int(row): k for k, row in enumerate(rows)}, Regions(pack, device)
     found = codes.clone()
-    for few, crops in _batches(frames, place, len(motion), progress):
+    for numbers, crops in crops_in_chunks(frames, place, AT_ONCE, CORRECTING, progress):
+        few = [place[number] for number in numbers]
         pictures = to_input(crops, device)
         found[few] = answers.corrected(codes[few], pictures, regions.weights(pictures))
     pose, alpha = (value.cpu().numpy() for value in renderer.units.split(renderer.units.bound_(found)))
     return motion.with_codes(rows, FrameCodes(first.w_id, pose, alpha))
-
-
-def _batches(
-    frames: Iterable[AlignedFrame], place: dict[int, int], count: int, progress: ProgressCallback
-) -> Iterator[tuple[list[int], list[Crop]]]:
-    """Places and crops of the frames that have a place, AT_ONCE at a time."""
-    places: list[int] = []
-    crops: list[Crop] = []
-    for number, frame in zip(range(count), frames, strict=False):
-        if number in place and frame.crop is not None:
-            places.append(place[number])
-            crops.append(frame.crop)
-        if len(places) == AT_ONCE:
-            yield places, crops
-            places, crops = [], []
-        progress(Progress(CORRECTING, number + 1, count))
-    if places:
-        yield places, crops
 
 
 class PixelAnswers:

@@ -67,7 +67,8 @@ def refine_clip(
     refiner = Refiner(pack, device, latent, options)
     done: list[int] = []
     found: list[FrameCodes] = []
-    for rows, crops in _chunks(frames, len(motion), known, options.batch or CHUNK, progress):
+    wanted = set(range(len(motion))).difference(known)
+    for rows, crops in crops_in_chunks(frames, wanted, options.batch or CHUNK, REFINING, progress):
         found.append(refiner(crops, motion.codes(rows)))
         done += rows
     if not done:
@@ -76,20 +77,21 @@ def refine_clip(
     return motion.with_codes(done, FrameCodes(np.zeros((len(done), 0, 0), np.float16), pose, alpha))
 
 
-def _chunks(
-    frames: Iterable[AlignedFrame], count: int, known: Collection[int], size: int, progress: ProgressCallback
+def crops_in_chunks(
+    frames: Iterable[AlignedFrame], wanted: Collection[int], size: int, stage: str, progress: ProgressCallback
 ) -> Iterator[tuple[list[int], list[Crop]]]:
-    """Numbers and crops of `size` frames with a face at a time, of the first `count` frames."""
+    """Numbers and crops of `size` frames at a time, of those wanted that have a face; tells the progress of `stage`."""
+    count = max(wanted, default=-1) + 1
     rows: list[int] = []
     crops: list[Crop] = []
     for number, frame in zip(range(count), frames, strict=False):
-        if frame.crop is not None and number not in known:
+        if frame.crop is not None and number in wanted:
             rows.append(number)
             crops.append(frame.crop)
         if len(rows) >= size:
             yield rows, crops
             rows, crops = [], []
-        progress(Progress(REFINING, number + 1, count))
+        progress(Progress(stage, number + 1, count))
     if rows:
         yield rows, crops
 

@@ -17,6 +17,7 @@ from stylecodec.encoding.identity.people_in_clip import (
     people_in_clip,
 )
 from stylecodec.encoding.identity.picture_changes import PictureChanges
+from stylecodec.encoding.options import ANOTHER_PERSON
 from stylecodec.face.align import AlignedTrack, Aligner, AlignReport
 from stylecodec.face.detect import FaceDetector
 from stylecodec.face.landmarks import Dlib5
@@ -196,4 +197,4 @@ def test_the_descriptor_of_an_aligned_crop_is_that_of_the_picture() -> None:
     image = read_image(Path(__file__).parents[3] / "examples" / "portrait.png")
     crop = warp(image, Aligner(Dlib5(), FaceDetector(), checker=None).still(image), 256)
     apart = FaceDescriptor.distance(CropDescriptor()(crop), FaceDescriptor()(image))
-    assert apart < stage.ANOTHER / 2
+    assert apart < ANOTHER_PERSON / 2
