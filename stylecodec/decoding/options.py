@@ -45,7 +45,7 @@ class DecodeOptions:
     """Behind the head: as the stream says, what the generator makes of it ("render"), a "blur", or green as a "key"."""
 
     precision: Precision = "auto"
-    """Of the feature maps: "auto" is bfloat16 on CUDA and float32 elsewhere. See `decoding.render.Renderer`."""
+    """Of the feature maps: "auto" is bfloat16 on CUDA and on CPUs with instructions for it, else float32."""
 
     avatar: bool = False
     """Leave personalised generators aside."""

@@ -36,8 +36,7 @@ Frame = Tensor | NDArray[np.uint8]  # uint8 [H, W, 3] RGB
 T = TypeVar("T")
 
 CUDA_BATCH = 16  # frames rendered at once
-CPU_BATCH_PIXELS = 4 * 256 * 256  # a CPU is quickest while a batch fits its caches: 4 frames of 256², 1 of 1024²
-CPU_BATCH = 8
+CPU_BATCH = 4  # frames whose coarse maps a CPU computes together, see nets.stylegan2
 KEPT_ANCHORS = 8  # identities whose flow state is kept ready
 KEPT_GENERATORS = 2  # personalised generators that are kept ready
 NO_PICTURE = FormatError, MissingDependency  # with these a background is left out where one can go without
@@ -123,9 +122,7 @@ class PacketRenderer:
         return (square, square) if self.compositor is None else self.compositor.size(square)
 
     def _usual_batch(self) -> int:
-        if self.device.type != "cpu":
-            return CUDA_BATCH
-        return min(max(CPU_BATCH_PIXELS // self.renderer.level**2, 1), CPU_BATCH)
+        return CPU_BATCH if self.device.type == "cpu" else CUDA_BATCH
 
     def _render(self, identity: Identity, packets: NDArray[np.floating]) -> Tensor:
         with isolated(), torch.no_grad():

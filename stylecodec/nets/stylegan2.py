@@ -27,12 +27,12 @@ from .ops import (
     GAIN,
     LEAK,
     EqualizedLinear,
-    conv_up,
     demodulation,
     modulated_conv,
     normalize_second_moment,
     upsample_rgb,
 )
+from .picture_conv import TOGETHER, KeptWeights, styled, weights_kept
 from .stylespace import StyleSpaceLayout
 
 
@@ -88,13 +88,14 @@ class StyledConv(nn.Module):
         self.noise: Tensor
         self.register_buffer("noise", torch.randn(resolution, resolution))
         self.up = up
+        self._kept: KeptWeights | None = None
 
     def forward(
         self, x: Tensor, style: Tensor, noise: bool, clamp: float | None, reference: bool = True
     ) -> Tensor:
         """x [N, I, H, W], style [N, I] -> [N, O, H or 2H, W or 2W]; see Generator.synthesis."""
-        if len(x) == 1 and not reference:
-            return self.folded(x, style, self.noise if noise else None, clamp)
+        if not reference:
+            return self.picture(x, style, self.noise if noise else None, clamp)
         # The gain commutes with the leaky ReLU, so demodulation, gain, noise and bias are one fused pass.
         scale = demodulation(self.weight, style) * GAIN
         shift = self.bias[:, None, None] * GAIN
@@ -102,38 +103,15 @@ class StyledConv(nn.Module):
             shift = shift + self.noise * (self.noise_strength * GAIN)
         x = modulated_conv(x, self.weight, style, up=self.up)
         shift, scale = shift.to(x.dtype), scale[:, :, None, None].to(x.dtype)
-        if not reference:
-            return activated_(torch.addcmul(shift, x, scale, out=x), clamp)
         x = F.leaky_relu(torch.addcmul(shift, x, scale), LEAK)
         return x if clamp is None else x.clamp(-clamp, clamp)
 
-    def folded(self, x: Tensor, style: Tensor, noise: Tensor | None, clamp: float | None) -> Tensor:
-        """The same for one picture [1, I, H, W] without gradients: style, demodulation and gain in the weights.
-
-        noise: the (rows of the) noise map that belong to the output, or None.
-        """
-        factors = demodulation(self.weight, style) * (GAIN / math.sqrt(self.weight[0].numel()))
-        weight = (self.weight * style[0, :, None, None]).mul_(factors[0, :, None, None, None]).to(x.dtype)
-        bias = (self.bias * GAIN).to(x.dtype)
-        y = conv_up(x, weight, bias) if self.up else F.conv2d(x, weight, bias, padding=1)
+    def picture(self, x: Tensor, style: Tensor, noise: Tensor | None, clamp: float | None) -> Tensor:
+        """The same without gradients; noise: the (rows of the) noise map that belong to the output, or None."""
+        self._kept = kept = weights_kept(self.weight, self.up, x.dtype, self._kept)
         if noise is not None:
-            add_noise_(y, (noise * (self.noise_strength * GAIN)).to(y.dtype))
-        return activated_(y, clamp)
-
-
-def add_noise_(x: Tensor, noise: Tensor) -> None:
-    """Add one map [H, W] to all channels of x [1, C, H, W] in place, in the type of both."""
-    if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
-        # A product with ones: PyTorch's own broadcast over the innermost axis is 20 times slower in bfloat16.
-        x.permute(0, 2, 3, 1).view(-1, x.shape[1]).addmm_(noise.reshape(-1, 1), noise.new_ones(1, x.shape[1]))
-    else:
-        x.add_(noise)
-
-
-def activated_(x: Tensor, clamp: float | None) -> Tensor:
-    """Leaky ReLU and clamp in place."""
-    F.leaky_relu_(x, LEAK)
-    return x if clamp is None else x.clamp_(-clamp, clamp)
+            noise = noise * (self.noise_strength * GAIN)
+        return styled(x, kept, self.bias, style, self.up, noise, clamp)
 
 
 class ToRGB(nn.Module):
@@ -275,16 +253,38 @@ class Generator(nn.Module):
         through; without it a faster one that is for pictures alone.
         """
         x = self.seed(styles[0].shape[0], dtype)
-        image: Tensor | None = None
-        levels: list[Tensor] = []
         sizes = [size for size in self.resolutions if stop_at is None or size <= stop_at]
+        together = 0 if reference or pyramid or x.device.type != "cpu" or len(x) == 1 else TOGETHER
+        if together >= sizes[-1] or not together:
+            levels = self._levels(sizes, x, None, styles, noise, reference)
+            return levels if pyramid else levels[-1]
+        x, image = self.maps_at(together, styles, dtype, False, noise)
+        above = [size for size in sizes if size > together]
+        return torch.cat(
+            [
+                self._levels(above, x[n : n + 1], image[n : n + 1], [s[n : n + 1] for s in styles], noise, False)[-1]
+                for n in range(len(x))
+            ]
+        )
+
+    def _levels(
+        self,
+        sizes: Sequence[int],
+        x: Tensor,
+        image: Tensor | None,
+        styles: Sequence[Tensor],
+        noise: bool,
+        reference: bool,
+    ) -> list[Tensor]:
+        """The skip sums of the blocks of these resolutions, one after the other."""
+        levels: list[Tensor] = []
         for size in sizes:
             if image is not None and size == sizes[-1] and not reference and self._in_strips(size, x):
                 levels.append(self._finish_in_strips(size, x, image, styles, noise))
                 break
             x, image = self.grow(size, x, image, styles, noise, reference)
             levels.append(image)
-        return levels if pyramid else levels[-1]
+        return levels
 
     def seed(self, count: int, dtype: torch.dtype | None = None) -> Tensor:
         """The learned constant as the first feature maps [count, C, 4, 4]."""
@@ -317,12 +317,17 @@ class Generator(nn.Module):
         return x, image
 
     def maps_at(
-        self, size: int, styles: Sequence[Tensor], dtype: torch.dtype | None = None, reference: bool = True
+        self,
+        size: int,
+        styles: Sequence[Tensor],
+        dtype: torch.dtype | None = None,
+        reference: bool = True,
+        noise: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Feature maps and RGB sum of resolution `size`, without noise; reference: see `synthesis`."""
-        x, image = self.grow(4, self.seed(len(styles[0]), dtype), None, styles, False, reference)
+        """Feature maps and RGB sum of resolution `size`; noise, reference: see `synthesis`."""
+        x, image = self.grow(4, self.seed(len(styles[0]), dtype), None, styles, noise, reference)
         for level in (r for r in self.resolutions if 4 < r <= size):
-            x, image = self.grow(level, x, image, styles, False, reference)
+            x, image = self.grow(level, x, image, styles, noise, reference)
         return x, image
 
     def above(
@@ -369,7 +374,7 @@ class Generator(nn.Module):
             first, last = max(top - STRIP_MARGIN, 0), min(bottom + STRIP_MARGIN, height)
             y = x[:, :, first:last]
             for style, conv in zip(own, convs, strict=False):
-                y = conv.folded(y, style, conv.noise[2 * first : 2 * last] if noise else None, self.conv_clamp)
+                y = conv.picture(y, style, conv.noise[2 * first : 2 * last] if noise else None, self.conv_clamp)
             y = y[:, :, 2 * (top - first) : 2 * (bottom - first)]
             to_rgb.add_to(image[:, :, 2 * top : 2 * bottom], y, own[-1], self.conv_clamp)
         return image

@@ -16,6 +16,7 @@ import torch
 from stylecodec.bitstream import StreamFile
 from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.live.transport import Packetizer
+from stylecodec.decoding import render
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.options import DecodeOptions
 from stylecodec.decoding.packets import PacketRenderer
@@ -29,6 +30,12 @@ SIZE = 32
 def open_stream(data: bytes, pack: ModelPack, **options: object) -> Decoder:
     settings: dict[str, object] = {"device": "cpu", "pack": pack, "size": SIZE, **options}
     return Decoder.open(io.BytesIO(data), **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 alone do batches of any size give the same pictures to a level: which frames they are is tested."""
+    monkeypatch.setattr(render, "cpu_multiplies_bfloat16", lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +81,18 @@ def test_the_batch_does_not_matter(data: bytes, tiny_pack: ModelPack, batch: int
     with open_stream(data, tiny_pack, as_numpy=True, batch=batch) as a, open_stream(data, tiny_pack) as b:
         worst = np.abs(np.stack(list(a)).astype(int) - torch.stack(list(b)).numpy().astype(int)).max()  # type: ignore[arg-type]
     assert worst <= 1
+
+
+def test_the_batch_hardly_matters_in_bfloat16(
+    data: bytes, tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "cpu_multiplies_bfloat16", lambda: True)
+    frames = []
+    for batch in (1, 5):
+        with open_stream(data, tiny_pack, as_numpy=True, batch=batch) as decoder:
+            assert decoder.pictures.renderer.dtype == torch.bfloat16
+            frames.append(np.stack(list(decoder)).astype(int))
+    assert np.square(frames[0] - frames[1]).mean() < 0.5
 
 
 def test_numbers_outside(data: bytes, tiny_pack: ModelPack) -> None:

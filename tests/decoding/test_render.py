@@ -119,7 +119,8 @@ def test_bfloat16_is_for_cpus_that_multiply_it(
     cpu_multiplies_bfloat16.cache_clear()
     assert pick_dtype("bfloat16", torch.device("cpu")) is wanted
     assert pick_dtype("bfloat16", torch.device("cuda")) is torch.bfloat16
-    assert pick_dtype("auto", torch.device("cpu")) is torch.float32
+    assert pick_dtype("auto", torch.device("cpu")) is wanted
+    assert pick_dtype("auto", torch.device("mps")) is torch.float32
     cpu_multiplies_bfloat16.cache_clear()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
 
 from stylecodec.nets import stylegan2
-from stylecodec.nets.ops import upsample_rgb
+from stylecodec.nets.ops import conv_up, upsample_rgb
+from stylecodec.nets.picture_conv import interleaved, up_phases
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.nets.stylespace import apply_offsets
 
@@ -176,3 +179,47 @@ def test_rgb_per_pixel_gives_the_same_pictures_and_gradients() -> None:
     assert relative(found[1][0], found[0][0]) < 1e-5
     for a, b in zip(found[1][1], found[0][1], strict=True):
         assert relative(a, b) < 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_phases_are_the_transposed_convolution_and_its_fir(count: int) -> None:
+    torch.manual_seed(2)
+    x, weight = torch.randn(count, 5, 6, 7, dtype=torch.float64), torch.randn(4, 5, 3, 3, dtype=torch.float64)
+    maps = torch.nn.functional.conv2d(x, up_phases(weight), padding=1)
+    torch.testing.assert_close(interleaved(maps), conv_up(x, weight), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("noise", [True, False])
+@pytest.mark.parametrize("clamp", [None, 0.7])
+def test_bfloat16_with_phases_is_close(count: int, noise: bool, clamp: float | None) -> None:
+    net = build(clamp)
+    styles = random_styles(net, count)
+    plain = net.synthesis(styles, noise=noise)
+    quick = net.synthesis(styles, noise=noise, dtype=torch.bfloat16, reference=False)
+    assert net.blocks[4].convs[0]._kept.phases  # type: ignore[index, union-attr]
+    assert relative(quick, plain) < 0.03
+
+
+def test_what_is_kept_follows_the_weights() -> None:
+    net = build()
+    styles = random_styles(net, 1)
+    before = net.synthesis(styles, reference=False)
+    net.blocks[2].convs[1].weight[:, 0].mul_(3.0)  # type: ignore[index, union-attr]
+    after = net.synthesis(styles, reference=False)
+    assert relative(after, before) > 1e-3
+    assert relative(after, net.synthesis(styles)) < 1e-5
+    other = copy.deepcopy(net)
+    other.blocks[2].convs[1].weight.add_(0.3)  # type: ignore[index, operator, union-attr]
+    assert relative(other.synthesis(styles, reference=False), other.synthesis(styles)) < 1e-5
+    assert relative(net.synthesis(styles, reference=False), after) < 1e-6
+
+
+def test_pictures_of_a_batch_are_those_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stylegan2, "TOGETHER", 16)
+    net = build()
+    styles = random_styles(net, 3)
+    together = net.synthesis(styles, reference=False)
+    alone = [net.synthesis([s[n : n + 1] for s in styles], reference=False) for n in range(3)]
+    assert relative(together, torch.cat(alone)) < 1e-5
+    assert relative(together, net.synthesis(styles)) < 1e-5
