@@ -148,9 +148,9 @@ class ToRGB(nn.Module):
             image.add_(modulated_conv(x, self.weight, style)).add_(self.bias[:, None, None])
         else:
             weight = self.weight[:, :, 0, 0] * (style[0] / math.sqrt(self.weight.shape[1]))
-            if x.dtype == image.dtype:
+            if x.dtype == image.dtype or x.device.type == "cpu":  # a CPU adds maps of another type and order slowly
                 pixels = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])  # a view, where x is channels_last
-                image.view(3, -1).addmm_(weight.to(x.dtype), pixels.t())
+                image.view(3, -1).addmm_(weight, pixels.to(image.dtype).t())
             else:
                 image.add_(F.conv2d(x, weight.to(x.dtype)[:, :, None, None]))
             image.add_(self.bias[:, None, None])
