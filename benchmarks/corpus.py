@@ -73,11 +73,12 @@ class Watch(CorpusProgress):
 
 
 def quick_options(pack: str, device: str) -> CorpusOptions:
-    """The encoder without the stages that search: two hundred clips in minutes."""
+    """The encoder without the stages that search, packets raw: two hundred clips in minutes."""
     encode = EncodeOptions(
         pack=pack,
         device=device,
         likeness=OFF,
+        profile="raw",
         identity_candidates=1,
         identity_average=1,
         fit=FitOptions(False),
