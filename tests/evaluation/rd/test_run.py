@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import shutil
@@ -18,8 +19,9 @@ import stylecodec
 from stylecodec import LandmarkCorrectionOptions, PixelCorrectionOptions, RdOptions, RdReport, TuneOptions
 from stylecodec.bitstream import StreamFile
 from stylecodec.errors import MediaError, MissingDependency, OptionError
+from stylecodec.evaluation import judges
 from stylecodec.evaluation.faces import aligner_for
-from stylecodec.evaluation.rd import measuring, run
+from stylecodec.evaluation.rd import measuring, page, run
 from stylecodec.evaluation.rd.options import Way
 from stylecodec.media.codecs import decoded_video
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -37,6 +39,8 @@ def options_for(pack: ModelPack) -> RdOptions:
         pack=pack.folder,
         device="cpu",
         likeness="off",
+        identity_candidates=2,
+        identity_average=1,
         fit=stylecodec.FitOptions(enabled=False),
         landmark_correction=LandmarkCorrectionOptions(enabled=False),
     )
@@ -63,10 +67,17 @@ def found(tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     clip = write_clip(folder / "some clip.mp4", FRAMES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "aligner_for", lambda device: FixedFace())
+        patch.setattr(judges, "FaceDetector", functools.cache(judges.FaceDetector))  # dlib's is long in the making
         patch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
         options = options_for(tiny_pack)
         report = measure(clip, folder / "out", options)
         yield SimpleNamespace(report=report, clip=clip, folder=folder / "out", options=options)
+
+
+@pytest.fixture
+def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`found` has drawn the curves: no page is written, which takes longer than all else."""
+    monkeypatch.setattr(page, "write_report", lambda *_: [])
 
 
 @pytest.mark.slow
@@ -143,6 +154,7 @@ def test_a_stream_is_the_one_that_encode_makes(found: SimpleNamespace, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unwritten")
 def test_what_is_kept_is_not_done_again(found: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("done again")
@@ -157,6 +169,7 @@ def test_what_is_kept_is_not_done_again(found: SimpleNamespace, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unwritten")
 def test_an_interrupted_run_goes_on(found: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(found.folder / "kept", tmp_path / "out" / "kept")
     (lost,) = (tmp_path / "out" / "kept" / "encodes").glob("some-clip-64-x264-crf-45-*.json")
@@ -182,7 +195,7 @@ def test_a_lossless_sequence_given_as_a_codec_has_no_bd_rate(found: SimpleNamesp
     table = tmp_path / "others.csv"
     rows = [f"some-clip,64,Other,q{k},{10 * 2**k},{12 + 2 * k}" for k in range(5)]
     table.write_text("\n".join(["clip,size,system,setting,kbps,PSNR", *rows]))
-    report = measure(found.clip, tmp_path / "out", replace(found.options, given=(given, table)))
+    report = measure(found.clip, tmp_path / "out", replace(found.options, given=(given, table), sizes=(64,)))
     exact = next(p for p in report.points if p.system == "FFV1")
     assert (exact.origin, exact.scores["PSNR"].mean) == ("given", float("inf"))
     assert exact.rates["video"] == pytest.approx(given.stat().st_size * 8 / exact.seconds / 1000)
