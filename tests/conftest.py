@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,3 +40,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import write_clip
 
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")
+
+
+@pytest.fixture
+def quick_portraits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puppets of pictures whose latent is fitted in 4 steps in place of 80: for tests of the way there."""
+    from stylecodec.encoding.identity import portrait
+
+    monkeypatch.setattr(portrait, "PORTRAIT", replace(portrait.PORTRAIT, steps=4))
