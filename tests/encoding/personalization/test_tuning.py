@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,8 +53,9 @@ def latent() -> np.ndarray:
     return (0.3 * np.random.default_rng(3).standard_normal((18, 512))).astype(np.float16)
 
 
+@functools.cache
 def clip_of(pack: ModelPack, count: int = 8) -> tuple[list[np.ndarray], FrameCodes]:
-    """Crops of somebody whom the pack does not know: its own rendering, colours changed."""
+    """Crops of somebody whom the pack does not know: its own rendering, colours changed. Read-only."""
     torch.manual_seed(0)
     codes = 0.3 * torch.randn(count, 34)
     renderer = DifferentiableRenderer(pack, CPU)
