@@ -22,6 +22,7 @@ from stylecodec.encoding.options import (
     RefineOptions,
     TuneOptions,
 )
+from stylecodec.encoding.personalization import crop_registration
 from stylecodec.errors import DeltaNotFound, FormatError, OutputError, PackMismatch
 from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
@@ -35,7 +36,9 @@ TUNE = TuneOptions(steps=10, side=32, batch=4, frames=8, precision="float32", lo
 
 @pytest.fixture(autouse=True)
 def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the squares of somebody known are looked for in few steps."""
     monkeypatch.setenv(IDENTITIES_VARIABLE, str(tmp_path / "identities"))
+    monkeypatch.setattr(crop_registration, "STEPS", 4)
 
 
 PLAIN = {"profile": "raw", "landmark_correction": LandmarkCorrectionOptions(enabled=False)}
