@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import re
 import shutil
@@ -19,7 +18,6 @@ import stylecodec
 from stylecodec import LandmarkCorrectionOptions, PixelCorrectionOptions, RdOptions, RdReport, TuneOptions
 from stylecodec.bitstream import StreamFile
 from stylecodec.errors import MediaError, MissingDependency, OptionError
-from stylecodec.evaluation import judges
 from stylecodec.evaluation.faces import aligner_for
 from stylecodec.evaluation.rd import measuring, page, run
 from stylecodec.evaluation.rd.options import Way
@@ -29,6 +27,7 @@ from stylecodec.progress import Progress
 from tests.evaluation.markup import Tags
 from tests.tiny import FixedFace, write_clip
 
+pytestmark = pytest.mark.usefixtures("one_detector")
 FRAMES, LONG = 12, 1.0
 QUALITIES = (40.0, 60.0)
 CODEC = (25, 35, 45, 51)
@@ -67,7 +66,6 @@ def found(tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     clip = write_clip(folder / "some clip.mp4", FRAMES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "aligner_for", lambda device: FixedFace())
-        patch.setattr(judges, "FaceDetector", functools.cache(judges.FaceDetector))  # dlib's is long in the making
         patch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
         options = options_for(tiny_pack)
         report = measure(clip, folder / "out", options)
