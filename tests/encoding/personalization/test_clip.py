@@ -218,7 +218,7 @@ def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -
     assert clip.identity == card.identity
     for delta, carried in (("auto", False), ("name", False), ("carry", True)):
         data = stream(clip, replace(PLAIN, delta=delta))
-        with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as file:
+        with StreamFile.open(io.BytesIO(data), recall={card.identity.digest: card.identity}.get) as file:
             found = personalizations(file)[card.identity.digest]
             assert file.identity_for(0).digest == card.identity.digest
             spent = file.byte_account()
@@ -231,7 +231,7 @@ def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, ca
     options = replace(PLAIN, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE, card=card)
     data = stream(clip, options)
-    with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as file:
+    with StreamFile.open(io.BytesIO(data), recall={card.identity.digest: card.identity}.get) as file:
         assert file.identity_for(0).digest == card.identity.digest
 
 
