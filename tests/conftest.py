@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,3 +42,21 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import write_clip
 
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")
+
+
+@pytest.fixture(scope="module")
+def one_detector() -> Iterator[None]:
+    """dlib's face detector is built once for a module's tests and not for every aligner and judge, as it takes long."""
+    from stylecodec.face import detect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detect.dlib, "get_frontal_face_detector", cache(detect.dlib.get_frontal_face_detector))
+        yield
+
+
+@pytest.fixture
+def quick_portraits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puppets of pictures whose latent is fitted in 4 steps in place of 80: for tests of the way there."""
+    from stylecodec.encoding.identity import portrait
+
+    monkeypatch.setattr(portrait, "PORTRAIT", replace(portrait.PORTRAIT, steps=4))

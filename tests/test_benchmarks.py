@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -104,6 +105,16 @@ def test_the_code_of_a_room_is_what_it_does() -> None:
     assert origins.code_digests(["bitstream", "nets"]) == origins.code_digests(["bitstream", "nets"])
 
 
+bare = functools.cache(origins.bare)
+
+
+@pytest.fixture
+def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All modules of the package are parsed for a digest of its code: once for all tests that ask for it."""
+    monkeypatch.setattr(origins, "bare", bare)
+
+
+@pytest.mark.usefixtures("parsed_once")
 def test_a_run_says_where_its_figures_come_from(tiny_pack: ModelPack, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"film")
     found = origins.provenance(tiny_pack, EncodeOptions(pack=tiny_pack.folder), [tmp_path / "a.mp4"])
@@ -116,6 +127,7 @@ def test_a_run_says_where_its_figures_come_from(tiny_pack: ModelPack, tmp_path: 
     assert origins.reasons(found, origins.today(tiny_pack)) == []
 
 
+@pytest.mark.usefixtures("parsed_once")
 def test_figures_of_other_code_or_networks_are_stale(tiny_pack: ModelPack, other_pack: ModelPack) -> None:
     found = origins.provenance(tiny_pack, rooms=["nets", "face"])
     (why,) = origins.reasons(found, origins.today(other_pack))
@@ -334,12 +346,13 @@ def test_the_mean_of_several_boxes_is_that_of_their_points(monkeypatch: pytest.M
 def test_who_does_exactly_the_same_is_read_alike_by_both() -> None:
     large = read_image(Path(__file__).parents[1] / "examples" / "portrait.png")
     faces = [np.asarray(Image.fromarray(large).resize((256, 256)), np.uint8)] * 2
-    mine, theirs = (yardstick.read_by_both("portrait.png", faces, landmark_tracks.Yardstick()) for _ in range(2))
+    dlib = landmark_tracks.Yardstick()
+    mine, theirs = (yardstick.read_by_both("portrait.png", faces, dlib) for _ in range(2))
     assert mine.keys() == {yardstick.OWN, yardstick.MESH}
     read = {kind: tracks_of.compare(mine[kind], theirs[kind]) for kind in mine}
     assert all(np.isnan(values["gain"]) for row in read.values() for values in row.values())  # nothing moves
     with pytest.raises(StylecodecError, match=r"black: .*no face"):
-        yardstick.read_by_both("black", [np.zeros_like(faces[0])], landmark_tracks.Yardstick())
+        yardstick.read_by_both("black", [np.zeros_like(faces[0])], dlib)
 
 
 def test_the_mesh_reads_the_points_that_dlib_reads() -> None:
@@ -428,9 +441,9 @@ def test_pairs_have_names_of_their_own() -> None:
 def test_follow_scores_the_files_of_two_systems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     still = read_image(Path(__file__).parents[1] / "examples" / "portrait.png")
     for name, picture in (("face", still), ("blank", np.zeros_like(still))):
-        with VideoWriter(tmp_path / f"{name}.mp4", 512, 512, Fraction(25)) as writer:
-            for _ in range(3):
-                writer.write(picture)
+        with VideoWriter(tmp_path / f"{name}.mp4", 256, 256, Fraction(25)) as writer:
+            for _ in range(2):
+                writer.write(picture[::2, ::2].copy())
     face, blank, out = (str(tmp_path / name) for name in ("face.mp4", "blank.mp4", "results.json"))
     assert landmark_tracks.main([face, face, face, blank, "--json", "--results", out, "--plots", str(tmp_path)]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -7,6 +7,7 @@ quickly is a dependency all the same. Only what stands under `if TYPE_CHECKING:`
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,12 @@ LIBRARIES = {
 }
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A module's source; read-only."""
+    return ast.parse(path.read_text())
+
+
 def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
@@ -83,7 +90,7 @@ def running(tree: ast.AST) -> Iterator[ast.AST]:
 def imported(path: Path, typing_too: bool = True) -> Iterator[str]:
     """Full names of everything a module imports, at the top or inside functions."""
     package = ("stylecodec", *path.relative_to(ROOT).with_suffix("").parts[:-1])
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     for node in ast.walk(tree) if typing_too else running(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -191,7 +198,7 @@ READING = {"open", "read_text", "read_bytes", "load_file", "safe_open", "load", 
 @pytest.mark.parametrize("path", sorted((ROOT / "nets").glob("*.py")), ids=name_of)
 def test_nets_read_no_files(path: Path) -> None:
     """Weights come from packs: what carries weights or was fitted is on a card, with digest and provenance."""
-    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     names = {func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in calls}
     assert not names & READING, f"{name_of(path)} reads files: {sorted(names & READING)}"
 
@@ -210,7 +217,7 @@ def test_no_function_is_overgrown() -> None:
     """Its lines, from `def` to the last, documentation included."""
     long = {}
     for path in SIZED:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 count = (node.end_lineno or 0) - node.lineno + 1
                 if count > LONGEST_FUNCTION:

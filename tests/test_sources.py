@@ -103,6 +103,7 @@ def puppet(source: Path, driving: Path) -> bytes:
         return made.identities[0].digest
 
 
+@pytest.mark.usefixtures("quick_portraits")
 def test_whom_to_show_is_known_by_content(clip: Path, tmp_path: Path) -> None:
     driving = tmp_path / "talk.mp4"
     driving.write_bytes(clip.read_bytes())

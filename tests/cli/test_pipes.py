@@ -283,6 +283,7 @@ def test_stopping_a_program_leaves_no_file(tiny_pack: ModelPack, here: Path, nam
     out = here / "out"
     out.mkdir()
     command = [sys.executable, "-m", "stylecodec", "decode", "long.stc", str(out / "a.mp4"), "--device", "cpu"]
+    command += ["--size", "64"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), PACKS_VARIABLE: str(tiny_pack.folder.parent)}
 
     def heed_signals() -> None:  # a shell's background jobs ignore SIGINT, and their children would with them

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from stylecodec.corpus import work
 from stylecodec.corpus.dispatch import Hand
 from stylecodec.corpus.options import CorpusOptions
 from stylecodec.corpus.progress import CorpusProgress
@@ -15,13 +19,14 @@ from stylecodec.corpus.run import Summary, encode_corpus
 from stylecodec.corpus.work import Settings, Worker
 from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
 from stylecodec.media import VideoReader, VideoWriter
-from stylecodec.packs.store import ModelPack
+from stylecodec.packs.store import ModelPack, open_pack
 from tests.tiny import FixedFace
 
 TALK = Path(__file__).resolve().parents[2] / "examples" / "talk.mp4"
 FRAMES = 4
 CHEAP = ["--profile", "raw", "--identity-average", "1", "--no-identity-fit", "--no-landmark-correction"]
 CHEAP += ["--device", "cpu"]
+opened = functools.cache(open_pack)  # its networks are built once, not by every worker of this process
 
 
 def write_talk(folder: Path, names: list[str]) -> Path:
@@ -75,8 +80,10 @@ class Inline:
     died: tuple[type[BaseException], ...] = ()
 
     def __init__(self, settings: Settings) -> None:
-        self.worker = Worker(settings)
-        self.worker.front_end = FixedFace()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(work, "open_pack", opened)
+            patch.setattr(work, "front_end_for", lambda pack, options: FixedFace())
+            self.worker = Worker(settings)
         self.tasks: list[Any] = []
         self.ended = 0
 

@@ -120,12 +120,13 @@ def test_the_same_bytes_in_every_host(
 
 
 def test_personalising_in_another_host(source: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:
-    chosen = options(tiny_pack, preset="fast", likeness="full", background="render")
+    chosen = options(tiny_pack, preset="fast", likeness="full", background="render", profile="raw")
     plain = encoded(source, tmp_path, chosen)
     with used_generators(), default_dtype(torch.float64), default_device("meta"), torch.inference_mode():
         assert encoded(source, tmp_path, chosen) == plain
 
 
+@pytest.mark.usefixtures("quick_portraits")
 def test_a_portrait_in_another_host(tiny_pack: ModelPack, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -114,14 +114,14 @@ def test_the_identities_and_motion_are_those_of_each_alone(
 
 
 def test_one_for_all_is_said(video: Path, options: EncodeOptions, tmp_path: Path) -> None:
-    off = replace(options, split="off")
+    off = replace(options, split="off", profile="raw")
     report = stylecodec.encode(video, tmp_path / "one.stc", off, front_end=FixedFace())
     assert report.notes == [NOTE + "all shown as one (--split auto: an identity for each)"]
     assert [one["frames"] for one in report.people] == [FIRST + THIRD, SECOND]
     with StreamFile.open(str(tmp_path / "one.stc")) as stream:
         assert len(stream.identities) == 1
         assert [len(group) for group in stream.groups()] == [10, 10, 10, 6]
-    card = replace(options, identity=tmp_path / "one.stc")
+    card = replace(options, identity=tmp_path / "one.stc", profile="raw")
     given = stylecodec.encode(video, tmp_path / "given.stc", card, front_end=FixedFace())
     assert given.notes == [NOTE + "all shown as the one identity that was given"]
 
@@ -140,10 +140,11 @@ def test_one_person_is_encoded_as_ever(
 
 def test_the_usual_likeness_is_left_out_for_several(video: Path, options: EncodeOptions, tmp_path: Path) -> None:
     """What nobody asked for is no reason to refuse a clip: the two are encoded without it, and the note says so."""
-    usual = replace(options, likeness=None)
+    off = replace(options, profile="raw")
+    usual = replace(off, likeness=None)
     assert usual.tunes
     report = stylecodec.encode(video, tmp_path / "usual.stc", usual, front_end=FixedFace())
-    stylecodec.encode(video, tmp_path / "off.stc", options, front_end=FixedFace())
+    stylecodec.encode(video, tmp_path / "off.stc", off, front_end=FixedFace())
     assert report.notes == [NOTE + EACH]
     assert (tmp_path / "usual.stc").read_bytes() == (tmp_path / "off.stc").read_bytes()
 
@@ -155,7 +156,7 @@ def test_a_generator_is_personalised_to_one(video: Path, options: EncodeOptions,
     advice = re.search(r"--start ([\d.]+) --duration ([\d.]+)", str(caught.value))
     assert advice is not None
     start, duration = map(float, advice.groups())
-    part = replace(options, start=start, duration=duration)
+    part = replace(options, start=start, duration=duration, profile="raw")
     report = stylecodec.encode(video, tmp_path / "part.stc", part, front_end=FixedFace())
     assert (report.frames, len(report.people)) == (FIRST, 1)
 
@@ -208,7 +209,8 @@ def test_a_ghost_after_a_lost_key_frame_is_nobody(options: EncodeOptions, tmp_pa
     source = write_hurt(tmp_path / "hurt.ts", frames=pictures)
     shown = [picture.reshape(-1, 3).mean(axis=0) for _, picture in VideoReader(source).frames()]
     assert sum(blue > 2 * red for red, _, blue in shown) > 10  # the ghost is there
-    report = stylecodec.encode(source, tmp_path / "hurt.stc", options, front_end=FixedFace(lost=range(9, 12)))
+    raw = replace(options, profile="raw")
+    report = stylecodec.encode(source, tmp_path / "hurt.stc", raw, front_end=FixedFace(lost=range(9, 12)))
     assert len(report.people) == 1
     assert report.notes
     assert not any("another person" in note for note in report.notes)

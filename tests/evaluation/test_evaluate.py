@@ -29,6 +29,7 @@ from tests.decoding import streams
 from tests.nets.seeded_weights import fill
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+pytestmark = pytest.mark.usefixtures("one_detector")
 FRAMES, SIDE, SIZE = 12, 224, 128
 # By how much a score may differ when nothing but the place or the time of the output's frames has changed: landmarks
 # and detector see other pixels, and smoothing over time begins elsewhere.

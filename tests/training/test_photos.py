@@ -30,6 +30,7 @@ from stylecodec.training.photo_sharpen import SharpenTrainer
 from stylecodec.training.photos import Limits, Square, judged, validity, without_frame
 from stylecodec.training.widen import parse_widths, widened, widths_of
 
+pytestmark = pytest.mark.usefixtures("one_detector")
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
 LENIENT = Limits(score=-1.0, unlike=1.0, lopsided=1.0, dark=0.0, lens=0.0, pixels=50.0, inside=0.3)
 

@@ -52,9 +52,10 @@ class Clip:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Fewer poses in the grid."""
+    """Fewer poses in the grid, fewer steps of the reference from frame to frame."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pose, "GRID", (3, 3))
+        patch.setattr(pose.PoseSearch.reference, "__defaults__", (5,))
         yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -59,6 +59,9 @@ FAST = EncodeOptions(
     tune=TUNE,
 )
 
+FULL = replace(FAST, likeness="full")
+PLAIN = replace(FAST, landmark_correction=LandmarkCorrectionOptions(enabled=False))
+
 
 class Clip:
     """Twelve frames of coloured stripes, the face lost in the third; can be read again and again."""
@@ -80,9 +83,23 @@ def stream(clip: EncodedClip, options: EncodeOptions) -> bytes:
     return b"".join(stream_bytes(compacted(clip, options) if options.profile == "compact" else clip, options))
 
 
+@dataclass(frozen=True)
+class Made:
+    """A clip with a likeness in full, before its profile matters, and what was told while it was made."""
+
+    clip: EncodedClip
+    told: list[Progress]
+
+
 @pytest.fixture(scope="module")
-def card(tiny_pack: ModelPack) -> IdentityCard:
-    clip = encode_frames(Clip(), tiny_pack, replace(FAST, likeness="full"), RATE)
+def personalised(tiny_pack: ModelPack) -> Made:
+    told: list[Progress] = []
+    return Made(encode_frames(Clip(), tiny_pack, FULL, RATE, progress=told.append), told)
+
+
+@pytest.fixture(scope="module")
+def card(personalised: Made) -> IdentityCard:
+    clip = personalised.clip
     assert clip.delta is not None
     return IdentityCard(clip.identity, clip.delta)
 
@@ -102,16 +119,14 @@ def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
     assert balanced.pack is tiny_pack
 
 
-def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> None:
-    told: list[Progress] = []
-    options = replace(FAST, likeness="full")
-    clip = encode_frames(Clip(), tiny_pack, options, RATE, progress=told.append)
+def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack, personalised: Made) -> None:
+    clip = personalised.clip
     assert clip.tuned is not None
     assert clip.tuned.rows.tolist() == sorted(set(clip.tuned.rows.tolist()))
     assert 2 not in clip.tuned.rows
     assert len(clip.tuned.rows) == 8
-    assert {event.stage for event in told} == {ANALYSING, FITTING, PERSONALISING, REFINING}
-    data = stream(clip, options)
+    assert {event.stage for event in personalised.told} == {ANALYSING, FITTING, PERSONALISING, REFINING}
+    data = stream(clip, FULL)
     with StreamFile.open(io.BytesIO(data)) as file:
         found = personalizations(file)
         assert list(found) == [file.identity_for(0).digest]
@@ -120,10 +135,8 @@ def test_a_personalised_stream_carries_its_generator(tiny_pack: ModelPack) -> No
         assert len(list(decoder)) == 12
 
 
-def test_the_compact_profile_binds_to_the_identity_that_it_sends(tiny_pack: ModelPack, card: IdentityCard) -> None:
-    options = replace(FAST, likeness="full", profile="compact", quality=30.0)
-    clip = encode_frames(Clip(), tiny_pack, options, RATE)
-    data = stream(clip, options)
+def test_the_compact_profile_binds_to_the_identity_that_it_sends(personalised: Made) -> None:
+    data = stream(personalised.clip, replace(FULL, profile="compact", quality=30.0))
     with StreamFile.open(io.BytesIO(data)) as file:
         assert list(personalizations(file)) == [file.identity_for(0).digest]
 
@@ -200,12 +213,12 @@ def test_a_quick_likeness_corrects_by_pixels_and_refines_nothing(tiny_pack: Mode
 
 
 def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -> None:
-    clip = encode_frames(Clip(), tiny_pack, FAST, RATE, card=card)
+    clip = encode_frames(Clip(), tiny_pack, PLAIN, RATE, card=card)
     assert isinstance(clip.pack, TunedPack)
     assert clip.identity == card.identity
     for delta, carried in (("auto", False), ("name", False), ("carry", True)):
-        data = stream(clip, replace(FAST, delta=delta))
-        with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as file:
+        data = stream(clip, replace(PLAIN, delta=delta))
+        with StreamFile.open(io.BytesIO(data), recall={card.identity.digest: card.identity}.get) as file:
             found = personalizations(file)[card.identity.digest]
             assert file.identity_for(0).digest == card.identity.digest
             spent = file.byte_account()
@@ -215,15 +228,15 @@ def test_a_card_spares_the_generator(tiny_pack: ModelPack, card: IdentityCard) -
 
 
 def test_a_card_keeps_its_digest_in_the_compact_profile(tiny_pack: ModelPack, card: IdentityCard) -> None:
-    options = replace(FAST, profile="compact", quality=30.0)
+    options = replace(PLAIN, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE, card=card)
     data = stream(clip, options)
-    with StreamFile.open(io.BytesIO(data), recall=lambda digest: card.identity) as file:
+    with StreamFile.open(io.BytesIO(data), recall={card.identity.digest: card.identity}.get) as file:
         assert file.identity_for(0).digest == card.identity.digest
 
 
 def test_a_latent_fitted_anew_travels_and_its_generator_is_named(tiny_pack: ModelPack, card: IdentityCard) -> None:
-    options = replace(FAST, profile="compact", quality=30.0)
+    options = replace(PLAIN, profile="compact", quality=30.0)
     clip = encode_frames(Clip(), tiny_pack, options, RATE, card=replace(card, fresh=True))
     data = stream(clip, options)
     with StreamFile.open(io.BytesIO(data)) as file:
@@ -237,7 +250,7 @@ def test_a_latent_fitted_anew_travels_and_its_generator_is_named(tiny_pack: Mode
 
 def test_a_card_without_a_generator(tiny_pack: ModelPack) -> None:
     latent = np.random.default_rng(0).standard_normal((18, 512)).astype(np.float16)
-    clip = encode_frames(Clip(), tiny_pack, FAST, RATE, card=IdentityCard(Identity(latent)))
+    clip = encode_frames(Clip(), tiny_pack, PLAIN, RATE, card=IdentityCard(Identity(latent)))
     assert clip.pack is tiny_pack
     assert clip.delta is None
     assert np.array_equal(clip.identity.latent, latent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,8 +53,9 @@ def latent() -> np.ndarray:
     return (0.3 * np.random.default_rng(3).standard_normal((18, 512))).astype(np.float16)
 
 
+@functools.cache
 def clip_of(pack: ModelPack, count: int = 8) -> tuple[list[np.ndarray], FrameCodes]:
-    """Crops of somebody whom the pack does not know: its own rendering, colours changed."""
+    """Crops of somebody whom the pack does not know: its own rendering, colours changed. Read-only."""
     torch.manual_seed(0)
     codes = 0.3 * torch.randn(count, 34)
     renderer = DifferentiableRenderer(pack, CPU)
@@ -126,7 +128,7 @@ def test_the_pack_is_left_alone(tiny_pack: ModelPack, learnt: Personalized) -> N
 def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path) -> None:
     crops, codes = clip_of(tiny_pack)
     path = tmp_path / "work.safetensors"
-    checkpoint, some = Checkpoint(path, "work"), dataclasses.replace(QUICK, steps=30)
+    checkpoint, some = Checkpoint(path, "work"), dataclasses.replace(QUICK, steps=16)
 
     class Stopped(Exception):
         pass
@@ -162,7 +164,7 @@ def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path)
         tiny_pack, crops, codes, latent(), larger, CPU, checkpoint, lambda event: shares.append(event.done / 100)
     )
     fourth.tune()
-    assert fourth.at.steps[WEIGHTS] == 46 > second.at.steps[WEIGHTS]
+    assert fourth.at.steps[WEIGHTS] == 25 > second.at.steps[WEIGHTS]
     assert 0.5 < shares[0] < 0.6
 
 
@@ -199,12 +201,12 @@ def test_a_checkpoint_of_other_work(tiny_pack: ModelPack, tmp_path: Path) -> Non
 
 def test_a_plateau_shortens_the_work(tiny_pack: ModelPack) -> None:
     crops, codes = clip_of(tiny_pack)
-    flat = dataclasses.replace(QUICK, steps=60, plateau_db=99.0, plateau_looks=2, look_steps=4)
+    flat = dataclasses.replace(QUICK, steps=40, plateau_db=99.0, plateau_looks=2, look_steps=3)
     personalizer = Personalizer(tiny_pack, crops, codes, latent(), flat, CPU)
     personalizer.run()
     assert personalizer.at.skipped > 0
-    assert personalizer.at.steps[WEIGHTS] < 46
-    assert personalizer.at.steps[SETTLE] == 5
+    assert personalizer.at.steps[WEIGHTS] < 31
+    assert personalizer.at.steps[SETTLE] == 3
 
 
 @pytest.mark.parametrize(("step_seconds", "spent"), [(2.0, 46.0), (20.0, 20.0)])

@@ -19,7 +19,7 @@ from stylecodec import LandmarkCorrectionOptions, PixelCorrectionOptions, RdOpti
 from stylecodec.bitstream import StreamFile
 from stylecodec.errors import MediaError, MissingDependency, OptionError
 from stylecodec.evaluation.faces import aligner_for
-from stylecodec.evaluation.rd import measuring, run
+from stylecodec.evaluation.rd import measuring, page, run
 from stylecodec.evaluation.rd.options import Way
 from stylecodec.media.codecs import decoded_video
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -27,6 +27,7 @@ from stylecodec.progress import Progress
 from tests.evaluation.markup import Tags
 from tests.tiny import FixedFace, write_clip
 
+pytestmark = pytest.mark.usefixtures("one_detector")
 FRAMES, LONG = 12, 1.0
 QUALITIES = (40.0, 60.0)
 CODEC = (25, 35, 45, 51)
@@ -37,6 +38,8 @@ def options_for(pack: ModelPack) -> RdOptions:
         pack=pack.folder,
         device="cpu",
         likeness="off",
+        identity_candidates=2,
+        identity_average=1,
         fit=stylecodec.FitOptions(enabled=False),
         landmark_correction=LandmarkCorrectionOptions(enabled=False),
     )
@@ -67,6 +70,12 @@ def found(tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         options = options_for(tiny_pack)
         report = measure(clip, folder / "out", options)
         yield SimpleNamespace(report=report, clip=clip, folder=folder / "out", options=options)
+
+
+@pytest.fixture
+def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`found` has drawn the curves: no page is written, which takes longer than all else."""
+    monkeypatch.setattr(page, "write_report", lambda *_: [])
 
 
 @pytest.mark.slow
@@ -143,6 +152,7 @@ def test_a_stream_is_the_one_that_encode_makes(found: SimpleNamespace, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unwritten")
 def test_what_is_kept_is_not_done_again(found: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("done again")
@@ -157,6 +167,7 @@ def test_what_is_kept_is_not_done_again(found: SimpleNamespace, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unwritten")
 def test_an_interrupted_run_goes_on(found: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(found.folder / "kept", tmp_path / "out" / "kept")
     (lost,) = (tmp_path / "out" / "kept" / "encodes").glob("some-clip-64-x264-crf-45-*.json")
@@ -182,7 +193,7 @@ def test_a_lossless_sequence_given_as_a_codec_has_no_bd_rate(found: SimpleNamesp
     table = tmp_path / "others.csv"
     rows = [f"some-clip,64,Other,q{k},{10 * 2**k},{12 + 2 * k}" for k in range(5)]
     table.write_text("\n".join(["clip,size,system,setting,kbps,PSNR", *rows]))
-    report = measure(found.clip, tmp_path / "out", replace(found.options, given=(given, table)))
+    report = measure(found.clip, tmp_path / "out", replace(found.options, given=(given, table), sizes=(64,)))
     exact = next(p for p in report.points if p.system == "FFV1")
     assert (exact.origin, exact.scores["PSNR"].mean) == ("given", float("inf"))
     assert exact.rates["video"] == pytest.approx(given.stat().st_size * 8 / exact.seconds / 1000)
