@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..bitstream import Event, FrameGroup, Identity, StreamHeader, StreamReader, StreamReport
 from ..bitstream.attached import admit
 from ..bitstream.background import Background
@@ -61,6 +64,32 @@ class LiveDecoder:
                 self._events.appendleft(event)
                 break
         return frames
+
+    def groups(self, data: bytes) -> list[FrameGroup]:
+        """Take bytes; the groups that they complete, not rendered: for players that `picture` only what is due.
+
+        Raises PackNotFound or PackMismatch when the stream's header arrives.
+        """
+        groups = []
+        self._events.extend(self._reader.feed(data))
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, FrameGroup):
+                groups.append(event)
+            else:
+                self._take(event)
+        return groups
+
+    def picture(self, packet: NDArray[np.floating], slot: int) -> Frame | None:
+        """The frame [H, W, 3] of a packet [35] of the identity of this slot; None where that has not come.
+
+        Raises DeltaNotFound or PackMismatch as `feed` does.
+        """
+        identity = self._identities.get(slot)
+        if self._pictures is None or identity is None:
+            return None
+        rendered = next(self._pictures.render(identity, packet[None]))
+        return next(as_frames(rendered, self.options))
 
     def close(self) -> StreamReport:
         """End of the bytes: what was received and what is missing."""

@@ -133,6 +133,11 @@ class LiveEncoder:
         """Whether the last frame showed the face."""
         return self._seen
 
+    @property
+    def guessed(self) -> bool:
+        """Whether the identity was guessed here, and not given."""
+        return self._card is None
+
     def frame(self, seconds: float, frame: Frame) -> Iterator[LiveBurst]:
         """The next frame [H, W, 3] uint8 RGB, at a time of the source that increases; what is to be sent now."""
         self.counts.frames += 1
