@@ -19,7 +19,9 @@ from ..decoding.live import LiveDecoder
 from ..decoding.options import DecodeOptions
 from ..decoding.packets import Frame
 from ..errors import FormatError, StylecodecError
+from ..packs.store import ModelPack
 from .feed import Say
+from .options import PlayoutOptions
 
 SILENT_SECONDS = 1.0  # after which another peer may take the place of this one
 
@@ -52,10 +54,9 @@ class Received:
 class _Session:
     """One peer from its first datagram to its last."""
 
-    def __init__(self, ssrc: int, options: DecodeOptions, delay: float, jitter: float, recall: Recall | None) -> None:
-        self.ssrc, self.heard = ssrc, 0.0
+    def __init__(self, ssrc: int, decoder: LiveDecoder, delay: float, jitter: float) -> None:
+        self.ssrc, self.heard, self.decoder = ssrc, 0.0, decoder
         self.receiver = LiveReceiver(jitter)
-        self.decoder = LiveDecoder(options, recall)
         self.playout: Playout | None = None
         self.delay = delay
         self.shown = -1  # number of the last frame shown
@@ -86,29 +87,33 @@ class Incoming:
     """Plays whoever calls: `datagram` and `poll` as time goes, then `due`, and `picture` of what is due.
 
     delay: seconds of playout, by which arrivals may differ. jitter: seconds that a missing datagram is waited for.
-    stored: is given (session, bytes of the stream in order). recall: as of `Decoder.live`.
+    stored: is given (session, bytes of the stream in order). recall: as of `Decoder.live`. ready: as of LiveDecoder.
     """
 
     def __init__(
         self,
         options: DecodeOptions | None = None,
         *,
-        delay: float = 0.1,
-        jitter: float = 0.05,
+        delay: float = PlayoutOptions.delay,
+        jitter: float = PlayoutOptions.jitter,
         recall: Recall | None = None,
+        ready: ModelPack | None = None,
         stored: Callable[[int, bytes], object] | None = None,
         say: Say = lambda sentence: None,
     ) -> None:
         self.counts = Received()
-        self._options, self._delay, self._jitter, self._recall = options or DecodeOptions(), delay, jitter, recall
+        self._options, self._recall, self._ready = options or DecodeOptions(), recall, ready
+        self._delay, self._jitter = delay, jitter
         self._stored, self._say = stored, say
         self._session: _Session | None = None
         self._settled = Received()  # of the sessions before
 
     @property
     def ended(self) -> bool:
-        """Whether the peer has said goodbye."""
-        return self._session is not None and self._session.receiver.ended
+        """Whether the peer has said goodbye, and all that came has been due."""
+        if self._session is None or not self._session.receiver.ended:
+            return False
+        return self._session.playout is None or not self._session.playout.waiting
 
     def deadline(self) -> float | None:
         """When to `poll` if nothing comes before; None if nothing is waited for."""
@@ -177,7 +182,8 @@ class Incoming:
             self._settled.lost += session.receiver.jitter.lost
             self._settled.late += session.receiver.jitter.late
             self._settled.datagrams += session.receiver.jitter.received
-        self._session = _Session(ssrc, self._options, self._delay, self._jitter, self._recall)
+        decoder = LiveDecoder(self._options, self._recall, self._ready)
+        self._session = _Session(ssrc, decoder, self._delay, self._jitter)
         self.counts.sessions += 1
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -47,8 +48,8 @@ class FrameSkip:
             if not self._interval or now - self._changed < CALM_SECONDS:
                 return
             every = self.every
-            if self._busy * ROOM > every * self._interval and every < self._most:
-                every += 1
+            if self._busy * ROOM > every * self._interval:
+                every = min(math.ceil(self._busy * ROOM / self._interval), self._most)
             elif every > 1 and self._busy * SPARE < (every - 1) * self._interval:
                 every -= 1
             if every == self.every:

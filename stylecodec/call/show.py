@@ -10,6 +10,7 @@ import io
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO, Protocol
 
@@ -94,8 +95,7 @@ class Browser:
         try:
             while True:
                 with self._changed:
-                    seen = number
-                    self._changed.wait_for(lambda: self._closed or self._newer(seen), IDLE_SECONDS)
+                    self._changed.wait_for(partial(self._newer, number), IDLE_SECONDS)
                     if self._closed:
                         return
                     jpeg, number = self._jpeg, self._number
@@ -106,7 +106,7 @@ class Browser:
                 self._watching -= 1
 
     def _newer(self, number: int) -> bool:
-        return bool(self._jpeg) and self._number != number
+        return self._closed or (bool(self._jpeg) and self._number != number)
 
 
 def _handler(browser: Browser) -> type[BaseHTTPRequestHandler]:
@@ -115,7 +115,7 @@ def _handler(browser: Browser) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10.0
 
-        def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
+        def do_GET(self) -> None:
             host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
             if host not in (LOOPBACK, "localhost"):
                 self.send_error(403)
@@ -138,10 +138,13 @@ def _handler(browser: Browser) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
+            boundary = f"--{BOUNDARY}\r\n".encode()
             try:
+                self.wfile.write(boundary)
                 for jpeg in browser.pictures():
-                    head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                    self.wfile.write(head.encode() + jpeg + b"\r\n")
+                    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                    # Browsers show a picture when the boundary after it has come.
+                    self.wfile.write(head.encode() + jpeg + b"\r\n" + boundary)
             except OSError:  # whoever watched has gone, or is too slow
                 self.close_connection = True
 

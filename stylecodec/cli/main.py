@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undump": ("streams", "make a stream of what dump --json wrote"),
     "send": ("live", "send a stream live over UDP"),
     "receive": ("live", "receive a live stream over UDP and store it"),
+    "call": ("call", "a live call: out of a camera, into a browser"),
     "corpus": ("corpus", "encode many clips: encode, stats, verify, export"),
     "evaluate": ("evaluate", "score videos or streams against a reference: pixels, likeness, motion"),
     "models": ("models", "model packs: import published networks, list, show, verify, remove"),

@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,6 +74,13 @@ def play(source: PathLike | BinaryIO, sound: bool = True) -> Iterator[Item]:
         if not isinstance(seen, VideoStream):
             raise MediaError(f"{name} {NOT_A_VIDEO}")
         yield from _items(container, seen, heard if sound and isinstance(heard, AudioStream) else None)
+
+
+def told_rate(path: PathLike) -> Fraction | None:
+    """Frames per second that a file tells of its video, None where it tells none; MediaError."""
+    with open_input(path) as container:
+        found = container.streams.best("video")
+        return (found.average_rate or found.guessed_rate) if isinstance(found, VideoStream) else None
 
 
 def camera(name: str | None = None, size: tuple[int, int] = (640, 480), rate: int = 25) -> Iterator[Picture]:

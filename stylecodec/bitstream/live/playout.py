@@ -19,7 +19,8 @@ from ..groups import FrameGroup
 from ..header import StreamHeader
 from ..layout import MAX_GROUP_FRAMES
 
-WINDOW_SECONDS = 10.0  # over which the quickest arrival tells how clocks and the way have changed
+# Seconds of the first window and of later ones; the quickest arrival in one tells how clocks and the way have changed.
+FIRST_SECONDS, WINDOW_SECONDS = 2.0, 10.0
 GENTLE = 0.005  # seconds that the origin is moved after a window, unless frames have come late all through it
 
 
@@ -48,6 +49,7 @@ class Playout:
         self._origin: float | None = None  # the caller's time of stream time 0
         self._window: float | None = None  # when it began
         self._quickest = math.inf  # in it: the least time of arrival, less the stream time
+        self._length = FIRST_SECONDS
         self._frames: OrderedDict[int, tuple[Fraction, npt.NDArray[np.floating], int]] = OrderedDict()
         self._last: PlayoutFrame | None = None
         self.late = 0  # frames that came after their time
@@ -73,11 +75,16 @@ class Playout:
         assert self._origin is not None
         self._window = now if self._window is None else self._window
         self._quickest = min(self._quickest, now - time)
-        if now - self._window < WINDOW_SECONDS:
+        if now - self._window < self._length:
             return
         off = self._quickest + self._delay - self._origin
         self._origin += off if abs(off) > self._delay + GENTLE else min(max(off, -GENTLE), GENTLE)
-        self._window, self._quickest = now, math.inf
+        self._window, self._quickest, self._length = now, math.inf, WINDOW_SECONDS
+
+    @property
+    def waiting(self) -> int:
+        """Frames whose time has not come."""
+        return len(self._frames)
 
     def time(self, stream_seconds: float) -> float | None:
         """When what has this stream time is due, picture or sound; None before the first group."""

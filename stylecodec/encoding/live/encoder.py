@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
+import numpy as np
+
 from ...bitstream import (
     DEFAULT_TIME_SCALE,
+    MAX_GROUP_FRAMES,
     AudioChunk,
     AudioConfig,
     Identity,
@@ -40,6 +43,8 @@ from .identity import IdentityFinder
 from .motion import CausalMotion, LivePacket, Packet, packet_of
 from .options import LiveOptions
 from .quantising import pack_quantiser
+
+GROUP_SLACK = 0.004  # seconds: cameras are not punctual
 
 Told = Callable[[str, float], None]
 """Is told the seconds that a stage of one frame took: "align", "analyse", "correct"."""
@@ -119,7 +124,7 @@ class LiveEncoder:
         with isolated():
             quantiser = None if card is None else card.quantiser
             self._quantiser = quantiser or pack_quantiser(pack, self._device, options.quality)
-            pack.feedforward(self._device)
+            analyse([np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)], pack, self._device)  # the first one takes longer
             self._finder = None if card is not None else IdentityFinder(pack, self._device, options, executor)
             self._known: Identity | None = None if card is None else card.identity
 
@@ -155,6 +160,8 @@ class LiveEncoder:
         yield from self._sent(self._motion.flush())
         if self._sender is not None:
             yield from self._bursts(self._sender.flush())
+        if self._finder is not None:
+            self._finder.stop()
 
     @property
     def failure(self) -> str | None:
@@ -218,6 +225,15 @@ class LiveEncoder:
             self._grouped.append(one)
             self.counts.held += one.held
             yield from self._bursts(self._sender.frame(one.packet, self._ticks))
+            if self._group_is_full():
+                yield from self._bursts(self._sender.flush())
+
+    def _group_is_full(self) -> bool:
+        """Whether the frames that wait last as long as a group does; at what rate they come is not known before."""
+        if not self._grouped:
+            return False
+        lasts = self._grouped[-1].seconds - self._grouped[0].seconds + float(1 / self.options.rate)
+        return lasts >= self.options.group_seconds - GROUP_SLACK
 
     def _bursts(self, bursts: Iterator[Burst]) -> Iterator[LiveBurst]:
         for burst in bursts:
@@ -243,4 +259,4 @@ class LiveEncoder:
         )
         delta = None if self._card is None else self._card.delta
         personal = {} if delta is None else {identity.digest: Personalization.carried(identity.digest, delta)}
-        return LiveSender(header, identity, self._audio, group_frames=self.options.group_frames, personal=personal)
+        return LiveSender(header, identity, self._audio, group_frames=MAX_GROUP_FRAMES, personal=personal)

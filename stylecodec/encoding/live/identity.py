@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...bitstream import Identity
 from ...nets.isolation import isolated
 from ...packs.store import ModelPack
+from ...progress import Progress
 from ..frames import Crop, FrameCodes
 from ..identity.fitting import FittedIdentity, fit_to_candidates
 from ..identity.selection import Candidate, CandidatePool
@@ -44,7 +45,8 @@ class IdentityFinder:
         self._begun: float | None = None
         self._guess: NDArray[np.float16] | None = None
         self._fitting: Future[FittedIdentity] | None = None
-        self.failure: str | None = None  # why the fit did not end, once
+        self.failure: str | None = None  # why the fit did not end
+        self._stopped = False
 
     def frame(self, seconds: float, crop: Crop, codes: FrameCodes) -> NewIdentity | None:
         """A frame that shows the face, and its codes [1, …]; the identity to send from now on, if it is another."""
@@ -75,7 +77,15 @@ class IdentityFinder:
 
     def _fit(self, guess: NDArray[np.float16], frames: tuple[Candidate, ...]) -> FittedIdentity:
         with isolated(draws=True):
-            return fit_to_candidates(guess, frames, self._pack, self._device, self._options.fit)
+            return fit_to_candidates(guess, frames, self._pack, self._device, self._options.fit, self._step)
+
+    def stop(self) -> None:
+        """Let a fit end with its next step: nobody waits for it any more."""
+        self._stopped = True
+
+    def _step(self, progress: Progress) -> None:
+        if self._stopped:
+            raise CancelledError
 
     def _fitted(self) -> NewIdentity | None:
         if self._fitting is None or not self._fitting.done():

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ...bitstream import MAX_GROUP_FRAMES
 from ...bitstream.compact.modelling import DEFAULT_QUALITY
 from ...errors import OptionError
 from ...packs.card import DEFAULT_PACK
@@ -54,8 +53,3 @@ class LiveOptions:
             raise OptionError(
                 f"the identity is fitted after the first guess, within 600 seconds, not after {self.fit_seconds}"
             )
-
-    @property
-    def group_frames(self) -> int:
-        """Frames of a group."""
-        return min(max(round(self.rate * Fraction(self.group_seconds)), 1), MAX_GROUP_FRAMES)
