@@ -20,7 +20,6 @@ from stylecodec.face.flow import Patch, moved, patch_of
 from stylecodec.face.landmarks import Dlib5, FollowingLandmarker, Landmarker, Landmarks
 from stylecodec.face.track import (
     CORNERS,
-    FOLLOW_LIMIT,
     across_eyes,
     alike,
     anchors_of,
@@ -33,9 +32,10 @@ from stylecodec.geometry import AVATAR_ALIGNMENT, Alignment, CropTransform
 
 Floats = NDArray[np.float64]
 
-LOOK_EVERY = 8  # frames from one sighting to the next while the face is followed
-SEARCH_EVERY = 3  # the same while no face is known
-PATIENCE = 45  # frames that a lost face is waited for where it was, before another one is taken
+LOOK_SECONDS = 0.3  # from one sighting to the next while the face is followed
+SEARCH_SECONDS = 0.1  # the same while no face is known
+PATIENCE = 1.5  # seconds that a lost face is waited for where it was, before another one is taken
+FOLLOW_SECONDS = 1.8  # that a face is followed without any sighting
 MEDIAN_SECONDS = 10.0  # over which medians stand for those of a shot
 MOST_REMEMBERED = 600  # frames, whatever the rate
 STILL_HZ = 1.0  # cutoff of the filter for a head that does not move
@@ -81,8 +81,9 @@ def _share(cutoff: float, step: float) -> float:
 class LiveTracker:
     """Follows one face through frames that come one at a time.
 
-    The detector looks at every LOOK_EVERY-th frame; between, the checker traces the face, as in FaceTracker. Of several
-    faces the one that was followed is followed on: another one is taken when it has not been seen for PATIENCE frames.
+    The detector looks every LOOK_SECONDS, and where the two landmarkers do not agree; between, the checker traces the
+    face, as in FaceTracker. Of several faces the one that was followed is followed on: another one is taken when it has
+    not been seen for PATIENCE seconds.
     """
 
     def __init__(self, detector: Detector, landmarker: Landmarker, checker: Landmarker | None = None) -> None:
@@ -92,13 +93,13 @@ class LiveTracker:
         self._points: Floats | None = None  # the tracer's anchors in the frame before; None: no face is followed
         self._before: Floats | None = None  # and in the one before that
         self._landmarks: Landmarks | None = None  # all points in the frame before
-        self._since_look = SEARCH_EVERY  # frames since the detector has looked
-        self._unseen = 0  # frames since it has seen the face
+        self._now = 0.0  # time of this frame
+        self._looked = self._lost = self._sighted = -np.inf  # when the detector looked, the face was lost, and seen
         self.sightings = 0  # runs of the detector
 
-    def __call__(self, frame: Frame) -> Floats | None:
+    def __call__(self, seconds: float, frame: Frame) -> Floats | None:
         """Anchors [7, 2] of the face in the next frame [H, W, 3] uint8 RGB; None where there is none."""
-        self._since_look += 1
+        self._now = seconds
         found = self._begin(frame) if self._points is None else self._go_on(frame)
         if found is None and self._points is not None:
             self._lose()
@@ -106,25 +107,33 @@ class LiveTracker:
 
     def _lose(self) -> None:
         if self._points is not None:
-            self._near, self._unseen = box_of(self._points), 0
+            self._near, self._lost, self._looked = box_of(self._points), self._now, -np.inf
         self._points = self._before = self._landmarks = None
 
     def _look(self, frame: Frame, near: Box | None) -> Box | None:
-        self._since_look = 0
+        self._looked = self._now
         self.sightings += 1
         seen = self._detector(frame, near)
         return None if seen is None else seen.box
 
+    def _sees(self, frame: Frame, box: Box) -> Box | None:
+        """The detector's box of the face that is followed, about in `box`; None where it does not see it there."""
+        seen = self._look(frame, box)
+        if seen is None or seen.overlap(box) < SAME_FACE:
+            return None
+        self._sighted = self._now
+        return seen
+
     def _begin(self, frame: Frame) -> Floats | None:
         """Look for a face where none is followed."""
-        self._unseen += 1
-        if self._near is not None and self._unseen > PATIENCE:
+        if self._near is not None and self._now - self._lost > PATIENCE:
             self._near = None
-        if self._since_look < SEARCH_EVERY:
+        if self._now - self._looked < SEARCH_SECONDS:
             return None
         seen = self._look(frame, self._near)
         if seen is None or (self._near is not None and seen.overlap(self._near.grown(1.3)) < SAME_FACE / 2):
             return None
+        self._sighted = self._now
         return self._measured(frame, seen)
 
     def _go_on(self, frame: Frame) -> Floats | None:
@@ -136,27 +145,22 @@ class LiveTracker:
             if plausible(traced, expected):
                 break
         else:
-            seen = self._look(frame, box_of(self._points))
-            same = seen is not None and seen.overlap(box_of(self._points)) >= SAME_FACE
-            return self._measured(frame, seen) if seen is not None and same else None
+            seen = self._sees(frame, box_of(self._points))
+            return None if seen is None else self._measured(frame, seen)
         box = box_of(traced)
-        if self._since_look >= LOOK_EVERY:
-            self._landmarks = None  # which are measured from the box again
-            seen = self._look(frame, box)
-            if seen is not None and seen.overlap(box) >= SAME_FACE:
-                self._unseen, box = 0, seen
-            else:
-                return self._followed(frame, box)
-        return self._measured(frame, box)
+        if self._now - self._looked < LOOK_SECONDS:
+            return self._measured(frame, box)
+        self._landmarks = None  # which are measured from the box again
+        seen = self._sees(frame, box)
+        if seen is None and not self._followed(frame, box):
+            return None
+        return self._measured(frame, seen or box)
 
-    def _followed(self, frame: Frame, box: Box) -> Floats | None:
-        """Where the detector does not see the face: its anchors as long as two landmarkers agree."""
-        self._unseen += LOOK_EVERY
-        if self._checker is None or self._unseen >= FOLLOW_LIMIT:
-            return None
-        if not alike(anchors_of(self._landmarker(frame, box)), anchors_of(self._checker(frame, box))):
-            return None
-        return self._measured(frame, box)
+    def _followed(self, frame: Frame, box: Box) -> bool:
+        """Whether a face that the detector does not see is there for two landmarkers that agree."""
+        if self._checker is None or self._now - self._sighted > FOLLOW_SECONDS:
+            return False
+        return alike(anchors_of(self._landmarker(frame, box)), anchors_of(self._checker(frame, box)))
 
     def _measured(self, frame: Frame, box: Box) -> Floats | None:
         """The anchors of the face in a box, kept for the next frame; None where they look like no face."""
@@ -164,6 +168,8 @@ class LiveTracker:
         anchors = traced = anchors_of(points)
         if self._checker is not None:
             traced = anchors_of(self._checker(frame, box))
+            if not alike(anchors, traced) and self._looked < self._now and self._sees(frame, box) is None:
+                return None
             anchors = held_near(anchors, traced)
         if not plausible(anchors, box):
             return None
@@ -296,14 +302,15 @@ class LiveAligner:
         checker: Landmarker | None = None,
     ) -> None:
         if detector is None:
-            detector, checker = FaceDetector(thorough=False), checker or Dlib5()
+            detector = FaceDetector(thorough=False)
+            checker = checker or (None if isinstance(landmarker, Dlib5) else Dlib5())  # it cannot check itself
         self._tracker = LiveTracker(detector, landmarker, checker)
         self._squares = CausalSquares(alignment, rate)
         self._patch: Patch | None = None  # of the frame before
 
     def __call__(self, seconds: float, frame: Frame) -> CropTransform | None:
         """The square in the next frame [H, W, 3] uint8 RGB; None without a face. seconds: its time, which increases."""
-        anchors = self._tracker(frame)
+        anchors = self._tracker(seconds, frame)
         if anchors is None:
             self._squares.lose()
             self._patch = None

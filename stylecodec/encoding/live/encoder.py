@@ -119,6 +119,8 @@ class LiveEncoder:
         self._origin: float | None = None  # the source's time of stream time 0
         self._ticks, self._seen = -1, False
         self._grouped: deque[LivePacket] = deque()
+        self._interval = float(1 / options.rate)  # seconds between the last two frames
+        self._latest: float | None = None  # seconds of the last frame
         self._correction: CausalCorrection | None = None
         self._card = card
         with isolated():
@@ -222,6 +224,8 @@ class LiveEncoder:
             assert self._sender is not None
             assert self._origin is not None
             self._ticks = max(self._ticks + 1, round((one.seconds - self._origin) * DEFAULT_TIME_SCALE))
+            self._interval = one.seconds - self._latest if self._latest is not None else self._interval
+            self._latest = one.seconds
             self._grouped.append(one)
             self.counts.held += one.held
             yield from self._bursts(self._sender.frame(one.packet, self._ticks))
@@ -232,7 +236,7 @@ class LiveEncoder:
         """Whether the frames that wait last as long as a group does; at what rate they come is not known before."""
         if not self._grouped:
             return False
-        lasts = self._grouped[-1].seconds - self._grouped[0].seconds + float(1 / self.options.rate)
+        lasts = self._grouped[-1].seconds - self._grouped[0].seconds + self._interval
         return lasts >= self.options.group_seconds - GROUP_SLACK
 
     def _bursts(self, bursts: Iterator[Burst]) -> Iterator[LiveBurst]:

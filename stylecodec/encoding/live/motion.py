@@ -16,7 +16,7 @@ from ...bitstream import PARAMS_PER_FRAME
 from ..frames import ROLL
 
 Packet = NDArray[np.float32]  # [35] yaw, pitch, roll in degrees, α 0..31
-REACH = 4.0  # sigmas into the past
+REACH = 4.0  # sigmas: what is further away counts for nothing
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class CausalMotion:
     """Packets in frame by frame, None for a frame without a face; packets out, `look_ahead` frames later.
 
     sigma: of the Gaussian in seconds, 0 for none. The roll is left as it is. A frame without a face repeats the packet
-    of the frame before it; nothing comes out before the first face.
+    of the frame before it; nothing comes out before the first face. Where frames are too far apart for the Gaussian to
+    reach from one to the next, none is waited for.
     """
 
     def __init__(self, sigma: float, look_ahead: int) -> None:
@@ -42,6 +43,7 @@ class CausalMotion:
         self._waiting: deque[tuple[int, float, Packet | None]] = deque()
         self._last: Packet | None = None
         self._count = 0
+        self._time: float | None = None  # of the frame before
 
     @property
     def waiting(self) -> int:
@@ -50,9 +52,11 @@ class CausalMotion:
 
     def frame(self, seconds: float, packet: Packet | None) -> list[LivePacket]:
         """The next frame, at a time that increases; what is ready."""
+        near = self._time is not None and seconds - self._time <= REACH * self._sigma
+        self._time = seconds
         self._waiting.append((self._count, seconds, packet))
         self._count += 1
-        return self._ready(self._look_ahead)
+        return self._ready(self._look_ahead if near else 0)
 
     def flush(self) -> list[LivePacket]:
         """What waits for frames that will not come."""
