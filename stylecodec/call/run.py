@@ -60,18 +60,19 @@ class SendingSide:
         return not self._encoder.is_alive()
 
     def close(self) -> None:
-        """End, and say goodbye; raises what has failed meanwhile."""
+        """End, with a goodbye when the last frame is sent; raises what has failed meanwhile."""
         self.pictures.close()
-        self._encoder.join(10.0)
-        with self.outgoing:
-            self.background.shutdown(wait=True, cancel_futures=True)
+        if self._encoder.ident is not None:
+            self._encoder.join(10.0)
+        self.background.shutdown(wait=True, cancel_futures=True)
         failure = self._failure or self.feeds[0].failure
         if failure is not None:
             raise failure
 
     def _run(self) -> None:
         try:
-            self.sending.run()
+            with self.outgoing:
+                self.sending.run()
         except BaseException as error:
             self._failure = error
 

@@ -187,8 +187,6 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
 
 def live_options(arguments: argparse.Namespace) -> LiveOptions:
     """What the command line asks of the encoder; OptionError."""
-    if not 1 <= arguments.rate <= 240:
-        raise OptionError(f"--rate takes 1 to 240, not {arguments.rate}")
     changes = {} if arguments.pack is None else {"pack": arguments.pack}
     return LiveOptions(
         device=arguments.device,
