@@ -35,13 +35,15 @@ class Sending:
         sound: SoundCoder | None = None,
         pace: FrameSkip | None = None,
         timings: Timings | None = None,
+        sent: Callable[[float, float], object] = lambda seconds, arrived: None,
         say: Say = lambda sentence: None,
         clock: Clock = time.monotonic,
     ) -> None:
+        """sent: is told the stream time of each frame that has been sent, and when it came from its source."""
         self.encoder, self.unsent = encoder, 0
         self.timings = timings or Timings()
         self._pictures, self._wire, self._sound, self._pace = pictures, wire, sound, pace
-        self._say, self._clock = say, clock
+        self._say, self._clock, self._sent = say, clock, sent
         self._arrived: OrderedDict[float, tuple[float, float]] = OrderedDict()  # seconds: arrival, end of encoding
         self._seen: float | None = None  # seconds of the last frame with a face
         self._absent = False
@@ -99,6 +101,7 @@ class Sending:
             arrived, begun = self._arrived.pop(frame.seconds, (now, now))
             self.timings.add("group", now - begun)
             self.timings.add("sent", now - arrived)
+            self._sent(frame.seconds - (self.encoder.origin or 0.0), arrived)
 
     def _tell(self, captured: Captured) -> None:
         counts = self.encoder.counts

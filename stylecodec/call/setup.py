@@ -71,18 +71,21 @@ def sending_side(
     say: Say = lambda sentence: None,
     stop: threading.Event | None = None,
     front_end: LiveFrontEnd | None = None,
+    timings: Timings | None = None,
+    sent: Callable[[float, float], object] = lambda seconds, arrived: None,
 ) -> SendingSide:
     """Ready to start. identity: a card, or a stream whose identity is taken. front_end: in place of the pack's own.
+    sent: as of Sending.
 
     Raises OptionError, MediaError, PackError, FormatError, MissingDependency.
     """
     need_extra("encode", "encoding")
     host, port = parse_address(address)
-    stop, timings, pictures = stop or threading.Event(), Timings(), Mailbox()
+    stop, timings, pictures = stop or threading.Event(), timings or Timings(), Mailbox()
     kind = source_kind(source)
     if kind.paced and source.play is not None:
-        told = told_rate(source.play)
-        options = options if told is None else replace(options, rate=min(max(told, Fraction(1)), Fraction(240)))
+        rate = told_rate(source.play)
+        options = options if rate is None else replace(options, rate=min(max(rate, Fraction(1)), Fraction(240)))
     pack = open_pack(options.pack)
     require_preset(pack.card, "fast")
     card = None if identity is None else read_card(identity, pack)
@@ -95,7 +98,8 @@ def sending_side(
         encoder = LiveEncoder(pack, options, found, card, background, config, timings.add)
         outgoing = Outgoing(host, port)
         pace = FrameSkip(say)
-        sending = Sending(encoder, pictures, outgoing.burst, sound=sound, pace=pace, timings=timings, say=say)
+        wire = outgoing.burst
+        sending = Sending(encoder, pictures, wire, sound=sound, pace=pace, timings=timings, sent=sent, say=say)
         into = None if sound is None or source.microphone is not None else sound.heard
         feeds = [Feed(source_opener(source), kind, pictures, into, pace, say=say, stop=stop)]
         if source.microphone is not None and sound is not None:

@@ -56,6 +56,7 @@ stylecodec info talk.stc --json
 stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.stc puppet.mp4
 stylecodec verify talk.stc
 stylecodec evaluate talk.mp4 talk.stc
+stylecodec call --send-to 192.0.2.7:5004 --listen 5004 --show
 stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
 stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc
 stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc
