@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from stylecodec.call.options import PICTURE, PlayoutOptions, SourceOptions
+from stylecodec.call.receive import receiving_side
 from stylecodec.call.run import Call, ReceivingSide
-from stylecodec.call.setup import receiving_side, sending_side
+from stylecodec.call.send import sending_side
 from stylecodec.call.timings import Timings
 from stylecodec.decoding.options import DecodeOptions
 from stylecodec.encoding.live.options import LiveOptions

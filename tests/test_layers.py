@@ -119,6 +119,7 @@ def test_imports_follow_the_layers(path: Path) -> None:
         ("stylecodec", "torch av dlib scipy PIL rich construct numpy"),
         ("stylecodec.bitstream", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.main", "torch av dlib scipy PIL rich construct numpy zstandard"),
+        ("stylecodec.call.receive", "dlib scipy rich"),
         ("stylecodec.cli.call", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.corpus", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.decode", "torch av dlib scipy PIL rich"),

@@ -8,18 +8,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..bitstream.live.udp import Outgoing
 from ..errors import MediaError
 from ..media.shape import Frame
 from .feed import Clock, Feed, Mailbox
 from .incoming import Incoming
-from .outgoing import Sending
 from .pace import FrameSkip
 from .show import Show
 from .stored import StoredStream
 from .timings import Timings
+
+if TYPE_CHECKING:
+    from .outgoing import Sending
 
 TICK = 0.005  # seconds that the receiving side sleeps at most, beyond which a frame would be shown late
 _LONGEST_DATAGRAM = 65_535

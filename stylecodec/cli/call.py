@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..call.options import PICTURE, SHOW_PORT, PlayoutOptions, SourceOptions
 from ..encoding.live.options import LiveOptions
 from ..errors import OptionError
+from ..extras import need_extra
 from .arguments import CommandParser
 from .output import DONE
 from .pipes import PIPE, data_output
@@ -138,6 +139,7 @@ def _call(arguments: argparse.Namespace) -> int:
         raise OptionError("say whom to call (--send-to HOST:PORT) or where to take calls (--listen PORT), or both")
     from threading import Event
 
+    need_extra("video", "a call")
     from ..call.run import Call
 
     stop = Event()
@@ -161,7 +163,8 @@ def _call(arguments: argparse.Namespace) -> int:
 
 
 def _sending(arguments: argparse.Namespace, stop: threading.Event) -> SendingSide:
-    from ..call.setup import sending_side
+    need_extra("encode", "sending")
+    from ..call.send import sending_side
 
     source, options = source_options(arguments), live_options(arguments)
     return sending_side(arguments.send_to, source, options, arguments.identity, say=_say, stop=stop)
@@ -202,7 +205,7 @@ def live_options(arguments: argparse.Namespace) -> LiveOptions:
 
 
 def _receiving(arguments: argparse.Namespace) -> ReceivingSide:
-    from ..call.setup import receiving_side
+    from ..call.receive import receiving_side
     from ..decoding.options import DecodeOptions
 
     address = arguments.listen if ":" in arguments.listen else f":{arguments.listen}"

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import BinaryIO
 
 import av
@@ -83,6 +82,14 @@ def told_rate(path: PathLike) -> Fraction | None:
         return (found.average_rate or found.guessed_rate) if isinstance(found, VideoStream) else None
 
 
+def is_pipe(path: PathLike) -> bool:
+    """Whether there is a named pipe of that name."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def camera(name: str | None = None, size: tuple[int, int] = (640, 480), rate: int = 25) -> Iterator[Picture]:
     """The pictures of a camera by PyAV's device of this system, without end; times are the device's.
 
@@ -135,7 +142,7 @@ def _opened(source: PathLike | BinaryIO) -> InputContainer:
     """A container that is read from front to back; pipes are not sought in."""
     if not isinstance(source, str | os.PathLike):
         container = av.open(source, "r")
-    elif Path(source).exists() and stat.S_ISFIFO(os.stat(source).st_mode):
+    elif is_pipe(source):
         container = av.open(f"file:{source}", "r")
     else:
         return open_input(source)

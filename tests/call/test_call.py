@@ -21,8 +21,9 @@ from stylecodec.call.feed import CAMERA, Captured, Feed, Mailbox
 from stylecodec.call.options import PlayoutOptions, SourceOptions
 from stylecodec.call.outgoing import Sending
 from stylecodec.call.pace import FrameSkip
+from stylecodec.call.receive import receiving_side
 from stylecodec.call.run import Call, SendingSide
-from stylecodec.call.setup import receiving_side, sending_side
+from stylecodec.call.send import sending_side
 from stylecodec.call.timings import Timings
 from stylecodec.cli import call as command
 from stylecodec.cli import main as cli
@@ -88,7 +89,7 @@ def test_a_file_to_a_file(packs: ModelPack, tmp_path: Path) -> None:
 
 def test_the_command(packs: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 30)
-    monkeypatch.setattr("stylecodec.call.setup.live_front_end", lambda pack, options: Centre())
+    monkeypatch.setattr("stylecodec.call.send.live_front_end", lambda pack, options: Centre())
     ports: list[int] = []
     said = command._say
 

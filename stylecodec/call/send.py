@@ -1,53 +1,39 @@
-"""From what is asked for to the two sides of a call."""
+"""From what is asked for to the sending side of a call."""
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
-from ..bitstream.live.udp import Outgoing, listen, parse_address
-from ..decoding.known_people import KnownPeople
-from ..decoding.live import warmed
-from ..decoding.options import DecodeOptions
+from ..bitstream.live.udp import Outgoing, parse_address
 from ..encoding.identity.cards import read_card
 from ..encoding.live.encoder import LiveEncoder, LiveFrontEnd, live_front_end
 from ..encoding.live.options import LiveOptions
-from ..errors import MediaError, OptionError, OutputError
-from ..extras import need_extra
-from ..files import check_output, reason
-from ..media.capture import Item, camera, microphone, play, told_rate
-from ..media.writer import FORMATS
+from ..errors import MediaError
+from ..media.capture import Item, camera, is_pipe, microphone, play, told_rate
 from ..packs.abilities import require_preset
 from ..packs.store import open_pack
 from .feed import CAMERA, FILE, LOOP, MICROPHONE, PIPED, Feed, Mailbox, Say, SourceKind
-from .incoming import Incoming
-from .options import PIPE, PlayoutOptions, SourceOptions
+from .options import PIPE, SourceOptions
 from .outgoing import Sending
 from .pace import FrameSkip
-from .run import ReceivingSide, SendingSide
-from .show import Browser, RawFrames, Show, VideoFile
+from .run import SendingSide
 from .sound import SoundCoder
-from .stored import StoredStream
 from .timings import Timings
-
-STREAM = ".stc"
 
 
 def source_kind(source: SourceOptions) -> SourceKind:
     """How a source is treated."""
     if source.play is None:
         return CAMERA
-    if source.play == PIPE or _is_pipe(source.play):
+    if source.play == PIPE or is_pipe(source.play):
         return PIPED
     return LOOP if source.loop else FILE
 
@@ -79,7 +65,6 @@ def sending_side(
 
     Raises OptionError, MediaError, PackError, FormatError, MissingDependency.
     """
-    need_extra("encode", "encoding")
     host, port = parse_address(address)
     stop, timings, pictures = stop or threading.Event(), timings or Timings(), Mailbox()
     kind = source_kind(source)
@@ -107,72 +92,6 @@ def sending_side(
             feeds.append(Feed(opened, MICROPHONE, Mailbox(), sound.heard, say=say, stop=stop))
         stack.pop_all()
         return SendingSide(feeds, pictures, sending, outgoing, pace, background)
-
-
-def receiving_side(
-    address: str,
-    outputs: Sequence[str] = (),
-    show_port: int | None = None,
-    options: DecodeOptions | None = None,
-    *,
-    playout: PlayoutOptions | None = None,
-    say: Say = lambda sentence: None,
-    stdout: Callable[[], BinaryIO] | None = None,
-    shown: Callable[[float, float], object] = lambda seconds, now: None,
-) -> ReceivingSide:
-    """Ready to be run. outputs: OUT.stc, a video file, a named pipe, or - for raw frames on `stdout`. show_port: for
-    browsers, 0 for any free one. shown: as of ReceivingSide.
-
-    Raises OptionError, MediaError, OutputError, MissingDependency.
-    """
-    host, port = parse_address(address)
-    options, playout = replace(options or DecodeOptions(), as_numpy=True), playout or PlayoutOptions()
-    recall = KnownPeople().recall
-    with ExitStack() as stack:
-        shows: list[Show] = []
-        stored: list[StoredStream] = []
-        for output in outputs:
-            if Path(output).suffix.lower() == STREAM:
-                stored.append(StoredStream(output, recall))
-            else:
-                shows.append(_show(output, stdout))
-        if show_port is not None:
-            browser = Browser(show_port)
-            shows.append(browser)
-            say(f"the picture is at {browser.address}")
-        keep = stored[0].stored if stored else None
-        ready = warmed(options) if shows else None
-        server = stack.enter_context(listen(host, port))
-        waits = {"delay": playout.delay, "jitter": playout.jitter}
-        incoming = Incoming(options, **waits, recall=recall, ready=ready, stored=keep, say=say)
-        say(f"calls are taken on {host or '*'}:{server.getsockname()[1]}")
-        stack.pop_all()
-        return ReceivingSide(server, incoming, shows, shown=shown, kept=stored)
-
-
-def _show(output: str, stdout: Callable[[], BinaryIO] | None) -> Show:
-    """Where pictures go by the name of an output."""
-    if output == PIPE:
-        if stdout is None:
-            raise OptionError("there is no stdout to write frames to")
-        return RawFrames(stdout(), "stdout")
-    if _is_pipe(output):
-        try:
-            return RawFrames(open(output, "wb"), output)
-        except OSError as error:
-            raise OutputError(f"{output} cannot be written: {reason(error)}") from error
-    if Path(output).suffix.lower() not in FORMATS:
-        raise OptionError(f"{output}: a call is written to {STREAM}, {', '.join(FORMATS)}, a named pipe or -")
-    need_extra("video", "writing a video")
-    check_output(output)
-    return VideoFile(output)
-
-
-def _is_pipe(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False
 
 
 def _stdin() -> BinaryIO:
