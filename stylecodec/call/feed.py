@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import MediaError
-from ..media.capture import Item, Picture, Sound
+from ..media.capture import Item, Sound
 from ..media.shape import Frame
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds before a source that failed is opened again, doubled each time
@@ -119,6 +119,7 @@ class Feed:
         self._begun = 0.0  # our clock at the source's time 0
         self._latest = 0.0  # seconds of the last item
         self._shift = 0.0  # of a source that begins again
+        self._step = 0.04  # seconds between the last two pictures
 
     def run(self) -> None:
         """Until the end."""
@@ -162,8 +163,6 @@ class Feed:
                 break
         return "it has ended"
 
-    _step = 0.04  # seconds between the end of a loop and its beginning
-
     def _take(self, item: Item) -> None:
         now = self._clock()
         if self._kind.stamped:
@@ -181,14 +180,11 @@ class Feed:
             return
         if seconds <= self._latest and self.frames:
             return  # it goes back in time: a frame twice, or damage
+        if self.frames:
+            self._step = seconds - self._latest
         self._latest = seconds
         self.frames += 1
         if self._pace is not None and not self._pace.wanted(seconds):
             self.skipped += 1
             return
         self._pictures.put(Captured(seconds, item.frame, now))
-
-
-def pictures_only(items: Iterator[Item]) -> Iterator[Picture]:
-    """The pictures of a source."""
-    return (item for item in items if isinstance(item, Picture))

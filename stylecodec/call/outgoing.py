@@ -47,7 +47,7 @@ class Sending:
         self._arrived: OrderedDict[float, tuple[float, float]] = OrderedDict()  # seconds: arrival, end of encoding
         self._seen: float | None = None  # seconds of the last frame with a face
         self._absent = False
-        self._offline = False
+        self._offline = self._failed = False
         self._identities = 0
 
     def run(self) -> None:
@@ -111,6 +111,9 @@ class Sending:
                 self._say("the fitted identity is sent from now on")
             elif self.encoder.guessed:
                 self._say("a first guess of the identity is sent")
+        if self.encoder.failure is not None and not self._failed:
+            self._failed = True
+            self._say(f"the identity could not be fitted, the first guess stays: {self.encoder.failure}")
         self._seen = captured.seconds if self.encoder.face or self._seen is None else self._seen
         absent = captured.seconds - self._seen >= ABSENT_SECONDS
         if absent and not self._absent:
