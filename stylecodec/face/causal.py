@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylecodec.face.align import SHOT_JUMP, SHOT_ZOOM, SIZE_SLACK, EyeFrames
-from stylecodec.face.detect import SAME_FACE, Box, Detector, FaceDetector, Frame
+from stylecodec.face.detect import SAME_FACE, Box, Detector, FaceDetector, Frame, QuickDetector
 from stylecodec.face.flow import Patch, moved, patch_of
 from stylecodec.face.landmarks import Dlib5, FollowingLandmarker, Landmarker, Landmarks
 from stylecodec.face.track import (
@@ -118,6 +118,9 @@ class LiveTracker:
 
     def _sees(self, frame: Frame, box: Box) -> Box | None:
         """The detector's box of the face that is followed, about in `box`; None where it does not see it there."""
+        if isinstance(self._detector, QuickDetector) and (near := self._detector.again(frame, box)) is not None:
+            self._looked = self._sighted = self._now
+            return near.box
         seen = self._look(frame, box)
         if seen is None or seen.overlap(box) < SAME_FACE:
             return None
@@ -150,7 +153,6 @@ class LiveTracker:
         box = box_of(traced)
         if self._now - self._looked < LOOK_SECONDS:
             return self._measured(frame, box)
-        self._landmarks = None  # which are measured from the box again
         seen = self._sees(frame, box)
         if seen is None and not self._followed(frame, box):
             return None
@@ -165,15 +167,18 @@ class LiveTracker:
     def _measured(self, frame: Frame, box: Box) -> Floats | None:
         """The anchors of the face in a box, kept for the next frame; None where they look like no face."""
         points = self._landmarks_in(frame, box)
+        kept: Landmarks | None = points
         anchors = traced = anchors_of(points)
         if self._checker is not None:
             traced = anchors_of(self._checker(frame, box))
-            if not alike(anchors, traced) and self._looked < self._now and self._sees(frame, box) is None:
-                return None
+            if not alike(anchors, traced):
+                kept = None  # the next ones are measured from their box
+                if self._looked < self._now and self._sees(frame, box) is None:
+                    return None
             anchors = held_near(anchors, traced)
         if not plausible(anchors, box):
             return None
-        self._before, self._points, self._near, self._landmarks = self._points, traced, None, points
+        self._before, self._points, self._near, self._landmarks = self._points, traced, None, kept
         return anchors
 
     def _landmarks_in(self, frame: Frame, box: Box) -> Landmarks:

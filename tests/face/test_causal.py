@@ -5,10 +5,11 @@ import pytest
 
 from stylecodec.face.align import Aligner
 from stylecodec.face.causal import PATIENCE, SEARCH_SECONDS, CausalSquares, LiveAligner, OneEuro
-from stylecodec.face.detect import Detection, choose
-from stylecodec.face.landmarks import Dlib5
+from stylecodec.face.detect import Box, Detection, FaceDetector, choose
+from stylecodec.face.landmarks import Dlib5, PackLandmarks
 from stylecodec.face.track import anchors_of, box_of
 from stylecodec.geometry import AVATAR_ALIGNMENT, Similarity, ffhq_square
+from stylecodec.packs.store import open_pack
 from tests.face.drawn import draw_face
 from tests.face.test_align import World as Faces
 from tests.face.test_align import face
@@ -158,3 +159,28 @@ def test_dlib_on_a_drawn_face():
     assert all(square is not None for square in found)
     assert found[-1].center[0] - found[0].center[0] == pytest.approx(10, abs=4)
     assert empty[-1] is None  # a tracer sees faces everywhere until the detector looks
+
+
+def test_the_detector_looks_again_around_the_face_alone():
+    detector = FaceDetector(thorough=False)
+    picture = draw_face(640, 480, center=(400.0, 230.0), eyes=60.0)
+    seen = detector(picture)
+    again = detector.again(picture, seen.box)
+    assert again.box.overlap(seen.box) > 0.6
+    moved = draw_face(640, 480, center=(410.0, 236.0), eyes=60.0)
+    there = detector.again(moved, seen.box).box
+    assert (there.left + there.right - seen.box.left - seen.box.right) / 2 == pytest.approx(10, abs=8)
+    assert detector.again(np.full_like(picture, 100), seen.box) is None
+    assert detector.again(draw_face(640, 480, center=(120.0, 230.0), eyes=60.0), seen.box) is None
+    assert detector.again(picture, Box(700, 500, 700, 500)) is None
+
+
+def test_landmarks_are_followed_with_one_look_of_the_network():
+    pack = open_pack("avatar-1024")
+    landmarker = PackLandmarks(pack.landmarks("cpu"), pack.alignment)
+    box = FaceDetector()(draw_face()).box
+    before = landmarker(draw_face(), box)
+    moved = draw_face(center=(244.0, 233.0))
+    followed, anew = landmarker.follow(moved, before), landmarker(moved, box)
+    assert np.abs(followed - anew).max() < 6  # of 100 pixels between the eyes
+    assert np.abs((followed - before)[[36, 45]].mean(axis=0) - [4, 3]).max() < 2

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from stylecodec.bitstream import FrameGroup, Identity, StreamHeader, StreamReader
+from stylecodec.bitstream import FrameGroup, Identity, Profile, StreamHeader, StreamReader, StreamWriter
 from stylecodec.bitstream.chunks import Prologue
 from stylecodec.encoding.analysis import analyse_clip
 from stylecodec.encoding.frames import AlignedFrame
-from stylecodec.encoding.identity.cards import IdentityCard
+from stylecodec.encoding.identity.cards import IdentityCard, read_card
 from stylecodec.encoding.live.encoder import LiveBurst, LiveEncoder
 from stylecodec.encoding.live.motion import CausalMotion
 from stylecodec.encoding.live.options import LiveOptions
@@ -26,6 +27,7 @@ from stylecodec.errors import OptionError
 from stylecodec.face.warp import warp
 from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
+from tests.decoding import streams
 
 RATE = 25
 OPTIONS = LiveOptions(device="cpu", guess_seconds=0.2, group_seconds=0, profile="raw", fit_seconds=None)
@@ -161,6 +163,16 @@ def test_compact_by_the_steps_of_the_pack_or_of_the_card(tiny_pack: ModelPack) -
         packets = np.concatenate([group.packets for group in groups])
         exact = np.stack([frame.packet for one in bursts for frame in one.frames])
         assert (np.abs(packets - exact) <= wanted.steps / 2 + 1e-6).all()
+
+
+def test_a_stream_as_a_card_brings_its_quantiser(tiny_pack: ModelPack, tmp_path: Path) -> None:
+    quantiser = pack_quantiser(tiny_pack, CPU, 45.0)
+    for name, changes in (("raw", {}), ("compact", {"profile": Profile.COMPACT, "quantiser": quantiser})):
+        writer = StreamWriter(streams.header(tiny_pack, **changes))
+        data = writer.start() + writer.identity(card().identity) + writer.group(np.zeros((3, 35))) + writer.finish()
+        (tmp_path / f"{name}.stc").write_bytes(data)
+        found = read_card(tmp_path / f"{name}.stc", tiny_pack)
+        assert found.quantiser == (quantiser if changes else None)
 
 
 # --- who is seen ----------------------------------------------------------------------------------------------
