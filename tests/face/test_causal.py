@@ -133,7 +133,7 @@ def test_another_face_is_taken_when_the_one_before_is_gone_for_good():
     aligner = LiveAligner(world.landmarks, lambda frame, near: detect_after(world, frame, near))
     found = [aligner(k / 25, frame) for k, frame in enumerate(world.frames())]
     assert found[9].center[0] < 250
-    assert all(square is None for square in found[11 : 10 + round(PATIENCE * 25)])
+    assert all(square is None for square in found[11:35])  # for a second, at least
     assert found[-1].center[0] > 350
 
 
