@@ -13,13 +13,17 @@ Four questions, all by one command, on whole clips or on `--clips` of them, `--s
                 PTI, and those that the paper does not tabulate: without inter-frame terms, without Eq. 8, to the letter
                 (the identity not fitted)
     pose        Table 3's: the loss of Eq. 2 at the angles that it finds, against angles read directly off the face
-                mesh, and off the feed-forward encoder where the pack has one
-    speed       CPU seconds per frame of Algorithm 1 line by line and of the fast path, on the same frames with the same
-                targets and poses, and the loss of Eq. 9 that each ends with; the reference runs until it is as good,
-                or has had --epochs
+                mesh, and those of the feed-forward encoder where the pack has one; with the inversions as S_t, as in
+                the paper, and with the frames, whose distance to any picture of L_ID is mostly none of the pose's
+                (`still`: the loss of a head that never turns)
+    speed       CPU seconds per frame of Algorithm 1 line by line with its --epochs and of the fast path, on the same
+                frames with the same targets and poses, and the loss of Eq. 9 that each ends with
 
 Squares are laid by landmarks for every way, so that all see the same pictures. Worst beside mean. CPU seconds hold on a
-busy machine, wall-clock times do not and are not written. Rows are kept by clip and question in results/paper.json.
+busy machine roughly, wall-clock times do not and are not written. Rows are kept by clip, question and way in
+results/paper.json as soon as they are there, and one of the same code, pack and options is not measured again: a run
+that was stopped goes on where it was. The whole table on a slow machine: the twelve clips of
+`stylecodec train render clips --identities 1000000 ... 1000011`, with --seconds 1.
 """
 
 from __future__ import annotations
@@ -27,8 +31,9 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -56,7 +61,8 @@ from stylecodec.packs.store import ModelPack, open_pack
 FILE = RESULTS / "paper.json"
 WAYS, ABLATIONS, POSE, SPEED = "ways", "ablations", "pose", "speed"
 QUESTIONS = (WAYS, ABLATIONS, POSE, SPEED)
-EPOCHS_AT_ONCE = 10  # between two looks at the reference's loss
+TARGETS = (INVERSION, FRAME)
+SUMMED = ("psnr", "ssim", "identity", "of_direct", "times", "loss_of_reference")  # figures of the summary
 CPU = torch.device("cpu")
 
 
@@ -89,27 +95,45 @@ def ablations_of(arguments: argparse.Namespace) -> dict[str, EncodeOptions]:
     return found
 
 
-def through(
-    clip: Path, options: dict[str, EncodeOptions], pack: ModelPack, arguments: argparse.Namespace, question: str
-) -> Iterator[dict[str, Any]]:
-    """A row for each of some ways of encoding a clip, file to file."""
-    squares, there = inputs_of(clip, pack, arguments.seconds)
+@dataclass(frozen=True)
+class Measure:
+    """One row of the table: its names, where it comes from, and how to get its figures."""
+
+    question: str
+    way: str
+    clip: Path
+    origin: dict[str, Any]
+    figures: Callable[[], dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What `key_of` gives for its row."""
+        return self.question, self.way, self.clip.stem
+
+    def known(self, row: dict[str, Any] | None) -> bool:
+        """Is this row of the same code, pack, options and clip?"""
+        old = {} if row is None else row.get("provenance", {})
+        return all(old.get(name) == self.origin[name] for name in ("code", "pack", "options", "inputs"))
+
+    def row(self) -> dict[str, Any]:
+        """Measured now."""
+        names = {"question": self.question, "way": self.way, "clip": self.clip.stem}
+        return {**names, **self.figures(), "provenance": self.origin}
+
+
+def through(clip: Path, one: EncodeOptions, pack: ModelPack, seconds: float | None) -> dict[str, Any]:
+    """Figures of one way of encoding a clip, file to file."""
+    squares, there = inputs_of(clip, pack, seconds)
     inputs = [square for square, found in zip(squares, there, strict=True) if found]
-    yardstick = Yardstick()
     with tempfile.TemporaryDirectory() as folder:
-        for name, one in options.items():
-            own = pack if one.pack == DEFAULT_PACK else open_pack(one.pack)
-            one = replace(one, pack=own.folder)
-            origin, stream = provenance(own, one, [clip]), Path(folder) / "out.stc"
-            used = cpu_seconds()
-            report = api.encode(clip, stream, one)
-            row: dict[str, Any] = {"question": question, "clip": clip.stem, "way": name, "frames": report.frames}
-            row |= {"cpu_seconds_per_frame": (cpu_seconds() - used) / report.frames, "bytes": report.bytes["total"]}
-            outputs = [p for p, found in zip(outputs_of(stream, own), there, strict=True) if found]
-            row |= quality(inputs, outputs, own, yardstick)
-            if report.paper is not None:
-                row["paper"] = report.paper
-            yield {**row, "provenance": origin}
+        stream = Path(folder) / "out.stc"
+        used = cpu_seconds()
+        report = api.encode(clip, stream, one)
+        row: dict[str, Any] = {"frames": report.frames, "bytes": report.bytes["total"]}
+        row["cpu_seconds_per_frame"] = (cpu_seconds() - used) / report.frames
+        outputs = [p for p, found in zip(outputs_of(stream, pack), there, strict=True) if found]
+    row |= quality(inputs, outputs, pack, Yardstick())
+    return row if report.paper is None else {**row, "paper": report.paper}
 
 
 class Scene:
@@ -148,72 +172,73 @@ class Scene:
             return search.loss(made, target.rows(torch.arange(count)), before)
 
 
-def pose_row(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dict[str, Any]:
+def pose_figures(clip: Path, pack: ModelPack, arguments: argparse.Namespace, target: str) -> dict[str, Any]:
     """Eq. 2's loss at the angles that it finds, and at those read directly."""
-    scene = Scene(clip, pack, arguments, PaperOptions(target=arguments.target))
+    scene = Scene(clip, pack, arguments, PaperOptions(target=target))
     search, found = scene.search, {}
     found["eq2"] = search.pose_losses(scene.prepared, search.poses(scene.prepared))
     direct = torch.from_numpy(scene.chunk.rough)
     found["mesh"] = search.pose_losses(scene.prepared, direct)
+    found["still"] = search.pose_losses(scene.prepared, torch.zeros_like(direct))
     if pack.has("feedforward"):
         with torch.no_grad():
             found["feedforward"] = search.pose_losses(scene.prepared, pack.feedforward(CPU)(scene.pictures).pose)
-    row: dict[str, Any] = {"question": POSE, "way": "pose", "clip": clip.stem, "frames": len(scene.pictures)}
+    row: dict[str, Any] = {"frames": len(scene.pictures), "target": target}
     for name, losses in found.items():
         row |= {f"{name}_loss": float(losses.mean()), f"{name}_loss_worst": float(losses.max())}
-    best = min(row[f"{name}_loss"] for name in found if name != "eq2")
-    return {**row, "of_direct": row["eq2_loss"] / best, "target": search.target}
+    return {**row, "of_direct": row["eq2_loss"] / row["mesh_loss"]}
 
 
-def speed_row(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dict[str, Any]:
+def speed_figures(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> dict[str, Any]:
     """CPU seconds per frame of the reference and of the fast path, and their losses."""
-    paper = PaperOptions(target=arguments.target)
+    paper = PaperOptions(target=arguments.target, epochs=arguments.epochs)
     scene = Scene(clip, pack, arguments, paper)
     search, count = scene.search, len(scene.pictures)
     pose = search.poses(scene.prepared)
     styles = search.rendering.posed(search.pose.anchor, pose)
     target = search.loss.target(scene.prepared.pictures, scene.prepared.masks, scene.chunk.open.float())
     begun = process_time()
-    alpha, _ = search.attributes.solve(styles, target, None)
+    alpha, _ = search.attributes.solve(styles, target, None, search.guess(scene.chunk))
     fast = (process_time() - begun) / count
-    wanted = scene.loss(pose, alpha)
     few = min(count, arguments.reference_frames)
-    spent, epochs, reached = 0.0, 0, float("inf")
-    while epochs < arguments.epochs and reached > float(wanted[:few].mean()):
-        epochs += EPOCHS_AT_ONCE
-        search.attributes.options = replace(paper, epochs=epochs)
-        search.loss.first = None
-        begun = process_time()
-        slow, _ = search.attributes.reference(rows_of(styles, slice(0, few)), target.rows(torch.arange(few)), None)
-        spent = (process_time() - begun) / few
-        reached = float(scene.loss(pose, slow).mean())
+    found = float(scene.loss(pose, alpha)[:few].mean())
+    search.loss.first = None
+    begun = process_time()
+    slow, _ = search.attributes.reference(rows_of(styles, slice(0, few)), target.rows(torch.arange(few)), None)
+    spent = (process_time() - begun) / few
+    reached = float(scene.loss(pose, slow).mean())
     return {
-        "question": SPEED,
-        "way": "speed",
-        "clip": clip.stem,
         "frames": count,
         "reference_frames": few,
         "fast_seconds": fast,
-        "fast_loss": float(wanted[:few].mean()),
+        "fast_loss": found,
         "reference_seconds": spent,
         "reference_loss": reached,
-        "reference_epochs": epochs,
-        "seconds_per_epoch": spent / epochs,
+        "reference_epochs": arguments.epochs,
+        "seconds_per_epoch": spent / arguments.epochs,
         "times": spent / fast,
+        "loss_of_reference": found / reached,
         "target": search.target,
     }
 
 
-def rows_of_clip(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Every question that was asked, of one clip."""
-    if WAYS in arguments.only:
-        yield from through(clip, ways_of(arguments), pack, arguments, WAYS)
-    if ABLATIONS in arguments.only:
-        yield from through(clip, ablations_of(arguments), pack, arguments, ABLATIONS)
-    for question, measure in ((POSE, pose_row), (SPEED, speed_row)):
-        if question in arguments.only:
-            origin = provenance(pack, vars(arguments), [clip])
-            yield {**measure(clip, pack, arguments), "provenance": origin}
+def measures_of(clip: Path, pack: ModelPack, arguments: argparse.Namespace) -> Iterator[Measure]:
+    """Every row that was asked for, of one clip."""
+    for question, ways in ((WAYS, ways_of), (ABLATIONS, ablations_of)):
+        for way, one in ways(arguments).items() if question in arguments.only else ():
+            own = pack if one.pack == DEFAULT_PACK else open_pack(one.pack)
+            one = replace(one, pack=own.folder)
+            figures = partial(through, clip, one, own, arguments.seconds)
+            yield Measure(question, way, clip, provenance(own, one, [clip]), figures)
+    frames = {"seconds": arguments.seconds, "frames": arguments.frames}
+    if POSE in arguments.only:
+        for target in TARGETS:
+            figures = partial(pose_figures, clip, pack, arguments, target)
+            yield Measure(POSE, target, clip, provenance(pack, {**frames, "target": target}, [clip]), figures)
+    if SPEED in arguments.only:
+        reference = {"target": arguments.target, "few": arguments.reference_frames, "epochs": arguments.epochs}
+        origin = provenance(pack, {**frames, **reference}, [clip])
+        yield Measure(SPEED, "speed", clip, origin, partial(speed_figures, clip, pack, arguments))
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -235,11 +260,11 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((row["question"], row.get("way", "")), []).append(row)
     found = []
     for (question, way), own in groups.items():
-        names = [name for name in ("psnr", "ssim", "identity", "of_direct", "times") if name in own[0]]
+        names = [name for name in SUMMED if name in own[0]]
         line: dict[str, Any] = {"question": question, "way": way, "clips": len(own)}
         for name in names:
             values = [row[name] for row in own]
-            worst = max(values) if name in ("identity", "of_direct") else min(values)
+            worst = max(values) if name in ("identity", "of_direct", "loss_of_reference") else min(values)
             line |= {name: float(np.mean(values)), f"{name}_worst": worst}
         found.append(line)
     return found
@@ -255,8 +280,10 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of each (default: all)")
     parser.add_argument("--frames", type=int, default=16, help="of each, for pose and speed (default: %(default)s)")
     parser.add_argument("--reference-frames", type=int, default=3, help="line by line (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=150, help="of the reference, at most (default: %(default)s)")
-    parser.add_argument("--target", choices=(FRAME, INVERSION), default=FRAME, help="for pose and speed (%(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=PaperOptions.epochs, help="N of the reference (default: %(default)s)"
+    )
+    parser.add_argument("--target", choices=(FRAME, INVERSION), default=FRAME, help="for speed (%(default)s)")
     parser.add_argument("--personalized", action="store_true", help="each way on a tuned generator as well")
     parser.add_argument("--minutes", type=float, default=TUNING[FULL].minutes, help="for that (default: %(default)s)")
     parser.add_argument("--restyle", type=Path, metavar="PACK", help="the same pack with ReStyle as its inversion")
@@ -274,8 +301,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = {key_of(row): row for row in json.loads(arguments.results.read_text())["rows"]}
     for clip in arguments.inputs[: arguments.clips]:
         try:
-            for row in rows_of_clip(clip, pack, arguments):
-                known[key_of(row)] = row
+            for measure in measures_of(clip, pack, arguments):
+                if measure.known(known.get(measure.key)):
+                    continue
+                row = known[measure.key] = measure.row()
                 print(table([shown(row)]), flush=True)
                 arguments.results.write_text(as_json({"rows": [known[key] for key in sorted(known)]}) + "\n")
         except StylecodecError as error:

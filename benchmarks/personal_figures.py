@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import video_codecs
 from benchmarks.likeness import Floats, Frame, batches
-from benchmarks.video_codecs import VideoCodec
 from stylecodec.bitstream.delta import GeneratorDelta
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.regions import Regions
@@ -24,6 +20,7 @@ from stylecodec.encoding.frames import FrameCodes
 from stylecodec.encoding.personalization.delta_coding import CodingConfiguration, Measured, fitted
 from stylecodec.encoding.personalization.locality import random_people
 from stylecodec.face.recognition import FaceDescriptor
+from stylecodec.media.codecs import Setting, VideoCodec, decoded_video, encode_video
 from stylecodec.metrics.identity import identity_distances
 from stylecodec.metrics.psnr import picture_psnr, psnr
 from stylecodec.metrics.ssim import mean_ssim
@@ -34,7 +31,6 @@ SIDE = 256
 BATCH = 8
 PEOPLE = 48  # others on whom locality is measured
 DESCRIBED = 20  # frames whose identity is compared
-CRF = {"libx264": (0, 51), "libx265": (0, 51), "libsvtav1": (1, 63)}
 CONFIGURATIONS: dict[str, CodingConfiguration] = {
     "usual": CodingConfiguration(),
     "affine weights in rows": CodingConfiguration(affine="rows"),
@@ -130,20 +126,6 @@ def delta_rows(
 # --- ordinary codecs ------------------------------------------------------------------------------------------
 
 
-def decoded(data: bytes) -> list[Frame]:
-    """The frames of a video file."""
-    with av.open(io.BytesIO(data), "r") as container:
-        return [
-            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            for frame in container.decode(container.streams.video[0])
-        ]
-
-
-def at_crf(codec: VideoCodec, crf: int) -> VideoCodec:
-    """The codec at another quality."""
-    return replace(codec, options=(*(pair for pair in codec.options if pair[0] != "crf"), ("crf", str(crf))))
-
-
 def search(low: int, high: int, good: Callable[[int], bool], want_low: bool) -> int | None:
     """The lowest (or highest) number of low..high that is good, where goodness changes once; None where none is."""
     best = None
@@ -165,12 +147,13 @@ def codec_at(
 
     def run(crf: int) -> tuple[int, float]:
         if crf not in tried:
-            data, _ = video_codecs.encode(inputs, rate, at_crf(codec, crf), 2)
-            quality = [picture_psnr(a, b, m) for a, b, m in zip(inputs, decoded(data), masks, strict=False)]
-            tried[crf] = len(data), float(np.mean(quality))
+            video = encode_video(inputs, rate, codec, Setting(crf, threads=2))
+            shown = decoded_video(io.BytesIO(video.data))
+            quality = [picture_psnr(a, b, m) for a, b, m in zip(inputs, shown, masks, strict=True)]
+            tried[crf] = len(video.data), float(np.mean(quality))
         return tried[crf]
 
-    low, high = CRF[codec.encoder]
+    low, high = codec.scale
     if most is not None:
         crf = search(low, high, lambda c: run(c)[0] <= most, want_low=True)
     else:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import machine, versions
+from stylecodec.files import file_digest
 from stylecodec.packs.card import DEFAULT_PACK, SHIPPED_ROLES
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
 
@@ -142,12 +143,6 @@ def origin(found: Table | None) -> str:
     if found.get("commit"):
         return f"commit {found['commit'][:7]}{' with changes' if found.get('modified') else ''}"
     return f"measured before commit {found['committed_in'][:7]}" if found.get("committed_in") else "commit unknown"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def command(argv: Iterable[str]) -> str:

@@ -249,7 +249,9 @@ def paper(content: Json) -> list[str]:
 
 PAPER_FIGURES = (("psnr", 1, min), ("ssim", 3, min), ("identity", 2, max), ("cpu_seconds_per_frame", 1, max))
 PAPER_HEAD = ("way", "clips", *(name for name, _, _ in PAPER_FIGURES), *TRACK_WORDS.values())
-PAPER_POSE = ("frames", "eq2_loss", "eq2_loss_worst", "mesh_loss", "feedforward_loss", "of_direct", "target")
+PAPER_POSE = (
+    *("frames", "eq2_loss", "eq2_loss_worst", "mesh_loss", "feedforward_loss", "still_loss", "of_direct", "target"),
+)
 PAPER_SPEED = (
     *("frames", "fast_seconds", "reference_seconds", "times", "fast_loss", "reference_loss", "seconds_per_epoch"),
 )
@@ -296,10 +298,6 @@ def compact(content: Json) -> list[str]:
         "What the bytes per frame are spent on:",
         plain(content["where"]),
     ]
-
-
-def rate(content: Json) -> list[str]:
-    return ["Bytes by part:", plain(content["bytes"]), "kbit/s by length, from real streams:", plain(content["kbps"])]
 
 
 def memory(content: Json) -> list[str]:
@@ -368,7 +366,6 @@ SECTIONS: tuple[Section, ...] = (
     ("shapes", "How far faces go, shape by shape", "`benchmarks.shapes`", shapes),
     ("noise_floor", "Noise floor of the face mesh's lengths", "`benchmarks.noise_floor`", noise_floor),
     ("flicker", "A still face", "`benchmarks.flicker`", flicker),
-    ("rate", "Bytes by part", "`benchmarks.rate`", rate),
     ("compact", "The compact profile", "`benchmarks.compact`", compact),
     ("memory", "Memory", "`benchmarks.memory`", memory),
     ("speed", "Speed", "`benchmarks.speed`", speed),

@@ -1,6 +1,8 @@
 """Encode a talking-head video and say where the bytes go.
 
-python examples/encode_clip.py talk.mp4 talk.stc [PACK]
+python examples/encode_clip.py talk.mp4 talk.stc [PACK [LIKENESS]]
+
+LIKENESS: off, quick (up to a minute of tuning the generator to the person, the default) or full.
 """
 
 import sys
@@ -8,8 +10,8 @@ import sys
 import stylecodec
 
 
-def main(video: str, output: str, pack: str = "nobody-1024") -> None:
-    report = stylecodec.encode(video, output, stylecodec.EncodeOptions(pack=pack, preset="fast"))
+def main(video: str, output: str, pack: str = "nobody-1024", likeness: str = "quick") -> None:
+    report = stylecodec.encode(video, output, stylecodec.EncodeOptions(pack=pack, likeness=likeness))
 
     seconds = report.duration_seconds
     print(f"{report.frames} frames, {seconds:.2f} s, {report.held} without a face")

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from .bitstream import StreamFile, StreamReader, StreamReport, StreamWriter
     from .decoding.decoder import Decoder
     from .decoding.options import DecodeOptions
-    from .encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions, RefineOptions, TuneOptions
+    from .encoding.options import (
+        EncodeOptions,
+        FitOptions,
+        LandmarkCorrectionOptions,
+        PixelCorrectionOptions,
+        RefineOptions,
+        TuneOptions,
+    )
     from .errors import (
         BadMagic,
         ChecksumMismatch,
@@ -48,6 +55,9 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import evaluate
     from .evaluation.options import EvaluateOptions
+    from .evaluation.rd.options import RdOptions
+    from .evaluation.rd.rate_distortion import rate_distortion
+    from .evaluation.rd.report import RdReport
     from .evaluation.report import EvaluateReport
     from .packs.store import ModelPack, open_pack
     from .progress import Progress
@@ -59,12 +69,16 @@ _HOMES = {
     "bitstream": "StreamFile StreamReader StreamReport StreamWriter",
     "decoding.decoder": "Decoder",
     "decoding.options": "DecodeOptions",
-    "encoding.options": "EncodeOptions FitOptions LandmarkCorrectionOptions RefineOptions TuneOptions",
+    "encoding.options": "EncodeOptions FitOptions LandmarkCorrectionOptions PixelCorrectionOptions RefineOptions "
+    "TuneOptions",
     "errors": "BadMagic ChecksumMismatch CorruptChunk DeltaNotFound FaceNotFound FormatError ImportRefused "
     "LimitExceeded MediaError MissingDependency OptionError OutputError PackCorrupt PackError PackMismatch "
     "PackNotFound StreamMismatch StylecodecError Truncated UnsupportedVersion",
     "evaluation.evaluate": "evaluate",
     "evaluation.options": "EvaluateOptions",
+    "evaluation.rd.options": "RdOptions",
+    "evaluation.rd.rate_distortion": "rate_distortion",
+    "evaluation.rd.report": "RdReport",
     "evaluation.report": "EvaluateReport",
     "packs.store": "ModelPack open_pack",
     "progress": "Progress",
@@ -99,7 +113,10 @@ __all__ = [
     "PackError",
     "PackMismatch",
     "PackNotFound",
+    "PixelCorrectionOptions",
     "Progress",
+    "RdOptions",
+    "RdReport",
     "RefineOptions",
     "StreamFile",
     "StreamMismatch",
@@ -119,6 +136,7 @@ __all__ = [
     "probe",
     "probe_source",
     "puppet",
+    "rate_distortion",
     "verify",
 ]
 

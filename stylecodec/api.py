@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .bitstream import Identity, StreamFile, StreamHeader, StreamReport, check, edit
 from .bitstream.attached import personalizations
-from .bitstream.facts import kbps, stream_facts
+from .bitstream.facts import stream_facts
 from .bitstream.layout import MAGIC
 from .decoding.known_people import KnownPeople, remember
+from .encoding.report import EncodeReport as EncodeReport
 from .errors import FormatError, OptionError, OutputError, Truncated
 from .extras import need_extra
 from .files import PathLike, atomic_write, check_output, reading
@@ -33,34 +34,8 @@ if TYPE_CHECKING:
     from .decoding.packets import PackChoice
     from .encoding.front_end import FrontEnd
     from .encoding.options import EncodeOptions
-    from .encoding.write import ClipWriter
 
     Frame = NDArray[np.uint8]  # [H, W, 3] RGB
-
-
-@dataclass(frozen=True)
-class EncodeReport:
-    """What `encode` wrote."""
-
-    output: str
-    frames: int
-    held: int  # frames without a face, which repeat the one before
-    shots: int  # pieces between which the face jumps
-    fps: float
-    duration_seconds: float
-    bytes: dict[str, int]  # by part; all but "total" add up to the file
-    kbps: dict[str, float]
-    identity: dict[str, Any]  # frame, similarity, averaged, candidates, steps: see encoding.identity
-    people: list[dict[str, Any]]  # first_frame, frames, stretches [[first frame, frames], …], identity of each
-    pack: dict[str, str]
-    personalization: dict[str, Any] | None  # how the generator was tuned; None when it was not
-    paper: dict[str, Any] | None  # how the paper preset worked: networks, targets, frames held; None with another one
-    notes: list[str]  # what was chosen, changed, left out or could not be honoured of the source, as sentences
-    seconds_taken: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -102,8 +77,30 @@ def encode(
     from .encoding.options import EncodeOptions
     from .nets.isolation import isolated
 
+    usual = options or EncodeOptions()
     with isolated(draws=True):
-        return _encode(source, output, options or EncodeOptions(), progress or silent, front_end)
+        return _encode(source, [(output, usual)], usual, progress or silent, front_end)[0]
+
+
+def encode_at(
+    source: PathLike,
+    outputs: Mapping[float, PathLike],
+    options: EncodeOptions,
+    progress: ProgressCallback | None = None,
+    front_end: FrontEnd | None = None,
+) -> dict[float, EncodeReport]:
+    """Encode a video once and write it at several qualities: {quality in dB: .stc file} of the compact profile.
+
+    Each file is the one that `encode` makes with this quality. Arguments and errors otherwise as of `encode`.
+    """
+    need_extra("encode", "encoding")
+    from .nets.isolation import isolated
+
+    compact = dataclasses.replace(options, profile="compact")
+    asked = [(path, dataclasses.replace(compact, quality=quality)) for quality, path in outputs.items()]
+    with isolated(draws=True):
+        reports = _encode(source, asked, options, progress or silent, front_end)
+    return dict(zip(outputs, reports, strict=True))
 
 
 def decode(
@@ -233,17 +230,22 @@ def verify(path: PathLike) -> StreamReport:
 
 
 def _encode(
-    source: PathLike, output: PathLike, options: EncodeOptions, progress: ProgressCallback, front_end: FrontEnd | None
-) -> EncodeReport:
-    """`encode`, in the torch state of a fresh process."""
-    from .clip_source import encode_source, noted, open_source, read_source
+    source: PathLike,
+    outputs: Sequence[tuple[PathLike, EncodeOptions]],
+    options: EncodeOptions,
+    progress: ProgressCallback,
+    front_end: FrontEnd | None,
+) -> list[EncodeReport]:
+    """`encode` into several files that differ in profile and quality, in the torch state of a fresh process."""
+    from .clip_source import encode_picture, noted, open_source, read_source, ready_to_write
     from .encoding.front_end import front_end_for
     from .encoding.identity.cards import read_card
     from .packs.abilities import require_preset
     from .packs.store import open_pack
 
     begun, heard = perf_counter(), list[str]()
-    _check_outputs(output, source, options)
+    for output, _ in outputs:
+        _check_outputs(output, source, options)
     reader = open_source(source, options)
     with noted(lambda: [*reader.notes, *heard]):
         pack = open_pack(options.pack)
@@ -251,34 +253,17 @@ def _encode(
         front_end = front_end or front_end_for(pack, options)
         card = None if options.identity is None else read_card(options.identity, pack, options.refit)
         clip = read_source(reader, options, front_end, card is not None, progress, heard)
-        writer = encode_source(clip, pack, options, card, progress)
-        with atomic_write(output) as file:
-            for portion in writer.portions():
-                file.write(portion)
-    return encode_report(output, writer, [*reader.notes, *heard], perf_counter() - begun)
-
-
-def encode_report(output: PathLike, writer: ClipWriter, notes: list[str], seconds_taken: float) -> EncodeReport:
-    """What `encode` tells of a stream that has been written. notes: of its source."""
-    clip, written = writer.clip, writer.written
-    header, people = written.header, clip.people_report()
-    return EncodeReport(
-        output=str(output),
-        frames=len(clip.packets),
-        held=clip.held,
-        shots=1 if clip.track is None else clip.track.report.shots,
-        fps=round(float(header.rate), 6),
-        duration_seconds=round(written.duration_seconds, 6),
-        bytes=written.bytes,
-        kbps=kbps(written.bytes, written.duration_seconds),
-        identity=people[0]["identity"],
-        people=people,
-        pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
-        personalization=None if clip.tuned is None else clip.tuned.report(),
-        paper=None if clip.paper is None else clip.paper.as_dict(),
-        notes=[*notes, *clip.notes],
-        seconds_taken=round(seconds_taken, 3),
-    )
+        encoded = encode_picture(clip, pack, options, card, progress)
+        written = []
+        for output, one in outputs:
+            writer = ready_to_write(encoded, clip.sound, one, progress)
+            with atomic_write(output) as file:
+                for portion in writer.portions():
+                    file.write(portion)
+            written.append(writer.written)
+    notes, seconds = [*reader.notes, *heard], perf_counter() - begun
+    done = zip(outputs, written, strict=True)
+    return [EncodeReport.of(output, encoded, each, notes, seconds) for (output, _), each in done]
 
 
 def _check_outputs(output: PathLike, source: PathLike, options: EncodeOptions) -> None:

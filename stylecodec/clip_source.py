@@ -1,6 +1,6 @@
 """A video file as the encoder takes it: its faces found, its sound coded. Here media and encoding meet.
 
-    file ─► VideoReader ─┬► find_faces ─► FacesInClip ─┬► SourceClip ─► encode_source ─► ClipWriter
+    file ─► VideoReader ─┬► find_faces ─► FacesInClip ─┬► SourceClip ─► encode_picture ─► ready_to_write
                          └► encode_opus ───────────────┘
 """
 
@@ -20,7 +20,7 @@ from .encoding.frames import AlignedClip, AlignedFrame
 from .encoding.front_end import FacesInClip, FrontEnd, find_faces
 from .encoding.identity.cards import IdentityCard
 from .encoding.options import EncodeOptions
-from .encoding.pipeline import encode_clip
+from .encoding.pipeline import compacted, encode_clip
 from .encoding.write import ClipWriter, EncodedClip
 from .errors import StylecodecError
 from .files import PathLike
@@ -122,10 +122,28 @@ def encode_source(
     progress: ProgressCallback = silent,
 ) -> ClipWriter:
     """The clip, encoded and ready to be written; `encode_clip` has the errors."""
-    encoded = encode_clip(clip.faces, pack, options, clip.rate, clip.size, card, clip.total, progress)
-    sound = clip.sound
+    return ready_to_write(encode_picture(clip, pack, options, card, progress), clip.sound, options, progress)
+
+
+def encode_picture(
+    clip: SourceClip,
+    pack: ModelPack,
+    options: EncodeOptions,
+    card: IdentityCard | None = None,
+    progress: ProgressCallback = silent,
+) -> EncodedClip:
+    """The clip's picture, encoded but not rounded: that depends on the quality. `encode_clip` has the errors."""
+    plain = replace(options, profile="raw")
+    return encode_clip(clip.faces, pack, plain, clip.rate, clip.size, card, clip.total, progress)
+
+
+def ready_to_write(
+    clip: EncodedClip, sound: OpusTrack | None, options: EncodeOptions, progress: ProgressCallback = silent
+) -> ClipWriter:
+    """A clip that is not compacted, with its sound, in the profile and quality of the options."""
+    rounded = compacted(clip, options, progress) if options.profile == "compact" else clip
     config = AudioConfig(sound.sample_rate, sound.channels, sound.pre_skip) if sound else None
-    return ClipWriter(encoded, options, config, audio_chunks(sound))
+    return ClipWriter(rounded, options, config, audio_chunks(sound))
 
 
 def clip_from(

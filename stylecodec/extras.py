@@ -2,8 +2,9 @@
 
     stylecodec            decodes to frames, inspects and edits streams, imports model packs
     stylecodec[video]     writes videos as well
-    stylecodec[encode]    reads videos and finds faces as well: everything
-    stylecodec[corpus]    encodes corpora on Ray clusters and keeps their manifests in Parquet as well
+    stylecodec[encode]    reads videos and finds faces as well: everything but
+    stylecodec[rd]        draws rate-distortion curves and compares them
+    stylecodec[corpus]    encodes corpora on Ray clusters and keeps their manifests in Parquet
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 
 from .errors import MissingDependency
 
-Extra = Literal["video", "encode", "corpus"]
+Extra = Literal["video", "encode", "rd", "corpus"]
 
 EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
     {
@@ -25,6 +26,14 @@ EXTRAS: Mapping[Extra, Mapping[str, str]] = MappingProxyType(
             "dlib": "dlib",
             "face_recognition_models": "face_recognition_models",
             "scipy": "SciPy",
+        },
+        "rd": {
+            "av": "PyAV",
+            "dlib": "dlib",
+            "face_recognition_models": "face_recognition_models",
+            "scipy": "SciPy",
+            "matplotlib": "Matplotlib",
+            "bjontegaard": "bjontegaard",
         },
         "corpus": {"pyarrow": "PyArrow", "ray": "Ray"},
     }

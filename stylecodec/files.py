@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -135,6 +136,12 @@ def reading(path: PathLike) -> Iterator[None]:
         if error.errno == errno.ENOENT:
             raise MediaError(f"there is no file {path}") from error
         raise MediaError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def file_digest(path: PathLike) -> str:
+    """SHA-256 of a file, hex; MediaError where it cannot be read."""
+    with reading(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reason(error: OSError) -> str:

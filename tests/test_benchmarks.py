@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import sys
 from fractions import Fraction
@@ -26,7 +25,6 @@ from benchmarks import (
     measuring,
     memory,
     presets,
-    rate,
     real_clips,
     report_ways,
     shapes,
@@ -37,7 +35,7 @@ from benchmarks import (
 )
 from benchmarks import provenance as origins
 from benchmarks.ceiling import block_rows, flops, threads
-from stylecodec.bitstream import Quantiser, StreamFile, check
+from stylecodec.bitstream import Quantiser
 from stylecodec.bitstream.compact.coding import encode_levels
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
@@ -46,6 +44,7 @@ from stylecodec.face.detect import Box
 from stylecodec.face.warp import warp
 from stylecodec.geometry import CropTransform, Similarity
 from stylecodec.media import OpusPacket, OpusTrack, VideoReader, VideoWriter, read_image
+from stylecodec.media.opus import looped_track
 from stylecodec.metrics import tracks as tracks_of
 from stylecodec.nets.stylegan2 import Generator
 from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
@@ -254,38 +253,12 @@ def test_growth_compares_the_longest_with_the_shortest() -> None:
     assert [(v["command"], v["growth_mib"], v["verdict"]) for v in verdicts] == [("e", 30, "flat"), ("d", 700, "grows")]
 
 
-# --- rate and looping -------------------------------------------------------------------------------------
-
-
-def test_a_looped_stream_is_a_whole_stream(tiny_pack: ModelPack) -> None:
-    with StreamFile.open(io.BytesIO(streams.stream(tiny_pack, count=12, sound=True))) as source:
-        data = looping.looped_stream(source, 3.0)
-        packets = source.packets(0, 12)
-    with StreamFile.open(io.BytesIO(data)) as stream:
-        assert stream.frame_count == 30
-        assert np.array_equal(stream.packets(0, 30), packets[np.arange(30) % 12])
-        seconds = sum(sum(chunk.durations) for chunk in stream.audio_chunks()) / 48_000
-    assert seconds == pytest.approx(3.0, abs=0.5)
-    assert check(io.BytesIO(data)).complete
-    parts, duration = looping.account(data)
-    assert duration == 3.0
-    assert parts["total"] == len(data) == sum(n for part, n in parts.items() if part != "total")
-    row = rate.bytes_row("a", parts, duration, 30)
-    assert row["kbps"] == pytest.approx(len(data) * 8 / 3000)
-    assert row["total"] == sum(row[part] for part in rate.PARTS if part in row)
-
-
-def test_the_identity_is_paid_once(tiny_pack: ModelPack) -> None:
-    with StreamFile.open(io.BytesIO(streams.stream(tiny_pack, count=12))) as source:
-        short, long = rate.length_rows("a", source, (10.0, 60.0))
-    assert short["identity"] == pytest.approx(6 * long["identity"])
-    assert short["packets"] == pytest.approx(long["packets"])
-    assert short["total"] == pytest.approx(sum(short[part] for part in ("packets", "audio", "identity", "rest")))
+# --- looping ----------------------------------------------------------------------------------------------
 
 
 def test_looped_sound_runs_on() -> None:
     track = OpusTrack(48_000, 1, 312, tuple(OpusPacket(960 * n, 960, bytes([n])) for n in range(5)))
-    longer = looping.looped_track(track, 1.0)
+    longer = looped_track(track, 1.0)
     assert [p.pts for p in longer.packets] == [960 * n for n in range(len(longer.packets))]
     assert [p.data[0] for p in longer.packets[:7]] == [0, 1, 2, 3, 4, 0, 1]
     assert longer.duration_seconds == pytest.approx(1.0, abs=0.03)

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 import stylecodec
 from stylecodec.bitstream import check
 from stylecodec.cli.main import main
+from stylecodec.media import VideoReader, VideoWriter
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.decoding import streams
 
@@ -100,7 +102,10 @@ def test_puppeteer(stc: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:
 
 
 def test_encode_clip(tiny_pack: ModelPack, tmp_path: Path) -> None:
-    out = run("encode_clip.py", CLIPS[0], tmp_path / "a.stc", tiny_pack.folder)
+    with VideoWriter(tmp_path / "a.mp4", 320, 320, Fraction(25)) as writer:
+        for _, frame in VideoReader(CLIPS[0]).frames(0.0, 0.4):
+            writer.write(np.asarray(Image.fromarray(frame).resize((320, 320))))
+    out = run("encode_clip.py", tmp_path / "a.mp4", tmp_path / "a.stc", tiny_pack.folder, "off")
     assert "identity" in out
     assert "packets" in out
     assert check(tmp_path / "a.stc").complete

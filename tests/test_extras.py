@@ -16,7 +16,7 @@ from stylecodec.packs.store import ModelPack
 from tests.decoding import streams
 
 ROOT = Path(__file__).resolve().parents[1]
-MISSING = "av dlib face_recognition_models scipy moderngl lpips pyarrow ray"
+MISSING = "av dlib face_recognition_models scipy moderngl lpips matplotlib bjontegaard pyarrow ray"
 WITHOUT = f"import sys\nfor name in {MISSING.split()!r}: sys.modules[name] = None\n"
 
 
@@ -63,6 +63,7 @@ for words in (
         (["encode", "IN", "out.stc"], "encoding needs PyAV, dlib, .*: pip install 'stylecodec.encode.'"),
         (["decode", "IN", "out.mp4"], "needs PyAV, which is not installed: pip install 'stylecodec.video.'"),
         (["evaluate", "IN", "out.stc"], "evaluating videos needs PyAV, dlib, .*: pip install 'stylecodec.encode.'"),
+        (["rd", "IN", "--out", "out"], "measuring curves needs PyAV, dlib, .*: pip install 'stylecodec.rd.'"),
         (["puppet", str(ROOT / "examples" / "portrait.png"), "IN", "out.stc"], "pip install 'stylecodec.encode.'"),
     ],
 )
@@ -81,7 +82,7 @@ def test_the_extras_are_the_projects() -> None:
     """Each library of an extra here is one that the extra installs, and none that everybody gets."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     distributions = {"av": "av", "dlib": "dlib-bin", "scipy": "scipy", "pyarrow": "pyarrow", "ray": "ray"}
-    distributions |= {"face_recognition_models": "face_recognition_models"}
+    distributions |= {name: name for name in ("face_recognition_models", "matplotlib", "bjontegaard")}
 
     def names(requirements: list[str]) -> set[str]:
         return {requirement.split(">=")[0] for requirement in requirements}

@@ -14,7 +14,7 @@ import torch
 
 from stylecodec import api
 from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
-from stylecodec.encoding.paper import attributes, pose
+from stylecodec.encoding.paper import pose
 from stylecodec.encoding.paper.settings import PaperOptions
 from stylecodec.media.video import VideoReader
 from stylecodec.nets.feedforward import HybridEncoder
@@ -82,7 +82,6 @@ def test_a_pack_of_ffhqs_size_encodes_as_in_the_paper(
     ffhq_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pose, "GRID", (3, 2))
-    monkeypatch.setattr(attributes, "LEADING", 1)
     clip = write_clip(tmp_path / "clip.mp4", frames=PAPER_FRAMES, rate=Fraction(25), sound=False)
     paper = PaperOptions(target="inversion", side=64, steps=2, pose_steps=1, fit=False, worst_inversion=2.0)
     options = EncodeOptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.paper import ablations_of, arguments_of, key_of, summary, ways_of
+from benchmarks.paper import Measure, ablations_of, arguments_of, key_of, summary, ways_of
 from stylecodec.encoding.options import FULL
 
 
@@ -43,3 +43,15 @@ def test_worst_is_beside_the_mean() -> None:
     assert len({key_of(row) for row in rows}) == 2
     pose = [{"question": "pose", "clip": "a", "of_direct": 0.4}, {"question": "pose", "clip": "b", "of_direct": 0.6}]
     assert summary(pose)[0]["of_direct_worst"] == 0.6
+
+
+def test_a_row_of_the_same_code_is_not_measured_again() -> None:
+    origin = {"code": {"nets": "1"}, "pack": None, "options": {"seconds": 2}, "inputs": {}, "date": "today"}
+    measure = Measure("ways", "paper", Path("a.mp4"), origin, lambda: {"psnr": 20.0})
+    row = measure.row()
+    assert key_of(row) == measure.key
+    assert row["psnr"] == 20.0
+    assert not measure.known(None)
+    assert measure.known({**row, "provenance": {**origin, "date": "before"}})
+    for name, other in (("code", {"nets": "2"}), ("options", {"seconds": 3})):
+        assert not measure.known({**row, "provenance": {**origin, name: other}})

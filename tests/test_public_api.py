@@ -38,7 +38,10 @@ NAMES = [
     "PackError",
     "PackMismatch",
     "PackNotFound",
+    "PixelCorrectionOptions",
     "Progress",
+    "RdOptions",
+    "RdReport",
     "RefineOptions",
     "StreamFile",
     "StreamMismatch",
@@ -58,6 +61,7 @@ NAMES = [
     "probe",
     "probe_source",
     "puppet",
+    "rate_distortion",
     "verify",
 ]
 

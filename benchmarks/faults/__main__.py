@@ -43,7 +43,7 @@ SHARES = {  # of the readings, by what they are worth and what they cost
     "pack": 2,
     "picture": 46,
 }
-PORTION = 1000  # inputs of a surface before the next one has its turn
+PORTION = 10_000  # inputs of a surface before the next one has its turn
 
 State = dict[str, Record]
 

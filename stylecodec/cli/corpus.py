@@ -49,7 +49,7 @@ With --json every event is a line on stdout: a stage begins, a clip is done or h
 seconds left, the end."""
 
 ENCODE_EXITS = """exit codes: 0 every clip has its stream; 1 some failed, or all; 2 wrong usage; 130 interrupted."""
-VERIFY_EXITS = "exit codes: 0 all streams are whole; 1 some are not; 2 wrong usage, no corpus; 130 interrupted."
+VERIFY_EXITS = "exit codes: 0 all streams are whole; 1 some are not; 2 wrong usage; 130 interrupted."
 
 
 def _arguments(parser: CommandParser) -> None:

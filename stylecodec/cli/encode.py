@@ -27,6 +27,7 @@ from ..encoding.options import (
     EncodeOptions,
     FitOptions,
     LandmarkCorrectionOptions,
+    PixelCorrectionOptions,
     TuneOptions,
 )
 from ..encoding.paper.settings import METHODS, PAPER_TARGETS, PaperOptions
@@ -143,6 +144,12 @@ def _analysis_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -
         dest="landmark_correction",
         action="store_false",
         help="leave pose and expression as the feed-forward encoder gives them, without a look at the face mesh",
+    )
+    analysis.add_argument(
+        "--no-pixel-correction",
+        dest="pixel_correction",
+        action="store_false",
+        help="with --likeness quick: leave them as they were before the generator was tuned",
     )
     analysis.add_argument(
         "--smoothing",
@@ -285,6 +292,7 @@ def clip_options(arguments: argparse.Namespace) -> EncodeOptions:
     fits = arguments.identity_fit and arguments.identity_steps != 0
     values["fit"] = FitOptions(True, steps=arguments.identity_steps) if fits else FitOptions(False)
     values["landmark_correction"] = LandmarkCorrectionOptions(enabled=arguments.landmark_correction)
+    values["pixel_correction"] = PixelCorrectionOptions(enabled=arguments.pixel_correction)
     paper = PaperOptions(target=arguments.target, method=arguments.method)
     return EncodeOptions(**values, tune=_tuning(arguments), paper=paper)
 

@@ -21,9 +21,10 @@ stylecodec models indices ffhq-1024 --out ./ffhq-mine --name ffhq-mine
 stylecodec models indices ffhq-1024 --out ./ffhq-mine --clips talk.mp4 grin.mp4 --people 2
 stylecodec models indices avatar-1024 --json
 
-Every channel is perturbed by itself, and how much that changes mouth, jaw, lids, gaze and brows, and how little the
-rest, is measured on several faces: random ones of the pack, and of clips. The 32 best go onto the card of a copy of
-the pack, with their sensitivities and how far each goes. A stream names its channels, so the copy is another pack."""
+Every channel is perturbed by itself on one face. Those that change mouth, jaw, lids, gaze or brows most, and the rest
+little, are looked at on several: random ones of the pack, and of clips. Of these the 32 that move landmarks of the face
+most, and little else, go onto the card of a copy of the pack, with their sensitivities and how far each goes. A stream
+names its channels, so the copy is another pack."""
 FRAMES_PER_CLIP = 2
 
 
@@ -73,7 +74,8 @@ def _indices(arguments: argparse.Namespace) -> int:
         )
     print(
         f"{table.channels:,} channels on {table.faces} faces, {table.pictures:,} pictures, {seconds:.0f} CPU seconds; "
-        f"{facts['on_card']} of the 32 are on the card of {pack.name}"
+        f"{facts['on_card']} of the 32 are on the card of {pack.name}, of whose 32 {facts['card_screened']} were among "
+        f"the {len(table.screened)} that show enough to be looked at on all faces"
     )
     if arguments.out is not None:
         print(f"written to {arguments.out}")
@@ -98,6 +100,7 @@ def _facts(table: IndexTable, pack: ModelPack, seconds: float) -> dict[str, Any]
         "pack": pack.name,
         "indices": rows,
         "on_card": len(set(table.indices) & set(pack.indices)),
+        "card_screened": len(set(table.screened) & set(pack.indices)),
         "channels": table.channels,
         "faces": table.faces,
         "pictures": table.pictures,

@@ -24,6 +24,9 @@ from .output import DONE, FAILED, INTERRUPTED, USAGE
 from .pipes import drop_stdout, open_streams, own_streams
 
 DEBUG_VARIABLE = "STYLECODEC_DEBUG"
+# OpenMP reads it when torch is loaded. By default its threads spin while they wait for one another, which beside a busy
+# process takes from that one, and so from each other, the time to get done.
+WAITING_THREADS = ("OMP_WAIT_POLICY", "passive")
 
 # Command: (the module of its family, what it does). The module is imported when the command is used.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -45,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("call", "a live call: out of a camera, into a browser"),
     "corpus": ("corpus", "encode many clips: encode, stats, verify, export"),
     "evaluate": ("evaluate", "score videos or streams against a reference: pixels, likeness, motion"),
+    "rd": ("rd", "measure rate and distortion beside ordinary codecs: curves, BD-rate, break-even lengths"),
     "models": ("models", "model packs: import published networks, list, show, verify, remove"),
     "train": ("train", "train the networks of a model pack"),
 }
@@ -57,6 +61,7 @@ stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.s
 stylecodec verify talk.stc
 stylecodec evaluate talk.mp4 talk.stc
 stylecodec call --send-to 192.0.2.7:5004 --listen 5004 --show
+stylecodec rd talk.mp4 --out curves/ --sizes 256
 stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
 stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc
 stylecodec dump talk.stc --json > talk.jsonl && stylecodec undump talk.jsonl same.stc
@@ -77,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         own_streams()
+        os.environ.setdefault(*WAITING_THREADS)
     with open_streams(), _ending_by_exception():
         code = _run_guarded(list(sys.argv[1:] if argv is None else argv))
         return _flush(code, ours=argv is None)

@@ -29,8 +29,9 @@ from ..encoding.front_end import front_end_for
 from ..encoding.identity.cards import IdentityCard, read_card
 from ..encoding.identity.people_in_clip import CropDescriptor
 from ..encoding.options import EncodeOptions
+from ..encoding.report import EncodeReport
 from ..errors import MediaError, StylecodecError
-from ..files import atomic_write, blaming, part_of, reading
+from ..files import atomic_write, blaming, file_digest, part_of, reading
 from ..nets.isolation import isolated
 from ..packs.store import open_pack
 from ..progress import Progress
@@ -214,10 +215,10 @@ class Worker:
 
     def _source(self, clip: Clip) -> tuple[Path, str]:
         """The file to read, which for a member of a tar is a copy, and its SHA-256."""
+        if clip.member is None:
+            return Path(clip.path), file_digest(clip.path)
         digest = hashlib.sha256()
         with reading(clip.path), open(clip.path, "rb") as file:
-            if clip.member is None:
-                return Path(clip.path), hashlib.file_digest(file, "sha256").hexdigest()
             copy = self._own(f"member{Path(clip.source).suffix}")
             with blaming(copy), copy.open("wb") as target:
                 for portion in _portions(file, *clip.member):
@@ -257,7 +258,7 @@ class Worker:
         with atomic_write(part) as file:
             for portion in writer.portions():
                 file.write(portion)
-        report = api.encode_report(part, writer, [*attempt.reader_notes(), *attempt.notes], 0.0)
+        report = EncodeReport.of(part, writer.clip, writer.written, [*attempt.reader_notes(), *attempt.notes], 0.0)
         attempt.record = replace(
             attempt.record, frames=report.frames, held=report.held, shots=report.shots, people=len(report.people),
             fps=report.fps, duration_seconds=report.duration_seconds,
@@ -352,13 +353,11 @@ def _facts(stream: Path) -> dict[str, Any]:
     if not report.complete:
         raise StylecodecError(f"the stream that was written is not whole: {'; '.join(report.missing)}")
     facts = api.probe(stream)
-    with reading(stream), stream.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     named = bool(report.not_held)
     with reading(stream), StreamFile.open(str(stream), recall=lambda _: None) as opened:
         identity = report.not_held[0] if named else opened.identities[0].digest
     return {
-        "output_sha256": digest,
+        "output_sha256": file_digest(stream),
         "bytes_by_part": facts["bytes"],
         "kbps": facts["kbps"]["total"],
         "identity": identity.hex(),

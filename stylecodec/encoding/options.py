@@ -101,6 +101,31 @@ class LandmarkCorrectionOptions:
 
 
 @dataclass(frozen=True)
+class PixelCorrectionOptions:
+    """How pose and α are corrected by what a personalised generator shows (motion.pixel_correction, Gauss-Newton).
+
+    OptionError for a value outside its range.
+    """
+
+    enabled: bool = True  # else codes stay as they are
+    keyframes: int = 8  # at which the Jacobian of the pixels is measured, 68 renderings for each
+    side: int = 128  # pixels per side of the renderings
+    compared: int = 64  # pixels per side at which they are compared
+    step: float = 0.5  # of the codes, in their units, while the Jacobian is measured
+    damping: float = 2e-4  # weight of the squared changes of codes, against squared differences of pixels in [-1, 1]
+    precision: Precision = "bfloat16"  # of the feature maps
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.keyframes <= 256:
+            raise OptionError(f"the pixel correction is measured at 1 to 256 keyframes, not {self.keyframes}")
+        if self.side not in (32, 64, 128, 256) or self.compared not in (32, 64, 128, 256):
+            sides = f"{self.side} and {self.compared}"
+            raise OptionError(f"the pixel correction renders and compares 32, 64, 128 or 256 pixels, not {sides}")
+        if not min(self.step, self.damping) > 0:
+            raise OptionError("step and damping of the pixel correction must be above 0")
+
+
+@dataclass(frozen=True)
 class RefineOptions:
     """How pose and α are refined (motion.refinement); OptionError for a value outside its range."""
 
@@ -260,6 +285,7 @@ class EncodeOptions:
     checkpoint: str | os.PathLike[str] | None = None  # file from which personalisation is resumed
     fit: FitOptions = FitOptions()
     landmark_correction: LandmarkCorrectionOptions = LandmarkCorrectionOptions()
+    pixel_correction: PixelCorrectionOptions = PixelCorrectionOptions()
     refine: RefineOptions = RefineOptions()
     refine_tuned: RefineOptions = ON_TUNED  # the same on a personalised generator
     tune: TuneOptions | None = None  # None: as TUNING has it for the likeness

@@ -31,6 +31,7 @@ from .identity.cards import IdentityCard
 from .identity.fitting import fit_to_candidates
 from .identity.selection import IdentityChoice, select
 from .motion.landmark_correction import correct_by_landmarks
+from .motion.pixel_correction import correct_by_pixels
 from .motion.refinement import refine_clip
 from .options import FULL, OFF, PAPER, EncodeOptions
 from .paper.clip import encode_paper
@@ -114,6 +115,8 @@ def encode_frames(
     if options.refines or refines_tuned:
         known = set() if tuned is None else set(tuned.rows.tolist())
         motion = refine_clip(frames, motion, choice.latent, pack, device, options, known, progress)
+    elif tuned is not None and options.pixel_correction.enabled:
+        motion = correct_by_pixels(frames, motion, choice.latent, pack, device, options.pixel_correction, progress)
     held, geometry = len(motion) - len(motion.faces), found.squares.geometry(source_size)
     packets = motion.filled().packets
     return EncodedClip(packets, found.seconds, rate, held, choice, fit_steps, geometry, pack, tuned, card)

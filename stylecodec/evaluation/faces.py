@@ -72,6 +72,13 @@ def aligned(
     return AlignedFaces(np.array(seconds), track.found, crops, track.roll_deg, side, track)
 
 
+def resized(faces: AlignedFaces, source: Source, size: int, folder: Path, progress: ProgressCallback) -> AlignedFaces:
+    """The same squares of a video at another size, pixels per side."""
+    if faces.track is None:
+        raise ValueError("only the squares of a video can be cut anew")
+    return replace(faces, crops=_cut(source, faces.track, size, folder, progress))
+
+
 def moved(faces: AlignedFaces, source: Source, move: Move, folder: Path, progress: ProgressCallback) -> AlignedFaces:
     """The squares of the same video with one move for all of them."""
     if faces.track is None:

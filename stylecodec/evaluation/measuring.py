@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from .faces import AlignedFaces
 from .far_end import FarEnd
 from .judges import IDENTITIES, Judges, Readings, apart
 from .matching import Matching
-from .motion import by_mesh, by_openface
+from .motion import MESH_NAMES, OPENFACE_NAMES, by_mesh, by_openface
 from .options import EvaluateOptions
 from .scores import METRICS, Floats, Score, left_out, of_frames
 
@@ -30,7 +30,8 @@ NO_IDENTITY = "who should be seen is not known: give a picture, video or stream 
 class Measurement:
     """A reference, who judges, and the far end of every distance; `of` measures an output.
 
-    likeness: whom the output should look like, in a puppet; else the reference itself.
+    likeness: whom the output should look like, in a puppet; else the reference itself. only: the metrics that are
+    measured, by name; None: all that the options ask for.
     """
 
     reference: Readings
@@ -39,31 +40,42 @@ class Measurement:
     options: EvaluateOptions
     likeness: Readings | None
     progress: ProgressCallback
+    only: Collection[str] | None = None
 
     def of(self, name: str, output: AlignedFaces, matching: Matching) -> list[Score]:
         """All metrics that the options ask for, in the order of METRICS."""
         readings = Readings(output, self.judges)
         found = {score.metric.name: score for score in self._scores(name, readings, matching)}
-        wanted = [metric for metric in METRICS.values() if metric.puppet or not self.options.puppet]
+        wanted = [metric for metric in METRICS.values() if self._asked(metric.name)]
         return [found[metric.name] for metric in wanted if metric.name in found]
+
+    def _asked(self, name: str) -> bool:
+        """Whether a metric is to be measured."""
+        return (METRICS[name].puppet or not self.options.puppet) and (self.only is None or name in self.only)
 
     def _scores(self, name: str, output: Readings, matching: Matching) -> Iterator[Score]:
         if not self.options.puppet:
             yield from self._pixels(name, output, matching)
+        if self._asked("mesh-AKD"):
             yield self._landmarks(output, matching)
+        if self._asked("flicker"):
             yield self._flicker(output, matching)
         yield from self._identity(output, matching)
-        yield fid(self.reference, output, matching, self.judges)
-        yield from fvd(
-            self.reference.faces,
-            output.faces,
-            matching,
-            self.judges,
-            lambda done: self.progress(Progress(f"comparing clips of {name}", done, None, "clips")),
-        )
-        yield from by_openface(self.options.openface, matching.delay, self.block)
-        for followed in by_mesh(self.reference, output, matching):
-            yield followed.score(self.block)
+        if self._asked("FID"):
+            yield fid(self.reference, output, matching, self.judges)
+        if self._asked("FVD") or self._asked("FVD-mouth"):
+            yield from fvd(
+                self.reference.faces,
+                output.faces,
+                matching,
+                self.judges,
+                lambda done: self.progress(Progress(f"comparing clips of {name}", done, None, "clips")),
+            )
+        if any(map(self._asked, OPENFACE_NAMES)):
+            yield from by_openface(self.options.openface, matching.delay, self.block)
+        if any(map(self._asked, MESH_NAMES)):
+            for followed in by_mesh(self.reference, output, matching):
+                yield followed.score(self.block)
 
     @property
     def block(self) -> int:
@@ -73,7 +85,8 @@ class Measurement:
         return max(1, round(BLOCK_SECONDS / step))
 
     def _pixels(self, name: str, output: Readings, matching: Matching) -> Iterator[Score]:
-        measures = self.judges.pairs(self.reference.faces.size)
+        every = self.judges.pairs(self.reference.faces.size)
+        measures = {metric: measure for metric, measure in every.items() if self._asked(metric)}
         values: dict[str, list[Floats]] = {metric: [] for metric in measures}
         a, b = self.reference.faces.crops, output.faces.crops
         for begin in range(0, len(matching.reference), BATCH):
@@ -112,7 +125,7 @@ class Measurement:
     def _identity(self, output: Readings, matching: Matching) -> Iterator[Score]:
         """Against the same moment of the reference; of a puppet against the mean of whom it should look like."""
         far, wanted = self.far_end, self.likeness if self.options.puppet else self.reference
-        for name in IDENTITIES:
+        for name in filter(self._asked, IDENTITIES):
             if name in self.judges.absent:
                 yield left_out(name, self.judges.absent[name])
             elif wanted is None:

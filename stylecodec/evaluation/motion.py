@@ -19,6 +19,7 @@ from ..metrics.action_units import (
     STILL,
     OpenFaceTable,
     correlations,
+    mean_correlations,
     read_openface,
     read_out,
 )
@@ -32,6 +33,7 @@ Tracks = Mapping[str, Floats]
 SHIFTS = 9  # of the reference against itself, from a quarter of its frames to three
 LEAST_FRAMES = 8  # of a track, below which its correlation says nothing
 OPENFACE_NAMES = ("rho_AU", "rho_GZ", "rho_pose", "rho_AU+GZ")
+MESH_NAMES = ("mesh-AU", "mesh-gaze", "mesh-pose", "mesh-AU+gaze")
 NO_TABLES = "it is defined by OpenFace 2: give its tables with --openface REFERENCE.csv OUTPUT.csv"
 
 
@@ -58,18 +60,13 @@ class Followed:
         if dead := [name for name, value in found.items() if value == 0]:
             notes.append(f"does not move in the output, counted as 0: {', '.join(dead)}")
 
-        def again(places: Indices) -> float:
-            # A track that stands still in all frames that were drawn has no correlation there.
-            pairs = {name: (self.source[name][places], self.output[name][places]) for name in found}
-            sources, outputs = ({name: pair[k] for name, pair in pairs.items()} for k in (0, 1))
-            values = list(correlations(sources, outputs, 1e-9)[0].values())
-            return float(np.mean(values)) if values else float("nan")
+        tracks = np.stack([np.stack([self.source[name], self.output[name]]) for name in found])
 
         return Score(
             METRICS[self.name],
             n=count,
             mean=float(np.mean(list(found.values()))),
-            interval=interval(count, block, again),
+            interval=interval(count, block, lambda places: mean_correlations(tracks[:, :, places])),
             unrelated=self.chance(),
             notes=tuple(notes),
             parts=found,

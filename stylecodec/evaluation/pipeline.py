@@ -66,7 +66,7 @@ def scored(
         found = []
         for path in outputs:
             with opened(path, options.device, folder) as output:
-                found.append(_scored(output, source, measurement, aligner, folder))
+                found.append(score_output(output, source, measurement, aligner, folder))
         return EvaluateReport(
             reference={**source.facts(), **_seen(faces)},
             size=faces.size,
@@ -77,7 +77,10 @@ def scored(
         )
 
 
-def _scored(output: Source, source: Source, measurement: Measurement, aligner: Aligner, folder: Path) -> OutputScores:
+def score_output(
+    output: Source, source: Source, measurement: Measurement, aligner: Aligner, folder: Path
+) -> OutputScores:
+    """An output aligned by its face, matched to the reference and measured. source: the reference's frames."""
     reference, options = measurement.reference.faces, measurement.options
     try:
         faces = aligned(output, aligner, reference.size, folder, measurement.progress)

@@ -28,6 +28,11 @@ class Metric:
     puppet: bool = False  # needs no pixel truth
     stand_in: bool = False
 
+    @property
+    def sign(self) -> int:
+        """By which values are multiplied so that the higher is the better."""
+        return 1 if self.better == "higher" else -1
+
 
 MESH = "read-out of the face mesh (no detector of action units)"
 _TABLE = (
@@ -154,8 +159,7 @@ def of_frames(
     if not len(values):
         return left_out(name, "no two frames show a face at one time")
     finite = np.isfinite(values)
-    sign = 1 if metric.better == "lower" else -1
-    place = int(np.argmax(sign * values))
+    place = int(np.argmin(metric.sign * values))
     notes: tuple[str, ...] = ()
     mean, span = math.inf, None
     if finite.any():

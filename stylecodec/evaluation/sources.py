@@ -40,10 +40,13 @@ class Source:
 
 
 @contextmanager
-def opened(path: PathLike, device: str, folder: Path) -> Iterator[Source]:
-    """A video, or a stream, which is rendered once into a file of `folder`; FormatError, MediaError, PackError."""
+def opened(path: PathLike, device: str, folder: Path, size: int | None = None) -> Iterator[Source]:
+    """A video, or a stream, which is rendered once into a file of `folder`; FormatError, MediaError, PackError.
+
+    size: pixels per side that a stream is rendered at; None: as many as its generator has.
+    """
     if is_stream(path):
-        with reading(path), Decoder.open(path, device=device, as_numpy=True) as decoder:
+        with reading(path), Decoder.open(path, device=device, as_numpy=True, size=size) as decoder:
             yield _of_stream(os.fspath(path), decoder, folder)
     else:
         reader = VideoReader(path)

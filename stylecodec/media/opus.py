@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SAMPLE_RATE = 48_000  # Opus always counts in 48 kHz samples
 PACKET_SAMPLES = 960  # 20 ms
@@ -40,6 +40,17 @@ class OpusTrack:
     def payload_bytes(self) -> int:
         """Bytes of all packets."""
         return sum(len(p.data) for p in self.packets)
+
+
+def looped_track(track: OpusTrack, seconds: float) -> OpusTrack:
+    """The same packets again and again, as many as fill the time."""
+    packets: list[OpusPacket] = []
+    pts = 0
+    while pts < seconds * track.sample_rate + track.pre_skip:
+        packet = track.packets[len(packets) % len(track.packets)]
+        packets.append(replace(packet, pts=pts))
+        pts += packet.duration
+    return replace(track, packets=tuple(packets))
 
 
 def opus_head(channels: int, pre_skip: int) -> bytes:

@@ -41,6 +41,7 @@ STILL = 0.006  # of the eyes' distance: standard deviation up to which a read-ou
 OPENFACE_STILL = {"AU": 0.05, "GZ": 0.005, "pose": 0.005}  # intensities 0 to 5, radians
 OPENFACE_COLUMNS = {"GZ": ("gaze_angle_x", "gaze_angle_y"), "pose": ("pose_Rx", "pose_Ry", "pose_Rz")}
 SURE = 0.5  # confidence from which a row of OpenFace counts where it has no `success`
+NOTHING = 1e-9  # standard deviation up to which a track stands still, whatever it is of
 
 
 def read_out(features: Floats, table: Mapping[str, Mapping[str, float]]) -> dict[str, Floats]:
@@ -102,8 +103,23 @@ def correlations(
         b = output[name]
         if len(a) < 2 or a.std() <= still:
             unmoved.append(name)
-        elif b.std() <= 1e-9:
+        elif b.std() <= NOTHING:
             found[name] = 0.0
         else:
             found[name] = float(np.clip(np.corrcoef(a, b)[0, 1], -1, 1))
     return found, tuple(unmoved)
+
+
+def mean_correlations(tracks: Floats) -> Floats:
+    """Mean over tracks of Pearson's correlation over frames: source and output [k, 2, m, n] -> [m].
+
+    A track whose source stands still has none and is left out, NaN where all do; 0 where only the output does.
+    """
+    apart = tracks - tracks.mean(axis=-1, keepdims=True)
+    source, output = apart[:, 0], apart[:, 1]
+    moves, answers = (np.sqrt(np.square(side).mean(axis=-1)) for side in (source, output))
+    together = (source * output).mean(axis=-1) / np.maximum(moves, NOTHING) / np.maximum(answers, NOTHING)
+    found = np.where(answers <= NOTHING, 0.0, together.clip(-1, 1))
+    counted = moves > NOTHING
+    total = np.where(counted, found, 0.0).sum(axis=0)
+    return np.where(counted.any(axis=0), total / np.maximum(counted.sum(axis=0), 1), np.nan)

@@ -12,6 +12,7 @@ Indices = NDArray[np.intp]
 
 RESAMPLINGS, SEED, SHARE = 1000, 0, 0.95
 LEAST_BLOCKS = 4  # that frames are divided into: few frames are drawn in shorter blocks
+AT_ONCE = 1 << 16  # numbers of frames that a statistic is asked for together
 LEAST_DEFINED = 0.9  # of the resamplings, in which a statistic must be defined for an interval of it
 
 
@@ -27,14 +28,16 @@ def resampled(count: int, block: int) -> Indices:
     return places.reshape(RESAMPLINGS, -1)[:, :count]
 
 
-def interval(count: int, block: int, statistic: Callable[[Indices], float]) -> tuple[float, float] | None:
+def interval(count: int, block: int, statistic: Callable[[Indices], Floats]) -> tuple[float, float] | None:
     """The 95 % interval of a statistic of frames; None for fewer than two of them, or where it is mostly not defined.
 
-    statistic: numbers of frames [count] -> its value for these, NaN where it is not defined.
+    statistic: numbers of frames [m, count] -> [m], its value for each row of them, NaN where it is not defined.
     """
     if count < 2:
         return None
-    found = np.array([statistic(places) for places in resampled(count, block)])
+    few = max(1, AT_ONCE // count)  # rows: what bounds the memory
+    drawn = resampled(count, block)
+    found = np.concatenate([statistic(drawn[first : first + few]) for first in range(0, len(drawn), few)])
     found = found[np.isfinite(found)]
     if len(found) < LEAST_DEFINED * RESAMPLINGS:
         return None
@@ -44,4 +47,4 @@ def interval(count: int, block: int, statistic: Callable[[Indices], float]) -> t
 
 def mean_interval(values: Floats, block: int) -> tuple[float, float] | None:
     """The interval of the mean of values [n], one per frame."""
-    return interval(len(values), block, lambda places: float(values[places].mean()))
+    return interval(len(values), block, lambda places: values[places].mean(axis=1))

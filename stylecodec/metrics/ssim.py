@@ -68,13 +68,8 @@ def mean_ssim(a: NDArray[Any], b: NDArray[Any], weight: NDArray[Any] | None = No
 def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
     """SSIM over five scales (Wang, Simoncelli, Bovik, 2003) of pictures [H, W, C] of values 0 to 255, at most 1.
 
-<<<<<<< HEAD
-    Sides are multiples of 16, LEAST_MS_SIDE or more, else ValueError. Brightness counts at the coarsest scale alone;
-    the border of half a window does not count.
-=======
     Sides are multiples of 16, LEAST_MS_SIDE or more, else ValueError. Brightness counts at the coarsest scale alone,
     and the border of half a window nowhere.
->>>>>>> b2940aedae766b4f705a420b7d9a5a22f5a50f5c
     """
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if min(x.shape[:2]) < LEAST_MS_SIDE or any(side % 16 for side in x.shape[:2]):

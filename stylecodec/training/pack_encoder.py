@@ -24,7 +24,7 @@ from ..encoding.paper.rendering import Rendering
 from ..encoding.personalization.locality import random_people
 from ..errors import OptionError
 from ..nets.feedforward import HybridEncoder
-from ..packs.card import ALPHA_COUNT, Pose
+from ..packs.card import ALPHA_COUNT, DEFAULT_PACK, Pose
 from ..packs.store import ModelPack, open_pack
 from ..packs.writing import NetworkSource, StoredNetwork, put_networks
 from .augment import blotches, compressed, degrade, jitter_colour, light_from_the_side, random_similarity, resample
@@ -40,6 +40,7 @@ FEW = 0.3  # share of the indices that move far in one sample
 SMALL = 0.25  # how far the others go, of their reach
 TURNED = 0.45  # standard deviation of angles, of the pack's reach
 WORN = 0.6  # share of the batches that are damaged
+SEEING = ("stem.", "trunk.", "windows.", "motion.", "person.")  # parts of an encoder that no pack's numbers are in
 HELD_OUT, HELD_OUT_SEED = 256, 987_654_321
 
 
@@ -118,9 +119,17 @@ def damaged(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def begin(pack: ModelPack, sampler: Sampler, settings: dict[str, Any]) -> HybridEncoder:
-    """An encoder in the units of the pack's own samples, begun at the one that it has, if that is built alike."""
+    """An encoder in the units of the pack's own samples.
+
+    What it sees with is begun at the encoder that the pack has, or at that of the default pack, where those are built
+    alike: faces are faces. Its words, w and α, are the pack's own.
+    """
     rows, w_dim = sampler.rendering.generator.rows, sampler.rendering.generator.w_dim
     encoder = HybridEncoder(**{**settings, "rows": rows, "w_dim": w_dim})
+    known = (pack if pack.has("feedforward") else open_pack(DEFAULT_PACK)).feedforward("cpu").state_dict()
+    state = encoder.state_dict()
+    if all(name in known and known[name].shape == one.shape for name, one in state.items() if name.startswith(SEEING)):
+        encoder.load_state_dict({name: known[name] if name.startswith(SEEING) else state[name] for name in state})
     with torch.no_grad():
         w = random_people(sampler.rendering.generator, 512, torch.Generator().manual_seed(7)).cpu()
         encoder.latent_avg.copy_(w.mean(0))

@@ -15,7 +15,7 @@ from stylecodec.encoding.options import TUNING, EncodeOptions
 def options(words: str) -> EncodeOptions:
     parser = CommandParser(prog="encode", formatter_class=argparse.RawDescriptionHelpFormatter)
     encode._arguments(parser)
-    return encode._options(parser.parse_args(["a.mp4", "b.stc", *words.split()]))
+    return encode.clip_options(parser.parse_args(["a.mp4", "b.stc", *words.split()]))
 
 
 def test_personalize_is_another_word_for_full() -> None:

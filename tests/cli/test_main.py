@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_options_reach_the_encoder(clip: Path, tmp_path: Path, capsys: Run) -> N
         (["--no-landmark-correction"], ("correction",)),
         (["--no-identity-fit", "--no-smoothing"], ("fit", "smoothing")),
         (["--identity-steps", "0"], ("fit",)),
+        (["--no-pixel-correction"], ("pixels",)),
     ],
 )
 def test_stages_can_be_left_out(
@@ -123,7 +125,8 @@ def test_stages_can_be_left_out(
     assert "seen enough" in capsys.readouterr().err
     (options,) = given
     correction, fit = options.landmark_correction.enabled, options.fit.enabled
-    switches = {"correction": correction, "fit": fit, "smoothing": options.smooth}
+    pixels = options.pixel_correction.enabled
+    switches = {"correction": correction, "fit": fit, "smoothing": options.smooth, "pixels": pixels}
     assert {name for name, on in switches.items() if not on} == set(off)
 
 
@@ -250,6 +253,21 @@ def test_one_family_is_loaded() -> None:
     for words, loaded in (["--help"], set()), (["cut", "--help"], {"streams"}), (["train", "--help"], {"train"}):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
         assert set(ast.literal_eval(done.stderr)) & families == loaded
+
+
+@pytest.mark.parametrize(("set_before", "expected"), [(None, "passive"), ("active", "active")])
+def test_waiting_threads_sleep(set_before: str | None, expected: str) -> None:
+    """Threads that spin starve one another beside a busy process. Who set the variable keeps it; a host its own."""
+    code = (
+        "import os, sys\nfrom stylecodec.cli.main import main\nmain(['--version'])\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)\nsys.argv[1:] = ['--version']\nmain()\n"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if set_before is not None:
+        environment["OMP_WAIT_POLICY"] = set_before
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[1::2] == [f"{set_before} False", f"{expected} False"]
 
 
 def test_version(capsys: Run) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,12 @@ pytestmark = pytest.mark.slow
 def started(*words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "stylecodec", "corpus", "encode", *map(str, words), *CHEAP, "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    def heed_interrupts() -> None:  # a shell's background jobs ignore SIGINT, and their children would with them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment, preexec_fn=heed_interrupts, **pipes)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:

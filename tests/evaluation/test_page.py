@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from stylecodec.errors import OutputError
 from stylecodec.evaluation.page import as_html, curve, write_report
 from stylecodec.evaluation.report import EvaluateReport, OutputScores
 from stylecodec.evaluation.scores import Score, left_out, of_frames
+from tests.evaluation.markup import Tags
 
 SECONDS = tuple(n / 25 for n in range(5))
 VIDEO = {"file": "a<b>&.mp4", "kind": "video", "fps": 25.0, "width": 64, "height": 64}
@@ -37,23 +37,6 @@ def report() -> EvaluateReport:
     output = OutputScores(VIDEO, {"pairs": 5}, ("a note & more",), scores, worst)
     judges = {"imported": {"lpips_alex": {"what": "AlexNet", "file": "alex.pth", "sha256": "7be5"}}}
     return EvaluateReport(VIDEO, 256, False, (output,), SECONDS, judges)
-
-
-class Tags(HTMLParser):
-    """What is open, and every address."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data")]
-        if tag not in ("meta", "br", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 @pytest.mark.parametrize("pictures", [False, True])

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from stylecodec.errors import MediaError
-from stylecodec.metrics.action_units import GAZE, HEAD, READ_OUT, correlations, read_openface, read_out
+from stylecodec.metrics.action_units import (
+    GAZE,
+    HEAD,
+    READ_OUT,
+    correlations,
+    mean_correlations,
+    read_openface,
+    read_out,
+)
 from stylecodec.metrics.landmark_features import NAMES
 
 TIME = np.linspace(0, 6, 60)
@@ -84,3 +92,15 @@ def test_what_is_no_table_of_openface(tmp_path: Path, change: dict[str, object],
         read_openface(table(tmp_path / "a.csv", **change))  # type: ignore[arg-type]
     with pytest.raises(MediaError, match="there is no file"):
         read_openface(tmp_path / "b.csv")
+
+
+def test_many_correlations_at_once_are_those_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    tracks = random.standard_normal((4, 2, 5, 30))
+    tracks[1, 1, 2] = 3.0  # an output that stands still
+    tracks[2, 0, 3] = -1.0  # a source that does
+    tracks[:, 0, 4] = 0.5  # all of them
+    for row, value in enumerate(mean_correlations(tracks)):
+        sides = ({str(k): tracks[k, side, row] for k in range(4)} for side in (0, 1))
+        found, _ = correlations(*sides, 1e-9)
+        assert value == pytest.approx(np.mean(list(found.values()))) if found else np.isnan(value)

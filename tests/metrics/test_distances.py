@@ -65,7 +65,7 @@ def test_resampled_frames_come_in_blocks() -> None:
 
 def test_what_has_no_interval() -> None:
     assert mean_interval(np.ones(1), 1) is None
-    assert interval(10, 1, lambda places: float("nan")) is None
+    assert interval(10, 1, lambda places: np.full(len(places), np.nan)) is None
 
 
 def test_ms_ssim() -> None:

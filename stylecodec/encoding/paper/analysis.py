@@ -125,10 +125,18 @@ class ChunkSearch:
         styles = self.rendering.posed(self.pose.anchor, pose)
         target = self.loss.target(prepared.pictures, prepared.masks, chunk.open.float())
         before = None if self.last is None else self.last[1]
-        solve = self.attributes.reference if self.options.method == REFERENCE else self.attributes.solve
-        alpha, last = solve(styles, target, before)
+        if self.options.method == REFERENCE:
+            alpha, last = self.attributes.reference(styles, target, before)
+        else:
+            alpha, last = self.attributes.solve(styles, target, before, self.guess(chunk))
         self.last = pose[-1], last
         return pose, alpha
+
+    @torch.no_grad()
+    def guess(self, chunk: Chunk) -> Tensor | None:
+        """α [n, 32] as the pack's feed-forward encoder has it; None without one."""
+        pack = self.rendering.pack
+        return pack.feedforward(self.device)(chunk.pictures).alpha if pack.has("feedforward") else None
 
     def pose_losses(self, prepared: Prepared, pose: Tensor) -> Tensor:
         """Eq. 2's loss [n] at poses [n, 2] in degrees."""

@@ -1,11 +1,11 @@
 """Facial attributes: Algorithm 1 of 2203.14512, twice.
 
 `reference` is written line by line from the paper: one frame after the other, N epochs of gradient steps each, the step
-of every index by Eq. 8, the indices begun where the frame before left them (Eq. 7). `solve` descends the same loss for
-many frames at once: the response of the picture to all indices together, measured once per clip, makes every direction
-of α as steep as any other, so that a few quasi-Newton steps do. Every frame's loss holds its predecessor's rendering; a
-sweep takes it from the sweep before. The first sweep is at half the side, and the two slow networks are asked in the
-last one only.
+of every index by Eq. 8, the indices begun where the frame before left them (Eq. 7). `solve` descends the same loss in
+fewer steps, many frames at once. The response of the picture to all indices together, measured once per clip, makes
+every direction of α as steep as any other, so that a few quasi-Newton steps do. Key frames come first; what lies
+between two solved frames begins between them, as Eq. 7 has it from one side, and needs fewer steps. The inter-frame
+terms count in a last sweep over all frames, which takes every predecessor's rendering from before it.
 
     α_t is what is sent: the offset from A(LH_t) (see the design: any frame decodes without its predecessors)
 """
@@ -13,6 +13,7 @@ last one only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...bitstream import ALPHA_COUNT
-from ..differentiable import RowAdam, coarse_side
+from ..differentiable import RowAdam
 from .descent import RowDescent
 from .losses import AttributeLoss, Before, Target
 from .rendering import Rendering, Styles, rows_of
@@ -29,10 +30,11 @@ from .sensitivity import learning_rates
 from .settings import PaperOptions
 
 MOUTH, EYES, PUPILS = range(3)  # the attributes of Eq. 10 to 12
-SWEEPS = (0.5, 0.3, 0.2)  # shares of the fast path's steps; the first at half the side
-FLOOR = 0.01  # of the mean response: directions that show less are not stepped along further
-LEADING = 15  # evaluations of the frame that leads the first chunk
-NUDGE = 0.1  # of an index's unit: of the response by differences
+KEY = 5  # frames from one key frame to the next
+LEVELS = (1.0, 0.5, 0.4)  # shares of `steps` for key frames, one frame between two of them, all others
+SWEEP = 0.3  # the same of the last sweep over all
+FLOOR = 0.03  # of the mean response: directions that show less are not stepped along further
+NUDGE = 0.2  # of an index's unit: of the response by differences
 BATCH = 16
 
 
@@ -86,7 +88,6 @@ class AttributeSearch:
         keep: float = 0.0,
     ) -> None:
         self.rendering, self.loss, self.indices, self.options, self.keep = rendering, loss, indices, options, keep
-        self.coarse = Rendering(rendering.pack, rendering.device, coarse_side(rendering.side), rendering.dtype)
         self.steepness: Tensor | None = None  # [32, 32] of `directions`, measured once
 
     def own(self, styles: Styles) -> Tensor:
@@ -151,59 +152,66 @@ class AttributeSearch:
 
     # --- many frames at once -------------------------------------------------------------------------------
 
-    def solve(self, styles: Styles, target: Target, last: Last | None) -> tuple[Tensor, Last]:
-        """The same of many frames at once."""
+    def solve(
+        self, styles: Styles, target: Target, last: Last | None, guess: Tensor | None = None
+    ) -> tuple[Tensor, Last]:
+        """The same of many frames at once; guess: α [n, 32] where key frames may begin, if that is nearer."""
         begins = last is None
         last = self._first(styles, target) if last is None else last
-        start = self._warm(styles, last)
+        alpha = self._warm(styles, last)
         if self.steepness is None:
-            self.steepness = self.directions(rows_of(styles, slice(0, 1)), start[:1], target)
-            if self.options.even_rates:
-                self.steepness = self.steepness.diagonal().mean() * torch.eye(ALPHA_COUNT, device=start.device)
-        parts = torch.split(torch.arange(len(start), device=start.device), BATCH)
-        descents = [RowDescent(torch.zeros_like(start[rows])) for rows in parts]
-        there = torch.ones(len(start), device=start.device)
-        there[0] = float(not begins)
-        small = self._smaller(target)
-        if begins:
-            start = self._led(styles, small, start)
-        alpha = start
-        for number, share in enumerate(SWEEPS):
-            steps = max(2, round(share * self.options.steps))
-            if number == 0:  # at half the side; predecessors are not known yet
-                known = Before(small.pictures, small.pictures, torch.zeros_like(there))
-                rendering, goal = self.coarse, small
-            else:
-                seen = self.rendering.in_batches(styles, alpha, BATCH)
-                known = Before(
-                    torch.cat([last.rendered, seen[:-1]]), torch.cat([last.target, target.pictures[:-1]]), there
-                )
-                rendering, goal = self.rendering, target
-                if begins and number == 1:
-                    self.loss.begin(seen[:1])
-            for rows, descent in zip(parts, descents, strict=True):
-                near = Before(known.rendered[rows], known.target[rows], known.there[rows])
-                whole = number == len(SWEEPS) - 1
-                chunk = _Chunk(self, rendering, rows_of(styles, rows), goal.rows(rows), near, start[rows], whole)
-                descent.run(chunk.evaluate, steps)
-                alpha = alpha.index_copy(0, rows, chunk.alpha(descent.best))
+            self.steepness = self._measured(styles, alpha if guess is None else self.bounded(guess), target)
+        own, known = self.own(styles), {-1: last.styles + last.alpha}  # values of the indices in frames that are solved
+        for rows, share in zip(levels(len(alpha)), LEVELS, strict=True):
+            if not rows:
+                continue
+            some = torch.tensor(rows, device=alpha.device)
+            if known.keys() != {-1}:  # else as Eq. 7 has it
+                alpha[some] = self.bounded(torch.stack([_between(known, row) for row in rows]) - own[some])
+            starts = [alpha] if guess is None or known.keys() != {-1} else [alpha, self.bounded(guess.to(alpha))]
+            alpha[some] = self._descended(styles, target, starts, some, max(2, round(share * self.options.steps)))
+            known |= {row: own[row] + alpha[row] for row in rows}
+            if begins and 0 in rows:
+                self.loss.begin(self.rendering.in_batches(rows_of(styles, slice(0, 1)), alpha[:1], 1))
+        alpha = self._swept(styles, target, alpha, last, begins)
         return alpha, self._ended(styles, alpha, target)
 
-    def _led(self, styles: Styles, small: Target, start: Tensor) -> Tensor:
-        """Where the frames of a clip's first chunk begin: at what its middle frame comes to; others follow Eq. 7."""
-        row = torch.tensor([len(start) // 2], device=start.device)
-        goal = small.rows(row)
-        none = Before(goal.pictures, goal.pictures, torch.zeros_like(goal.open))
-        chunk = _Chunk(self, self.coarse, rows_of(styles, row), goal, none, start[row], False)
-        descent = RowDescent(torch.zeros_like(start[row]))
-        descent.run(chunk.evaluate, LEADING)
-        return chunk.alpha(descent.best).expand(len(start), -1).contiguous()
+    def _descended(
+        self, styles: Styles, target: Target, starts: list[Tensor], some: Tensor, steps: int
+    ) -> Tensor:
+        """α [k, 32] of frames `some` [k], from the best of some places [n, 32] each, without inter-frame terms."""
+        found = []
+        for rows in torch.split(some, BATCH):
+            goal = target.rows(rows)
+            alone = Before(goal.pictures, goal.pictures, torch.zeros_like(goal.open))
+            chunks = [_Chunk(self, rows_of(styles, rows), goal, alone, start[rows]) for start in starts]
+            chunk = chunks[0]
+            if len(chunks) > 1:
+                losses = torch.stack([one.loss() for one in chunks])
+                best = torch.stack([one.start for one in chunks])[losses.argmin(dim=0), torch.arange(len(rows))]
+                chunk = _Chunk(self, chunk.styles, goal, alone, best)
+            found.append(chunk.descended(steps))
+        return torch.cat(found)
 
-    def _smaller(self, target: Target) -> Target:
-        """The target on the side of the coarse steps."""
-        side = self.coarse.side
-        pictures = F.adaptive_avg_pool2d(target.pictures, side)
-        return self.loss.target(pictures, target.masks.at(side), target.open)
+    def _swept(self, styles: Styles, target: Target, alpha: Tensor, last: Last, begins: bool) -> Tensor:
+        """α [n, 32] after some more steps of all frames, each beside the one before it."""
+        seen = self.rendering.in_batches(styles, alpha, BATCH)
+        rendered = torch.cat([last.rendered, seen[:-1]])
+        pictures = torch.cat([last.target, target.pictures[:-1]])
+        there = torch.ones(len(alpha), device=alpha.device)
+        there[0] = float(not begins)
+        steps, found = max(2, round(SWEEP * self.options.steps)), []
+        for rows in torch.split(torch.arange(len(alpha), device=alpha.device), BATCH):
+            near = Before(rendered[rows], pictures[rows], there[rows])
+            chunk = _Chunk(self, rows_of(styles, rows), target.rows(rows), near, alpha[rows])
+            found.append(chunk.descended(steps))
+        return torch.cat(found)
+
+    def _measured(self, styles: Styles, alpha: Tensor, target: Target) -> Tensor:
+        """`directions` of a middle frame."""
+        row = slice(len(alpha) // 2, len(alpha) // 2 + 1)
+        found = self.directions(rows_of(styles, row), alpha[row], target)
+        return found.diagonal().mean() * torch.eye(ALPHA_COUNT).to(found) if self.options.even_rates else found
 
     @torch.no_grad()
     def directions(self, styles: Styles, alpha: Tensor, target: Target) -> Tensor:
@@ -231,6 +239,7 @@ class AttributeSearch:
             slopes = (maps[1:] - maps[:1]) * per_pixel.sqrt() / step[:, None, None, None]
             flat = slopes.flatten(1)
             curve += (flat @ flat.T).double().cpu()
+        curve += torch.diag(self.keep / self.indices.limit.double().cpu().square() / len(step))
         return _preconditioner(2 * curve).to(alpha)
 
 
@@ -239,12 +248,16 @@ class _Chunk:
     """Some frames whose α are moved together, in steps that show alike, from `start` [n, 32]."""
 
     search: AttributeSearch
-    rendering: Rendering
     styles: Styles
     target: Target
     before: Before
     start: Tensor
-    whole: bool  # else L_ID and L_FP are left out
+
+    def descended(self, steps: int) -> Tensor:
+        """α [n, 32] after so many evaluations."""
+        descent = RowDescent(torch.zeros_like(self.start))
+        descent.run(self.evaluate, steps)
+        return self.alpha(descent.best)
 
     def alpha(self, places: Tensor) -> Tensor:
         """Steps [n, 32] -> α [n, 32]; gaze stays where it was on a blink."""
@@ -253,15 +266,36 @@ class _Chunk:
         moves = torch.where(gaze, 0.0, places @ self.search.steepness)
         return self.search.bounded(self.start + moves)
 
+    @torch.no_grad()
+    def loss(self) -> Tensor:
+        """Eq. 9 [n] at the start."""
+        return self._of(self.start)
+
+    def _of(self, alpha: Tensor) -> Tensor:
+        output = self.search.rendering.pictures(self.styles, alpha)
+        return self.search.loss(output, self.target, self.before) + self.search.wander(alpha)
+
     def evaluate(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 9 [n] and its gradient by the steps [n, 32]."""
         taken = places.detach().requires_grad_(True)
         with torch.enable_grad():
-            alpha = self.alpha(taken)
-            output = self.rendering.pictures(self.styles, alpha)
-            loss = self.search.loss(output, self.target, self.before, self.whole) + self.search.wander(alpha)
+            loss = self._of(self.alpha(taken))
             (gradient,) = torch.autograd.grad(loss.sum(), taken)
         return loss.detach(), gradient
+
+
+def levels(count: int) -> tuple[list[int], list[int], list[int]]:
+    """Frames 0 to count - 1 in the order they are solved in: key frames, the last one among them; frames half-way
+    between two; all others."""
+    keys = sorted({*range(0, count, KEY), count - 1})
+    halves = [(a + b) // 2 for a, b in pairwise(keys) if b - a > 2]
+    return keys, halves, sorted(set(range(count)) - {*keys, *halves})
+
+
+def _between(known: dict[int, Tensor], row: int) -> Tensor:
+    """What lies between the nearest known values of frames before and after one."""
+    low, high = max(k for k in known if k < row), min((k for k in known if k > row), default=None)
+    return known[low] if high is None else torch.lerp(known[low], known[high], (row - low) / (high - low))
 
 
 def _preconditioner(curve: Tensor) -> Tensor:

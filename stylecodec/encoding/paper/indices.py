@@ -1,10 +1,12 @@
 """The choice of StyleSpace indices: Γ of Eq. 5 for every channel, thresholding, over several people and frames.
 
-    every channel of every convolution ─► screened on one face ─► the most promising ones on all faces
-                                                                    └► Γ_{f,i} high, little outside ─► 32 of them
+    every channel of every convolution ─► screened on one face by Γ_{f,i} ─► the most promising ones on all faces
+                                                           what moves a feature, and little outside ─► 32 of them
 
-2203.14512 section 3.4: indices that change a feature much and the rest of the picture negligibly. What is compared is
-the share of the whole change that lies in the features' regions. No channel is looked at for what it was meant for.
+2203.14512 section 3.4: indices that change a feature much and the rest of the picture negligibly. The second is the
+share of the change of pixels that lies in the features' regions. The first is Γ where channels are screened; of those
+that pass, it is how far landmark features move from the lowest δ to the highest, for an index that paints lips or
+irises has as much Γ as one that moves them. No channel is looked at for what it was meant for.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from .masks import FEATURES, FaceReader
 from .masks import SIDE as MASK_SIDE
 from .perceptual import Perceptual
 from .rendering import Perturbed, Rendering
-from .sensitivity import Index, Sensitivities, measure
+from .sensitivity import Index, Movement, Sensitivities, measure
 from .settings import PaperOptions
 
 SEARCHING = "searching indices"  # the stage's name in reports of progress
@@ -48,10 +50,9 @@ class IndexOptions:
 
     people: int = 3  # random ones, beside those of clips
     side: int = 128  # pixels
-    screened: int = 160  # channels that are looked at on all faces
+    screened: int = 192  # channels that are looked at on all faces
     deltas: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0)  # {δ_k} in raw style units
-    screening: tuple[float, ...] = (-1.5, 0.0, 1.5)
-    inside: float = 0.5  # share of the whole change that must lie in the features' regions
+    screening: tuple[float, ...] = (-2.0, 0.0, 2.0)
     seed: int = 0
 
 
@@ -63,11 +64,12 @@ class IndexTable:
     features: tuple[str, ...]
     gammas: NDArray[np.float64]  # [n]
     whole: NDArray[np.float64]  # [n]
-    inside: NDArray[np.float64]  # [n]
+    inside: NDArray[np.float64]  # [n] share of the change of pixels that lies in the features' regions
     reach: NDArray[np.float64]  # [n] raw style units
     channels: int  # looked at
     faces: int
     pictures: int  # rendered
+    screened: tuple[Index, ...]  # what was looked at on all faces
 
     def calibrations(self, source: str) -> dict[str, Calibration]:
         """As a card has them."""
@@ -119,22 +121,16 @@ def _found(
         part = every[start : start + step]
         found.append(measure(first, part, options.screening, regions, perceptual))
         progress(Progress(SEARCHING, start + len(part), len(every), "channels"))
-    seen = _joined(found)
-    scores, _ = scored(seen, _areas(regions), options.inside)
-    best = [every[k] for k in np.argsort(-scores, kind="stable")[: options.screened]]
-    all_faces = []
+    promise = screening_score(Sensitivities.joined(found))
+    best = [every[k] for k in np.argsort(-promise, kind="stable")[: options.screened]]
+    movement, all_faces = Movement(pack, device), []
     for number, face in enumerate(faces):
         perturbed = Perturbed(rendering, face)
         own = _regions(reader, perturbed, options.side)
-        all_faces.append((measure(perturbed, best, options.deltas, own, perceptual), _areas(own)))
+        all_faces.append(measure(perturbed, best, options.deltas, own, perceptual, movement))
         progress(Progress(SEARCHING + " on all faces", number + 1, len(faces), "faces"))
-    mean = Sensitivities(
-        tuple(best),
-        np.mean([one.regions for one, _ in all_faces], axis=0),
-        np.mean([one.whole for one, _ in all_faces], axis=0),
-    )
     pictures = len(every) * (len(options.screening) - 1) + len(best) * (len(options.deltas) - 1) * len(faces)
-    return _table(mean, np.mean([areas for _, areas in all_faces], axis=0), options, len(every), len(faces), pictures)
+    return _table(Sensitivities.mean(all_faces), options, len(every), len(faces), pictures)
 
 
 def reach_of(pack: ModelPack, device: torch.device) -> Tensor:
@@ -162,11 +158,8 @@ def _reach(gammas: NDArray[np.float64], deltas: Sequence[float]) -> NDArray[np.f
     return np.asarray(np.minimum(np.sqrt(SHOWN_AT_REACH / np.maximum(square, 1e-12)), FARTHEST))
 
 
-def _table(
-    seen: Sensitivities, areas: NDArray[np.float64], options: IndexOptions, channels: int, faces: int, pictures: int
-) -> IndexTable:
-    scores, inside = scored(seen, areas, options.inside)
-    order = np.argsort(-scores, kind="stable")[:ALPHA_COUNT]
+def _table(seen: Sensitivities, options: IndexOptions, channels: int, faces: int, pictures: int) -> IndexTable:
+    order = np.argsort(-moving_score(seen), kind="stable")[:ALPHA_COUNT]
     features = seen.regions[:-1]  # the last region is their union
     strongest = features[:, order].argmax(axis=0)
     gammas = features[strongest, order]
@@ -174,24 +167,22 @@ def _table(
     names = tuple(FEATURES[k] for k in strongest)
     indices = tuple(seen.indices[k] for k in order)
     return IndexTable(
-        indices, names, gammas, seen.whole[order], inside[order], reach, channels, faces, pictures
+        indices, names, gammas, seen.whole[order], seen.inside[order], reach, channels, faces, pictures, seen.indices
     )
 
 
-def scored(
-    seen: Sensitivities, areas: NDArray[np.float64], inside: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How good each index is [n], and the share of its change inside the features' regions [n].
+def screening_score(seen: Sensitivities) -> NDArray[np.float64]:
+    """How promising each index is [n]: its Γ of a feature, in that feature's greatest, by its share inside."""
+    features = seen.regions[:-1]
+    own = features / np.maximum(features.max(axis=1, keepdims=True), 1e-12)
+    return np.asarray(own.max(axis=0) * seen.inside)
 
-    areas: [F + 1] shares of the picture that the features take, and all of them together (their masks' union is the
-    last region). Among those whose share is `inside` or more the most sensitive ones come first, each feature in its
-    own measure; the others follow.
-    """
-    union = seen.regions[-1]
-    share = np.minimum(union * areas[-1] / np.maximum(seen.whole, 1e-12), 1.0)
-    each = seen.regions[:-1] / np.maximum(seen.regions[:-1].max(axis=1, keepdims=True), 1e-12)
-    strength = each.max(axis=0)
-    return np.asarray(np.where(share >= inside, 1.0 + strength, strength * share)), np.asarray(share)
+
+def moving_score(seen: Sensitivities) -> NDArray[np.float64]:
+    """How good each index is [n]: how far it moves a feature, in that feature's farthest, by its share inside."""
+    far = np.abs(seen.moved)
+    own = far / np.maximum(far.max(axis=1, keepdims=True), 1e-9)
+    return np.asarray(own.max(axis=0) * seen.inside)
 
 
 def _faces(rendering: Rendering, options: IndexOptions, latents: Tensor | None) -> list[list[Tensor]]:
@@ -214,14 +205,3 @@ def _regions(reader: FaceReader, perturbed: Perturbed, side: int) -> Tensor:
     masks = reader.features(at_side(perturbed.base.float().clamp(-1, 1), MASK_SIDE))
     union = masks.amax(dim=1, keepdim=True)
     return at_side(torch.cat([masks, union], dim=1), side)[0]
-
-
-def _areas(regions: Tensor) -> NDArray[np.float64]:
-    return np.asarray(regions.mean(dim=(1, 2)).double().cpu().numpy())
-
-
-def _joined(parts: Sequence[Sensitivities]) -> Sensitivities:
-    indices = tuple(index for one in parts for index in one.indices)
-    return Sensitivities(
-        indices, np.concatenate([one.regions for one in parts], axis=1), np.concatenate([one.whole for one in parts])
-    )

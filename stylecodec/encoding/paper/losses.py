@@ -80,8 +80,8 @@ class AttributeLoss:
         if self.identity is not None:
             self.first = self.identity.embed_aligned(first.clamp(-1, 1))
 
-    def terms(self, output: Tensor, target: Target, before: Before, whole: bool = True) -> Tensor:
-        """Ŝ_t [n, 3, S, S] -> the weighted terms [n, 10], in the order of TERMS; the last two are 0 unless `whole`."""
+    def terms(self, output: Tensor, target: Target, before: Before) -> Tensor:
+        """Ŝ_t [n, 3, S, S] -> the weighted terms [n, 10], in the order of TERMS."""
         weights, masks = self.weights, target.masks
         seen, small = output.clamp(-1, 1), torch.cat([masks.mouth, masks.eyes], dim=1)
         three = torch.cat([small, masks.pupils], dim=1)
@@ -93,15 +93,12 @@ class AttributeLoss:
         changed = error - (before.rendered - before.target)
         between = masked_mean(changed.square().mean(dim=1, keepdim=True), three) * each * gaze
         between = weights.between * between * before.there[:, None]
-        if whole:
-            others = torch.stack([self._identity(seen), self._parsing(seen, target)], dim=1)
-        else:
-            others = lpips.new_zeros(len(seen), 2)
+        others = torch.stack([self._identity(seen), self._parsing(seen, target)], dim=1)
         return torch.cat([weights.lpips * lpips, l2, between, others], dim=1)
 
-    def __call__(self, output: Tensor, target: Target, before: Before, whole: bool = True) -> Tensor:
-        """L of Eq. 9 [n]; unless `whole` without its two last terms, whose networks are slow."""
-        return self.terms(output, target, before, whole).sum(dim=1)
+    def __call__(self, output: Tensor, target: Target, before: Before) -> Tensor:
+        """L of Eq. 9 [n]."""
+        return self.terms(output, target, before).sum(dim=1)
 
     def _identity(self, seen: Tensor) -> Tensor:
         if self.identity is None or self.first is None:

@@ -3,6 +3,9 @@
     S_k = G(L_ss + δ_k at index i),   Γ_{f,i} = 1/|{δ}| Σ_k LPIPS(S_k · M_f, S_{k-1} · M_f) / |δ_k - δ_{k-1}|
 
 Indices are perturbed many at a time, and each from its own layer on: what lies below is the same for all.
+
+Γ alone does not tell an index that moves the lips from one that paints them: `measure` can also follow the landmark
+features of the face (Movement) from one end of {δ_k} to the other.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...metrics.landmark_features import POSE, features_of
+from ...packs.store import ModelPack
 from .perceptual import Perceptual, masked_mean
 from .rendering import Perturbed
 
@@ -25,17 +30,48 @@ AT_ONCE = 48  # pictures
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """Γ of some indices: [F, n] in each of F regions, [n] over the whole picture."""
+    """What n indices do at one latent, or on average at several."""
 
     indices: tuple[Index, ...]
-    regions: NDArray[np.float64]
-    whole: NDArray[np.float64]
+    regions: NDArray[np.float64]  # [F, n] Γ in each of F regions
+    whole: NDArray[np.float64]  # [n] Γ over the whole picture
+    inside: NDArray[np.float64]  # [n] share of the squared change of pixels that lies in the last region
+    moved: NDArray[np.float64]  # [M, n] what each landmark feature moves per unit, signed; M is 0 where none is read
+
+    @classmethod
+    def mean(cls, several: Sequence[Sensitivities]) -> Sensitivities:
+        """The mean over latents of the same indices."""
+        columns = ("regions", "whole", "inside", "moved")
+        return cls(several[0].indices, *(np.mean([getattr(one, name) for one in several], axis=0) for name in columns))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sensitivities]) -> Sensitivities:
+        """Different indices of one latent."""
+        columns = ("regions", "whole", "inside", "moved")
+        indices = tuple(index for one in parts for index in one.indices)
+        return cls(indices, *(np.concatenate([getattr(one, name) for one in parts], axis=-1) for name in columns))
+
+
+class Movement:
+    """What a face does in pictures [N, 3, S, S]: its landmark features but for those of the pose [N, M]."""
+
+    def __init__(self, pack: ModelPack, device: torch.device) -> None:
+        self._mesh = pack.face_mesh(device)
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        return features_of(self._mesh(pictures))[:, :-POSE]
 
 
 def measure(
-    perturbed: Perturbed, indices: Sequence[Index], deltas: Sequence[float], masks: Tensor, perceptual: Perceptual
+    perturbed: Perturbed,
+    indices: Sequence[Index],
+    deltas: Sequence[float],
+    masks: Tensor,
+    perceptual: Perceptual,
+    movement: Movement | None = None,
 ) -> Sensitivities:
-    """Γ of these indices at one latent; deltas: {δ_k}, rising, 0 among them; masks: [F, S, S] on the picture's side.
+    """These indices at one latent; deltas: {δ_k}, rising, 0 among them; masks: [F, S, S] on the picture's side.
 
     A region's Γ is the mean over its own pixels. An index of a layer above the picture's side shows nothing: 0.
     """
@@ -44,7 +80,8 @@ def measure(
     widths = steps.diff().to(masks)
     regions = torch.cat([masks, torch.ones_like(masks[:1])])[None]
     base = perceptual.features(perturbed.base.clamp(-1, 1))
-    found = np.zeros((len(regions[0]), len(indices)))
+    found, inside = np.zeros((len(regions[0]), len(indices))), np.zeros(len(indices))
+    moved: list[tuple[list[int], NDArray[np.float64]]] = []
     visible = [k for k in range(len(indices)) if indices[k][0] in perturbed.layers]
     order = sorted(visible, key=lambda k: indices[k])
     others = torch.cat([steps[:middle], steps[middle + 1 :]])
@@ -55,9 +92,26 @@ def measure(
             part = rows[start : start + few]
             channels = torch.tensor([indices[k][1] for k in part]).repeat_interleave(len(others))
             made = perturbed.pictures(layer, channels, others.repeat(len(part)))
-            features = perceptual.features(made.clamp(-1, 1))
+            made = made.clamp(-1, 1)
+            features = perceptual.features(made)
             found[:, part] = _gammas(features, base, len(part), middle, widths, regions).cpu().numpy()
-    return Sensitivities(tuple(indices), found[:-1], found[-1])
+            inside[part] = _inside(made - perturbed.base.clamp(-1, 1), masks[-1], len(part))
+            if movement is not None:
+                ends = made.reshape(len(part), len(others), *made.shape[1:])[:, [0, -1]].flatten(0, 1)
+                slopes = movement(ends).reshape(len(part), 2, -1).diff(dim=1)[:, 0] / (others[-1] - others[0])
+                moved.append((part, slopes.T.double().cpu().numpy()))
+    slopes_of = np.zeros((len(moved[0][1]) if moved else 0, len(indices)))
+    for part, own in moved:
+        slopes_of[:, part] = own
+    return Sensitivities(tuple(indices), found[:-1], found[-1], inside, slopes_of)
+
+
+@torch.no_grad()
+def _inside(change: Tensor, mask: Tensor, count: int) -> NDArray[np.float64]:
+    """Share [count] of the squared changes [count K, 3, S, S] that lies in a mask [S, S]."""
+    squares = change.square().mean(dim=1)
+    parts = [one.sum(dim=(1, 2)).reshape(count, -1).sum(dim=1) for one in (squares * mask, squares)]
+    return np.asarray((parts[0] / parts[1].clamp_min(1e-12)).double().cpu().numpy())
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ class PaperOptions:
     method: str = FAST  # "reference": one frame after the other, line by line as in the paper
     side: int | None = None  # pixels per side of the renderings compared; None: 128, or 256 where indices show there
     pose_steps: int = 3  # of Gauss-Newton, after the look at the grid of poses
-    steps: int = 20  # of the fast path's optimiser
+    steps: int = 10  # of the fast path's optimiser, for a key frame
     epochs: int = 100  # N of Algorithm 1, in the reference
     rate: float = 0.5  # of the reference's optimiser, where Eq. 8 gives 1; raw style units
     even_rates: bool = False  # without Eq. 8, all indices alike: an ablation

@@ -43,6 +43,7 @@ class TunedClip:
         result = self.result
         return {
             "frames": len(self.rows),
+            "frame_numbers": self.rows.tolist(),
             "steps": result.steps,
             "minutes": round(result.seconds / 60, 2),
             "psnr": round(float(result.psnr.mean()), 2),

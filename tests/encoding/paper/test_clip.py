@@ -13,7 +13,7 @@ import torch
 
 from stylecodec.encoding.frames import AlignedFrame
 from stylecodec.encoding.options import EncodeOptions, FitOptions
-from stylecodec.encoding.paper import attributes, pose
+from stylecodec.encoding.paper import pose
 from stylecodec.encoding.paper.clip import ENCODING, encode_paper
 from stylecodec.encoding.paper.inversion import Inverter
 from stylecodec.encoding.paper.selection import choose
@@ -52,10 +52,9 @@ class Clip:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Fewer poses in the grid, fewer steps of the leading frame."""
+    """Fewer poses in the grid."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pose, "GRID", (3, 3))
-        patch.setattr(attributes, "LEADING", 2)
         yield
 
 

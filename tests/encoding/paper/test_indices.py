@@ -11,27 +11,56 @@ import pytest
 import torch
 
 from stylecodec.cli.main import main
-from stylecodec.encoding.paper.indices import REACH, IndexOptions, find_indices, reach_of, scored
+from stylecodec.encoding.paper.indices import REACH, IndexOptions, find_indices, moving_score, reach_of, screening_score
 from stylecodec.encoding.paper.masks import FEATURES, FaceReader
-from stylecodec.encoding.paper.sensitivity import Sensitivities
+from stylecodec.encoding.paper.perceptual import Perceptual
+from stylecodec.encoding.paper.rendering import Perturbed, Rendering
+from stylecodec.encoding.paper.sensitivity import Movement, Sensitivities, measure
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
 QUICK = IndexOptions(people=1, side=64, screened=34, deltas=(-0.5, 0.0, 0.5), screening=(0.0, 1.0))
 
 
-def test_sensitive_and_local_indices_come_first() -> None:
-    """Four indices: of the mouth alone; of the whole picture, and strong; of the brows alone, and weak; of nothing."""
-    areas = np.array([0.05, 0.05, 0.02, 0.02, 0.06, 0.2])
-    inside = np.zeros((6, 4))
-    inside[0] = [1.0, 5.0, 0.0, 0.0]
-    inside[4] = [0.0, 5.0, 0.2, 0.0]
-    inside[5] = [0.25, 5.0, 0.06, 0.0]
-    whole = np.array([0.25 * 0.2, 5.0, 0.06 * 0.2, 1e-9])
-    scores, share = scored(Sensitivities(((2, 0), (2, 1), (3, 0), (3, 1)), inside, whole), areas, 0.5)
-    assert share[:3] == pytest.approx([1.0, 0.2, 1.0])
-    assert list(np.argsort(-scores)) == [0, 2, 1, 3]
+FOUR = ((2, 0), (2, 1), (3, 0), (3, 1))  # of the mouth alone; of all, strong; of the brows, weak; it paints the lips
+
+
+def four(moved: list[list[float]]) -> Sensitivities:
+    regions = np.zeros((6, 4))
+    regions[0], regions[4], regions[5] = [1.0, 1.5, 0.0, 1.4], [0.0, 1.5, 0.2, 0.0], [0.3, 1.5, 0.06, 0.4]
+    return Sensitivities(FOUR, regions, np.ones(4), np.array([1.0, 0.2, 1.0, 0.9]), np.array(moved))
+
+
+def test_sensitive_and_local_indices_are_screened() -> None:
+    """Γ beside what else changes: the strong one that changes all comes last; paint passes."""
+    assert list(np.argsort(-screening_score(four([[0.0] * 4])))) == [3, 0, 1, 2]
+
+
+def test_indices_that_move_landmarks_come_first() -> None:
+    """Each feature in what is usual of it, whichever way; what only paints comes last."""
+    moved = [[0.5, -0.9, 0.0, 0.02], [0.0, 0.01, -0.02, 0.0]]
+    assert list(np.argsort(-moving_score(four(moved)))) == [2, 0, 1, 3]
+    assert np.isfinite(moving_score(four([[0.0] * 4]))).all()
+
+
+def test_what_indices_do_is_measured_signed_and_by_place(paper_pack: ModelPack) -> None:
+    rendering, perceptual = Rendering(paper_pack, CPU, 64, torch.float32), Perceptual(paper_pack, CPU)
+    with torch.no_grad():
+        styles = rendering.posed(rendering.anchor(torch.zeros(18, 512)), torch.zeros(1, 2))
+        perturbed = Perturbed(rendering, styles)
+        masks = torch.ones(2, 64, 64)
+        masks[1, :, 32:] = 0  # the left half is what counts
+        movement = Movement(paper_pack, CPU)
+        seen = measure(perturbed, [(3, 1), (8, 0)], (-1.0, 0.0, 3.0), masks, perceptual, movement)
+        ends = [perturbed.pictures(8, torch.tensor([0]), torch.tensor([d])).clamp(-1, 1) for d in (-1.0, 3.0)]
+        changes = torch.cat([one - perturbed.base.clamp(-1, 1) for one in ends]).square()
+        low, high = (movement(one)[0] for one in ends)
+    assert seen.inside[1] == pytest.approx(float(changes[..., :32].sum() / changes.sum()), rel=1e-4)
+    assert seen.moved.shape == (15, 2)
+    np.testing.assert_allclose(seen.moved[:, 1], ((high - low) / 4).numpy(), atol=1e-5)
+    assert measure(perturbed, [(3, 1)], (0.0, 1.0), masks, perceptual).moved.shape == (0, 1)
 
 
 def test_features_of_a_face_do_not_overlap(paper_pack: ModelPack) -> None:
@@ -43,7 +72,7 @@ def test_features_of_a_face_do_not_overlap(paper_pack: ModelPack) -> None:
 
 
 def test_thirty_two_indices_are_found(paper_pack: ModelPack) -> None:
-    told = []
+    told: list[Progress] = []
     table = find_indices(paper_pack, CPU, QUICK, progress=told.append)
     assert len(set(table.indices)) == 32
     layout = paper_pack.generator("cpu").layout.layers
@@ -52,6 +81,8 @@ def test_thirty_two_indices_are_found(paper_pack: ModelPack) -> None:
     assert (table.reach > 0).all()
     assert set(table.features) <= set(FEATURES)
     assert table.pictures == table.channels + 34 * 2
+    assert len(table.screened) == 34
+    assert set(table.indices) <= set(table.screened)
     assert told[-1].done == told[-1].total == 1
     assert find_indices(paper_pack, CPU, replace(QUICK, seed=0)).indices == table.indices
 

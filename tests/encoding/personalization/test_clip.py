@@ -22,11 +22,13 @@ from stylecodec.encoding.frames import AlignedClip, AlignedFrame, Motion
 from stylecodec.encoding.identity.cards import IdentityCard
 from stylecodec.encoding.identity.fitting import FITTING
 from stylecodec.encoding.motion.landmark_correction import CORRECTING
+from stylecodec.encoding.motion.pixel_correction import CORRECTING as CORRECTING_BY_PIXELS
 from stylecodec.encoding.motion.refinement import REFINING
 from stylecodec.encoding.options import (
     EncodeOptions,
     FitOptions,
     LandmarkCorrectionOptions,
+    PixelCorrectionOptions,
     RefineOptions,
     TuneOptions,
 )
@@ -181,12 +183,15 @@ def test_some_frames_are_spread_and_some_differ_most(tiny_pack: ModelPack) -> No
     assert len(tuned_rows(motion, units, replace(TUNE, frames=8, keyframes=1.0))) == 8
 
 
-def test_a_quick_likeness_reads_the_clip_twice_and_refines_nothing(tiny_pack: ModelPack) -> None:
+@pytest.mark.parametrize("corrects", [True, False])
+def test_a_quick_likeness_corrects_by_pixels_and_refines_nothing(tiny_pack: ModelPack, corrects: bool) -> None:
     told: list[Progress] = []
-    clip, options = Clip(), replace(FAST, likeness="quick")
+    pixels = PixelCorrectionOptions(corrects, keyframes=1, side=32, compared=32)
+    clip, options = Clip(), replace(FAST, likeness="quick", pixel_correction=pixels)
     encoded = encode_frames(clip, tiny_pack, options, RATE, progress=told.append)
-    assert clip.readings == 2
-    assert {event.stage for event in told} == {ANALYSING, FITTING, CORRECTING, PERSONALISING}
+    assert clip.readings == 2 + corrects
+    usual = {ANALYSING, FITTING, CORRECTING, PERSONALISING}
+    assert {event.stage for event in told} - usual == ({CORRECTING_BY_PIXELS} if corrects else set())
     assert encoded.tuned is not None
     assert encoded.delta is not None
     assert encoded.tuned.report()["delta_bytes"] == len(encoded.delta) <= TUNE.delta_bytes
