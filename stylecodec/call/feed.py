@@ -15,6 +15,8 @@ from ..media.shape import Frame
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds before a source that failed is opened again, doubled each time
 STEADY = 10.0  # seconds that a source must have run for the waits to begin anew
 
+SOUND_RATE = 48_000  # samples per second, as capture gives them
+
 Clock = Callable[[], float]
 Say = Callable[[str], None]
 """Is told what a user should know, as sentences."""
@@ -74,19 +76,21 @@ class Pace(Protocol):
 
 @dataclass(frozen=True)
 class SourceKind:
-    """How a source is treated. what: in sentences. paced: a file, played in its own time; else items come when they
-    come. stamped: by our clock, not by the source's. again: opened again when it fails or ends. loops: again from the
-    beginning, its time going on."""
+    """How a source is treated. what: in sentences. ahead: seconds that items may come before their time, 0 for a file
+    that is played in real time, None: they are taken when they come. stamped: by our clock, not by the source's. again:
+    opened again when it fails or ends. loops: again from the beginning, its time going on."""
 
     what: str
-    paced: bool = False
+    ahead: float | None = None
     stamped: bool = False
     again: bool = False
     loops: bool = False
 
 
-FILE, LOOP = SourceKind("file", paced=True), SourceKind("file", paced=True, loops=True)
-PIPED, CAMERA = SourceKind("pipe"), SourceKind("camera", stamped=True, again=True)
+FILE, LOOP = SourceKind("file", ahead=0.0), SourceKind("file", ahead=0.0, loops=True)
+# What a camera gives through a pipe is never ahead of time, but for the drift of its clock; a file is.
+PIPED = SourceKind("pipe", ahead=1.0)
+CAMERA = SourceKind("camera", stamped=True, again=True)
 MICROPHONE = SourceKind("microphone", stamped=True, again=True)
 
 
@@ -94,7 +98,8 @@ class Feed:
     """Runs a source into a mailbox, and its sound to `heard`, until it ends or `stop` is set.
 
     opened: opens the source anew. A camera that fails is opened again and again, ever more seldom; a file that fails
-    ends with MediaError in `failure`. pace: says which frames to take.
+    ends with MediaError in `failure`. pace: says which frames to take. beside: the feed of the pictures that go with
+    this sound, whose time it takes.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class Feed:
         heard: Callable[[Sound], None] | None = None,
         pace: Pace | None = None,
         *,
+        beside: Feed | None = None,
         say: Say = lambda sentence: None,
         clock: Clock = time.monotonic,
         wait: Callable[[float], object] | None = None,
@@ -116,7 +122,8 @@ class Feed:
         self._heard, self._pace, self._say, self._clock = heard, pace, say, clock
         self._stop = stop or threading.Event()
         self._wait = wait or self._stop.wait
-        self._begun = 0.0  # our clock at the source's time 0
+        self._beside = beside
+        self.begun: float | None = 0.0 if kind.stamped else None  # our clock at the source's time 0, once it is known
         self._latest = 0.0  # seconds of the last item
         self._shift = 0.0  # of a source that begins again
         self._step = 0.04  # seconds between the last two pictures
@@ -153,9 +160,9 @@ class Feed:
             if first is None:
                 first = item.seconds
                 self._shift = 0.0 if anew else self._latest - first + self._step
-                if anew:
-                    self._begun = self._clock() - (0.0 if self._kind.stamped else first)
-                elif self._kind.again:
+                if anew and not self._kind.stamped:
+                    self.begun = self._clock() - first
+                elif not anew and self._kind.again:
                     self.reopened += 1
                     self._say(f"the {self._kind.what} is back")
             self._take(item)
@@ -165,14 +172,18 @@ class Feed:
 
     def _take(self, item: Item) -> None:
         now = self._clock()
+        begun = self.begun if self._beside is None else self._beside.begun
+        if begun is None:
+            return  # sound before the first picture
         if self._kind.stamped:
-            seconds = now - self._begun
+            seconds = now - begun
             if isinstance(item, Sound):
-                seconds -= len(item.samples) / 48_000
+                seconds -= len(item.samples) / SOUND_RATE
         else:
             seconds = item.seconds + self._shift
-            if self._kind.paced and self._begun + seconds > now:
-                self._wait(self._begun + seconds - now)
+            early = begun + seconds - now
+            if self._kind.ahead is not None and early > self._kind.ahead:
+                self._wait(early - self._kind.ahead)
                 now = self._clock()
         if isinstance(item, Sound):
             if self._heard is not None:

@@ -68,7 +68,7 @@ def sending_side(
     host, port = parse_address(address)
     stop, timings, pictures = stop or threading.Event(), timings or Timings(), Mailbox()
     kind = source_kind(source)
-    if kind.paced and source.play is not None:
+    if kind in (FILE, LOOP) and source.play is not None:
         rate = told_rate(source.play)
         options = options if rate is None else replace(options, rate=min(max(rate, Fraction(1)), Fraction(240)))
     pack = open_pack(options.pack)
@@ -89,7 +89,7 @@ def sending_side(
         feeds = [Feed(source_opener(source), kind, pictures, into, pace, say=say, stop=stop)]
         if source.microphone is not None and sound is not None:
             opened = partial(microphone, source.microphone or None)
-            feeds.append(Feed(opened, MICROPHONE, Mailbox(), sound.heard, say=say, stop=stop))
+            feeds.append(Feed(opened, MICROPHONE, Mailbox(), sound.heard, beside=feeds[0], say=say, stop=stop))
         stack.pop_all()
         return SendingSide(feeds, pictures, sending, outgoing, pace, background)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stylecodec.call.feed import CAMERA, FILE, LOOP, PIPED, Captured, Feed, Mailbox, SourceKind
+from stylecodec.call.feed import CAMERA, FILE, LOOP, MICROPHONE, PIPED, Captured, Feed, Mailbox, SourceKind
 from stylecodec.call.pace import CALM_SECONDS, FrameSkip
 from stylecodec.errors import MediaError
 from stylecodec.media.capture import Item, Picture, Sound
@@ -119,6 +119,33 @@ def test_sound_goes_its_own_way() -> None:
     _, mailbox, _ = fed([[*pictures(0), sound, *pictures(1)]], FILE, Time(), heard=heard.append)
     assert [one.seconds for one in heard] == [0.5]
     assert len(mailbox.all) == 2
+
+
+def test_a_microphone_has_the_time_of_the_pictures() -> None:
+    """A camera and a file, each beside a microphone that is opened three seconds later."""
+    time = Time()
+    for kind, first in ((CAMERA, 0.0), (FILE, 7.0)):
+        shown, mailbox, _ = fed([pictures(first)], kind, time)
+        time.now += 3
+        heard: list[Sound] = []
+        block = Sound(99.0, np.zeros(4800, np.float32))
+        fed([[block]], MICROPHONE, time, heard=heard.append, beside=shown)
+        (picture,) = mailbox.all
+        assert heard[0].seconds + 0.1 - picture.seconds == pytest.approx(time.now - picture.arrived)
+        assert heard[0].seconds + 0.1 - picture.seconds >= 3
+
+
+def test_sound_before_the_first_picture_is_left_out() -> None:
+    heard: list[Sound] = []
+    beside = Feed(lambda: iter(()), FILE, Mailbox())
+    fed([[Sound(0.0, np.zeros(480, np.float32))]], MICROPHONE, Time(), heard=heard.append, beside=beside)
+    assert heard == []
+
+
+def test_a_file_through_a_pipe_is_held_back() -> None:
+    time = Time()
+    _, mailbox, _ = fed([pictures(0, 0.5, 1.0, 1.5, 2.0)], PIPED, time)
+    assert [round(one.arrived - 100, 6) for one in mailbox.all] == [0, 0, 0, 0.5, 1.0]
 
 
 def test_the_mailbox_holds_the_newest_frame_alone() -> None:
