@@ -97,9 +97,9 @@ MICROPHONE = SourceKind("microphone", stamped=True, again=True)
 class Feed:
     """Runs a source into a mailbox, and its sound to `heard`, until it ends or `stop` is set.
 
-    opened: opens the source anew. A camera that fails is opened again and again, ever more seldom; a file that fails
-    ends with MediaError in `failure`. pace: says which frames to take. beside: the feed of the pictures that go with
-    this sound, whose time it takes.
+    opened: opens the source anew. A camera that has run and fails is opened again and again, ever more seldom; a file
+    that fails, and a camera that is not there, end with MediaError in `failure`. pace: says which frames to take.
+    beside: the feed of the pictures that go with this sound, whose time it takes.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Feed:
         self._latest = 0.0  # seconds of the last item
         self._shift = 0.0  # of a source that begins again
         self._step = 0.04  # seconds between the last two pictures
+        self._running = False  # whether anything has come
 
     def run(self) -> None:
         """Until the end."""
@@ -140,8 +141,8 @@ class Feed:
                         return
                 except MediaError as error:
                     gone = str(error)
-                    if not self._kind.again:
-                        self.failure = error
+                    if not self._kind.again or not self._running:
+                        self._fail(error)
                         return
                 anew = False
                 if self._kind.loops:
@@ -152,6 +153,11 @@ class Feed:
                 wait = min(2 * wait, LONGEST_WAIT)
         finally:
             self._pictures.close()
+
+    def _fail(self, error: MediaError) -> None:
+        self.failure = error
+        if self._beside is not None:
+            self._say(f"{error}; the call goes on without sound")
 
     def _once(self, anew: bool) -> str:
         """The source from one opening to its end; why it ended."""
@@ -165,6 +171,7 @@ class Feed:
                 elif not anew and self._kind.again:
                     self.reopened += 1
                     self._say(f"the {self._kind.what} is back")
+            self._running = True
             self._take(item)
             if self._stop.is_set():
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -138,6 +139,12 @@ def test_wrong_usage(line: str, sentence: str, capsys: Any) -> None:
 def test_a_file_that_is_not_there(packs: ModelPack, capsys: Any) -> None:
     assert cli.main(f"call --send-to 127.0.0.1:9 --play none.mp4 --pack {packs.folder}".split()) == 1
     assert "there is no file none.mp4" in capsys.readouterr().err
+
+
+def test_no_camera(packs: ModelPack, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("stylecodec.media.capture.av.formats_available", set())
+    assert cli.main(f"call --send-to 127.0.0.1:9 --pack {packs.folder} --device cpu".split()) == 1
+    assert "reads no camera" in capsys.readouterr().err or sys.platform != "linux"
 
 
 def test_one_second_and_all_of_a_call_in_words() -> None:

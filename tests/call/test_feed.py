@@ -108,6 +108,16 @@ def test_a_camera_goes_and_comes_back() -> None:
     assert times[2] - times[1] == pytest.approx(23.54)
 
 
+def test_a_camera_that_is_not_there_is_not_waited_for() -> None:
+    time = Time()
+    feed, mailbox, said = fed([[MediaError("there is no camera")]], CAMERA, time)
+    assert str(feed.failure) == "there is no camera"
+    assert mailbox.ended
+    assert time.waits == said == []
+    _, _, said = fed([[MediaError("there is no microphone")]], MICROPHONE, time, beside=feed)
+    assert said == ["there is no microphone; the call goes on without sound"]
+
+
 def test_frames_that_go_back_in_time_are_left_out() -> None:
     _, mailbox, _ = fed([pictures(0, 1, 0.5, 1, 2)], PIPED, Time())
     assert [one.seconds for one in mailbox.all] == [0, 1, 2]
