@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 
 EXAMPLES = """
-stylecodec call --send-to 192.0.2.7:5004                       # the first camera; the identity is guessed, then fitted
+stylecodec call --send-to 192.0.2.7:5004                       # the first camera; who it is is guessed, then fitted
 stylecodec call --send-to 192.0.2.7:5004 --identity me.stid    # somebody known: nothing is fitted
 stylecodec call --listen 5004 --show                           # the other end, in any browser of this machine
 stylecodec call --send-to 192.0.2.7:5004 --listen 5004 --show  # both directions at once
 stylecodec call --play talk.mp4 --send-to 127.0.0.1:5004       # a file in place of a camera, in real time
-stylecodec call --listen 5004 --once --out call.stc            # keep what comes, sound and all, until they hang up
+stylecodec call --listen 5004 --once --out call.stc            # keep what comes, with its sound, till they hang up
 stylecodec call --listen 5004 --out - | ffplay -f rawvideo -pixel_format rgb24 -video_size 256x256 -
 ffmpeg -f v4l2 -i /dev/video0 -f matroska - | stylecodec call --play - --send-to 192.0.2.7:5004
 
