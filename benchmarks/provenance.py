@@ -38,6 +38,7 @@ BETWEEN = "api"  # api.py and clip_source.py, where rooms meet; counted as a roo
 ROOMS = ("bitstream", "decoding", "encoding", "face", "media", "metrics", "nets", "packs", BETWEEN)
 """Rooms of the package whose code a figure may depend on."""
 CORPUS = "corpus"  # a room that figures of whole corpora depend on, and no others
+CALL = "call"  # likewise of live calls
 EDIT = "bitstream/edit"  # a room within another: nothing is encoded or decoded by it
 
 Table = Mapping[str, Any]
@@ -53,7 +54,7 @@ class Today:
 
 def today(pack: ModelPack | None = None) -> Today:
     """The code of this checkout, and the networks of a pack (by default the one that comes with stylecodec)."""
-    return Today(code_digests((*ROOMS, CORPUS, EDIT)), networks(pack or open_pack(DEFAULT_PACK)))
+    return Today(code_digests((*ROOMS, CORPUS, CALL, EDIT)), networks(pack or open_pack(DEFAULT_PACK)))
 
 
 def provenance(

@@ -317,6 +317,17 @@ def live_wire(content: Json) -> list[str]:
     return [text for name, rows in content["kbps"].items() for text in (f"{name}, kbit/s:", plain(rows))]
 
 
+def call(content: Json) -> list[str]:
+    found = content["call"]
+    fps, out = found["fps"], found["out"]
+    sentence = (
+        f"{found['seconds'] / 60:.1f} minutes: {fps['mean']:.1f} frames per second sent, "
+        f"{fps['least in a second']:.1f} in the slowest second; of {out['frames']:,} frames {out['skipped']:,} "
+        f"skipped, {out['late']:,} late."
+    )
+    return [sentence, plain(found["stages"]), plain(found["memory"])]
+
+
 def faults(content: Json) -> list[str]:
     rows = content["tallies"]
     counts = ("tried", "refused", "intact part", "other values", "faults")
@@ -360,6 +371,7 @@ SECTIONS: tuple[Section, ...] = (
     ("speed", "Speed", "`benchmarks.speed`", speed),
     ("corpus", "Many clips, by many workers", "`benchmarks.corpus`", corpus),
     ("bitstream_speed", "Speed of the bitstream alone", "`benchmarks.bitstream_speed`", bitstream_speed),
+    ("call", "A live call", "`benchmarks.call`", call),
     ("live_wire", "A live stream on the wire", "`benchmarks.live_wire`", live_wire),
     ("faults", "Hostile inputs", "`benchmarks.faults`", faults),
     ("faults_guided", "Hostile inputs that were chosen by coverage", "`benchmarks.faults --guided`", faults),

@@ -41,12 +41,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clip_source": LEAVES | {"bitstream", "media", "packs", "encoding", "opus_chunks"},
     "api": LEAVES
     | {"bitstream", "media", "nets", "packs", "face", "decoding", "encoding", "opus_chunks", "clip_source"},
+    "call": LEAVES | {"bitstream", "media", "packs", "decoding", "encoding"},
     "corpus": LEAVES
     | {"bitstream", "nets", "packs", "face", "decoding", "encoding", "metrics", "clip_source", "api"},
     "datasets": LEAVES | {"bitstream", "media", "packs", "decoding", "opus_chunks"},
     "cli": LEAVES
     | {"bitstream", "media", "packs", "face", "decoding", "encoding", "evaluation", "api", "progress", "training"}
-    | {"corpus"},
+    | {"call", "corpus"},
 }
 # Only these rooms touch the libraries that are heavy, native or optional.
 LIBRARIES = {
@@ -125,6 +126,8 @@ def test_imports_follow_the_layers(path: Path) -> None:
         ("stylecodec", "torch av dlib scipy PIL rich construct numpy"),
         ("stylecodec.bitstream", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.main", "torch av dlib scipy PIL rich construct numpy zstandard"),
+        ("stylecodec.call.receive", "dlib scipy rich"),
+        ("stylecodec.cli.call", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.corpus", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.decode", "torch av dlib scipy PIL rich"),
         ("stylecodec.cli.encode", "torch av dlib scipy PIL rich"),

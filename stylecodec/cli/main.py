@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undump": ("streams", "make a stream of what dump --json wrote"),
     "send": ("live", "send a stream live over UDP"),
     "receive": ("live", "receive a live stream over UDP and store it"),
+    "call": ("call", "a live call: out of a camera, into a browser"),
     "corpus": ("corpus", "encode many clips: encode, stats, verify, export"),
     "evaluate": ("evaluate", "score videos or streams against a reference: pixels, likeness, motion"),
     "rd": ("rd", "measure rate and distortion beside ordinary codecs: curves, BD-rate, break-even lengths"),
@@ -59,6 +60,7 @@ stylecodec info talk.stc --json
 stylecodec puppet portrait.jpg talk.stc puppet.stc && stylecodec decode puppet.stc puppet.mp4
 stylecodec verify talk.stc
 stylecodec evaluate talk.mp4 talk.stc
+stylecodec call --send-to 192.0.2.7:5004 --listen 5004 --show
 stylecodec rd talk.mp4 --out curves/ --sizes 256
 stylecodec models import stylegan2-ffhq-config-f.pkl modellarge10k.pt
 stylecodec cut talk.stc part.stc --start 2 --duration 3 && stylecodec concat part.stc talk.stc both.stc

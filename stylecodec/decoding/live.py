@@ -9,15 +9,42 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ..bitstream import Event, FrameGroup, Identity, StreamHeader, StreamReader, StreamReport
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bitstream import (
+    IDENTITY_DIM,
+    IDENTITY_ROWS,
+    PARAMS_PER_FRAME,
+    Event,
+    FrameGroup,
+    Identity,
+    StreamHeader,
+    StreamReader,
+    StreamReport,
+)
 from ..bitstream.attached import admit
 from ..bitstream.background import Background
 from ..bitstream.delta import Personalization
 from ..bitstream.file import Recall
 from ..bitstream.layout import MAX_IDENTITIES
+from ..packs.card import DEFAULT_PACK
 from ..packs.registry import pick_device
+from ..packs.store import ModelPack, open_pack
 from .options import DecodeOptions
 from .packets import NO_PICTURE, Frame, PacketRenderer, as_frames, chosen_background, matching_pack
+
+
+def warmed(options: DecodeOptions) -> ModelPack:
+    """The pack that the options name, else the usual one, with its networks read and run once: the first frame of a
+    call then takes no longer than the others. Raises PackNotFound and PackCorrupt.
+    """
+    given = options.pack
+    pack = given if isinstance(given, ModelPack) else open_pack(DEFAULT_PACK if given is None else given)
+    nobody = Identity(np.zeros((IDENTITY_ROWS, IDENTITY_DIM), np.float16))
+    for _ in PacketRenderer(pack, options).render(nobody, np.zeros((1, PARAMS_PER_FRAME), np.float32)):
+        pass
+    return pack
 
 
 class LiveDecoder:
@@ -28,11 +55,15 @@ class LiveDecoder:
     ...     for frame in decoder.feed(portion): ...
     >>> report = decoder.close()
 
-    One thread at a time may feed it. recall: see `Decoder.live`.
+    One thread at a time may feed it. recall: see `Decoder.live`. ready: a pack that is taken where the stream was made
+    with it and the options name none (see `warmed`).
     """
 
-    def __init__(self, options: DecodeOptions | None = None, recall: Recall | None = None) -> None:
+    def __init__(
+        self, options: DecodeOptions | None = None, recall: Recall | None = None, ready: ModelPack | None = None
+    ) -> None:
         self.options = options or DecodeOptions()
+        self._ready = ready
         self.device = pick_device(self.options.device)
         self.header: StreamHeader | None = None
         self._reader = StreamReader(strict=False, recall=recall)
@@ -62,6 +93,32 @@ class LiveDecoder:
                 break
         return frames
 
+    def groups(self, data: bytes) -> list[FrameGroup]:
+        """Take bytes; the groups that they complete, not rendered: for players that `picture` only what is due.
+
+        Raises PackNotFound or PackMismatch when the stream's header arrives.
+        """
+        groups = []
+        self._events.extend(self._reader.feed(data))
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, FrameGroup):
+                groups.append(event)
+            else:
+                self._take(event)
+        return groups
+
+    def picture(self, packet: NDArray[np.floating], slot: int) -> Frame | None:
+        """The frame [H, W, 3] of a packet [35] of the identity of this slot; None where that has not come.
+
+        Raises DeltaNotFound or PackMismatch as `feed` does.
+        """
+        identity = self._identities.get(slot)
+        if self._pictures is None or identity is None:
+            return None
+        rendered = next(self._pictures.render(identity, packet[None]))
+        return next(as_frames(rendered, self.options))
+
     def close(self) -> StreamReport:
         """End of the bytes: what was received and what is missing."""
         return self._reader.close()
@@ -80,7 +137,9 @@ class LiveDecoder:
 
     def _start(self, header: StreamHeader) -> None:
         if self._pictures is None:
-            pack = matching_pack(header, self.options.pack)
+            ready = self._ready
+            known = self.options.pack is None and ready is not None and ready.digest == header.pack_digest
+            pack = matching_pack(header, ready if known else self.options.pack)
             behind = chosen_background(self.options)
             self._pictures = PacketRenderer(pack, self.options, self._personal, behind)
             self.header = header

@@ -41,14 +41,21 @@ class FrontEnd(Protocol):
 
 def front_end_for(pack: ModelPack, options: EncodeOptions) -> FrontEnd:
     """The front end with the landmarks that the options name, aligned as the pack's networks were trained."""
-    choice = options.landmarks
-    if choice == "auto":
-        choice = "pack" if pack.has("landmarks") else "predictor" if pack.has("predictor") else "dlib5"
-    net: Any = None
-    if choice in ("pack", "predictor"):
-        net = pack.landmarks(options.device) if choice == "pack" else pack.predictor()
+    choice, net = landmark_network(pack, options.landmarks, options.device)
     landmarker = make_landmarker(choice, net, pack.alignment)
     return Aligner(landmarker, alignment=pack.alignment, register=options.registers)
+
+
+def landmark_network(pack: ModelPack, choice: str, device: str) -> tuple[str, Any]:
+    """What `make_landmarker` takes for an option `landmarks`: its choice, and the pack's network where it needs one.
+
+    "auto" is the pack's network, else its predictor, else dlib's five points.
+    """
+    if choice == "auto":
+        choice = "pack" if pack.has("landmarks") else "predictor" if pack.has("predictor") else "dlib5"
+    if choice == "pack":
+        return choice, pack.landmarks(device)
+    return choice, pack.predictor() if choice == "predictor" else None
 
 
 @dataclass(frozen=True)

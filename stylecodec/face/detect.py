@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import dlib
 import numpy as np
@@ -26,6 +26,8 @@ RETRY_SIZE = 1280  # once more at this size when nothing is found
 LARGEST_SIZE = 2560  # and at last at this size, but no more than twice the frame's own
 SMALL = 100  # pixels at RETRY_SIZE: a face as narrow as that is looked for enlarged where it was a moment ago
 AROUND = 4.0  # sides of the part of the frame that is then searched, in those of the face's box
+AGAIN_WIDTH = 110  # pixels of the face's box where it is looked for again: the detector's own window has 80
+AGAIN_AROUND = 2.2  # sides of the part that is searched then, in those of the box
 TOO_SMALL = "one narrower than 40 pixels, or than a 32nd of the picture's longer side, is not found"
 STRONG = 0.0  # score from which a new face is believed
 WEAK = -0.5  # score from which a face is believed where one was a moment ago
@@ -110,24 +112,35 @@ class Detector(Protocol):
     def __call__(self, frame: Frame, near: Box | None = None) -> Detection | None: ...
 
 
+@runtime_checkable
+class QuickDetector(Protocol):
+    """A detector that is quicker where the face was a moment ago."""
+
+    def again(self, frame: Frame, box: Box) -> Detection | None: ...
+
+
 class FaceDetector:
     """dlib's frontal HOG detector on a frame whose longest side is at most DETECT_SIZE.
 
     Returns the largest face, or the one nearest to `near`, for which a weaker answer is enough. When nothing is
     found it looks once more at RETRY_SIZE, for small faces, and for smaller ones at LARGEST_SIZE: everywhere when no
-    face is known, around `near` when that is small. TOO_SMALL tells what is missed even then.
+    face is known, around `near` when that is small. TOO_SMALL tells what is missed even then. thorough: look those
+    further times; without them a frame takes the same time whether it shows a face or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, thorough: bool = True) -> None:
         self._detector: Any = dlib.get_frontal_face_detector()
+        self._thorough = thorough
 
     def __call__(self, frame: Frame, near: Box | None = None) -> Detection | None:
         """The face in a frame [H, W, 3] uint8 RGB, None when there is none."""
         longest = max(frame.shape[:2])
-        for size in (min(longest, DETECT_SIZE), RETRY_SIZE):
+        for size in (min(longest, DETECT_SIZE), RETRY_SIZE)[: 2 if self._thorough else 1]:
             found = choose(self._search(frame, size / longest), near)
             if found is not None:
                 return found
+        if not self._thorough:
+            return None
         size = min(2 * longest, LARGEST_SIZE)
         if size <= RETRY_SIZE or (near is not None and near.width * RETRY_SIZE > SMALL * longest):
             return None
@@ -142,11 +155,28 @@ class FaceDetector:
         seen = frame[top : max(top + 1, int(part.bottom)), left : max(left + 1, int(part.right))]
         if not seen.size:
             return []
+        return self._within(seen, scale, left, top)
+
+    def _within(self, seen: Frame, scale: float, left: int, top: int) -> list[Detection]:
+        """Faces in a part of a frame that begins at `left`, `top`."""
         return [
             Detection(Box(b.left + left, b.top + top, b.right + left, b.bottom + top), found.score)
             for found in self._search(seen, scale)
             for b in (found.box,)
         ]
+
+    def again(self, frame: Frame, box: Box) -> Detection | None:
+        """The face that was in `box` a moment ago, looked for around it alone, at the size that is quickest.
+
+        None does not say that it is gone: another size may show it.
+        """
+        part = box.grown(AGAIN_AROUND)
+        left, top = max(0, int(part.left)), max(0, int(part.top))
+        seen = frame[top : max(top + 1, int(part.bottom)), left : max(left + 1, int(part.right))]
+        if not seen.size or box.width < 1:
+            return None
+        found = self._within(seen, AGAIN_WIDTH / box.width, left, top)
+        return choose([one for one in found if one.box.overlap(box) >= SAME_FACE], box)
 
     def all(self, frame: Frame) -> list[Detection]:
         """Every face in a frame whose longest side is at most DETECT_SIZE, or that is averaged down to it."""

@@ -45,6 +45,13 @@ class BatchLandmarker(Protocol):
     def many(self, frames: Sequence[Frame], boxes: Sequence[Box]) -> NDArray[np.float32]: ...
 
 
+@runtime_checkable
+class FollowingLandmarker(Protocol):
+    """A landmarker that is quicker where the face was seen in the frame before."""
+
+    def follow(self, frame: Frame, before: Landmarks) -> Landmarks: ...
+
+
 class DlibPredictor:
     """A dlib shape predictor: an ensemble of regression trees started from the box."""
 
@@ -156,6 +163,14 @@ class PackLandmarks:
             again = [self._refined(p, square) for p, square in zip(points, squares, strict=True)]
             points = self._predict(frames, again)
         return points.astype(np.float32)
+
+    def follow(self, frame: Frame, before: Landmarks) -> Landmarks:
+        """Points [P, 2] of a face that had the points `before` [P, 2] a moment ago: one pass of the network.
+
+        Raises OptionError where those points lie on one place.
+        """
+        points: Landmarks = self._predict([frame], [aligned_crop(before, self._alignment)])[0].astype(np.float32)
+        return points
 
     def _refined(self, points: NDArray[np.float64], first: CropTransform) -> CropTransform:
         """The square that the points ask for; the first one when theirs is out of all reason."""

@@ -39,7 +39,7 @@ class OpusEncoder:
         self.pre_skip: int = struct.unpack_from("<H", context.extradata or b"", 10)[0]
         self._rest = np.zeros((0, channels), np.float32)
         self._coded: list[bytes] = []
-        self._samples = 0
+        self._samples = self._packets = 0
 
     def feed(self, samples: Samples) -> None:
         """Code as many whole packets of samples [n, channels] as there are."""
@@ -57,9 +57,15 @@ class OpusEncoder:
             np.ascontiguousarray(samples.reshape(1, -1)), format="flt", layout=self._context.layout.name
         )
         frame.sample_rate = SAMPLE_RATE
-        frame.pts = len(self._coded) * PACKET_SAMPLES
+        frame.pts = self._packets * PACKET_SAMPLES
         frame.time_base = Fraction(1, SAMPLE_RATE)
+        self._packets += 1
         self._coded.extend(bytes(p) for p in self._context.encode(frame))
+
+    def taken(self) -> list[bytes]:
+        """The packets coded since the last call, which are not kept: for sound that has no end."""
+        coded, self._coded = self._coded, []
+        return coded
 
     def finish(self) -> OpusTrack:
         """All packets; the decoder's delay is filled up so that the last sample comes out."""

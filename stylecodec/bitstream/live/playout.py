@@ -1,7 +1,12 @@
-"""Playing live: groups that arrive when they do, to one frame per tick. No I/O, no clock (SPEC 6)."""
+"""Playing live: groups that arrive when they do, to one frame per tick. No I/O, no clock (SPEC 6).
+
+Two clocks never agree: over ten minutes 200 ppm are 120 ms, by which frames would come late, or wait. So the time of
+stream time 0 follows the quickest arrivals of the last seconds, too slowly to be seen.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,6 +18,10 @@ from ..checks import check_time
 from ..groups import FrameGroup
 from ..header import StreamHeader
 from ..layout import MAX_GROUP_FRAMES
+
+# Seconds of the first window and of later ones; the quickest arrival in one tells how clocks and the way have changed.
+FIRST_SECONDS, WINDOW_SECONDS = 2.0, 10.0
+GENTLE = 0.005  # seconds that the origin is moved after a window, unless frames have come late all through it
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class PlayoutFrame:
 class Playout:
     """Groups in as they arrive, one frame per tick out: where a frame is missing, the one before it is held.
 
-    The first frame of the first group is due `delay` seconds after it arrives, every other one accordingly.
+    The first frame of the first group is due `delay` seconds after it arrives, every other one accordingly; what the
+    clocks differ by is made up for.
     delay: how much the delay of the network may vary, in seconds; OptionError if negative or not finite.
     """
 
@@ -37,6 +47,9 @@ class Playout:
         self._rate, self._scale = header.rate, header.time_scale
         self._delay = delay
         self._origin: float | None = None  # the caller's time of stream time 0
+        self._window: float | None = None  # when it began
+        self._quickest = math.inf  # in it: the least time of arrival, less the stream time
+        self._length = FIRST_SECONDS
         self._frames: OrderedDict[int, tuple[Fraction, npt.NDArray[np.floating], int]] = OrderedDict()
         self._last: PlayoutFrame | None = None
         self.late = 0  # frames that came after their time
@@ -48,12 +61,34 @@ class Playout:
             time = number / self._rate if group.pts is None else Fraction(int(group.pts[row]), self._scale)
             if self._origin is None:
                 self._origin = now + self._delay - float(time)
+            if row == 0:
+                self._follow(now, float(time))
             if self._last is not None and number <= self._last.number and group.pts is None:
                 self.late += 1
                 continue
             self._frames[number] = time, group.packets[row], group.identity
         while len(self._frames) > 4 * MAX_GROUP_FRAMES:
             self._frames.popitem(last=False)
+
+    def _follow(self, now: float, time: float) -> None:
+        """A group whose first frame is of this stream time has arrived: move the origin as the clocks drift."""
+        assert self._origin is not None
+        self._window = now if self._window is None else self._window
+        self._quickest = min(self._quickest, now - time)
+        if now - self._window < self._length:
+            return
+        off = self._quickest + self._delay - self._origin
+        self._origin += off if abs(off) > self._delay + GENTLE else min(max(off, -GENTLE), GENTLE)
+        self._window, self._quickest, self._length = now, math.inf, WINDOW_SECONDS
+
+    @property
+    def waiting(self) -> int:
+        """Frames whose time has not come."""
+        return len(self._frames)
+
+    def time(self, stream_seconds: float) -> float | None:
+        """When what has this stream time is due, picture or sound; None before the first group."""
+        return None if self._origin is None else self._origin + stream_seconds
 
     def frame(self, now: float) -> PlayoutFrame | None:
         """The frame that is due at `now`; None before the first."""

@@ -6,7 +6,10 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from ...errors import MediaError, OptionError
 from .receiver import LiveReceiver
@@ -70,30 +73,77 @@ def send(
     """
     if not speed > 0:
         raise OptionError(f"the speed is above 0, not {speed}")
-    ssrc = secrets.randbits(32)
-    packetizer = Packetizer(ssrc, mtu=mtu, sequence=secrets.randbits(16), timestamp=secrets.randbits(32))
     sent = Sent()
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as client:
-            begun = clock()
-            for burst in bursts:
-                wait = begun + float(burst.seconds) / speed - clock()
-                if wait > 0:
-                    sleep(wait)
-                for number, datagram in enumerate(packetizer.packets(burst.chunks, burst.seconds)):
-                    if number and number % PACED_DATAGRAMS == 0:
-                        sleep(PACE_SECONDS)
-                    for really in (datagram,) if through is None else through(datagram):
-                        client.sendto(really, address)
-                    sent.datagrams += 1
-                    sent.wire_bytes += len(datagram) + UDP_IPV4_BYTES
-                sent.seconds = float(burst.seconds)
-            for _ in range(GOODBYES):
-                client.sendto(goodbye(ssrc), address)
-    except OSError as error:
-        raise MediaError(f"cannot send to {host}:{port}: {error.strerror or error}") from error
+    with Outgoing(host, port, mtu=mtu, sleep=sleep, through=through) as outgoing:
+        begun = clock()
+        for burst in bursts:
+            wait = begun + float(burst.seconds) / speed - clock()
+            if wait > 0:
+                sleep(wait)
+            outgoing.burst(burst)
+            sent = outgoing.sent
     return sent
+
+
+class Outgoing:
+    """One stream on its way to a receiver, burst by burst; a goodbye at the end. Use it as a context manager.
+
+    mtu, sleep, through: as of `send`. Raises MediaError where there is no such host, or the network takes nothing.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        mtu: int = MTU,
+        sleep: Callable[[float], object] = time.sleep,
+        through: Callable[[bytes], Iterable[bytes]] | None = None,
+    ) -> None:
+        self.sent = Sent()
+        self._where, self._sleep, self._through = f"{host}:{port}", sleep, through
+        self._ssrc = secrets.randbits(32)
+        first = {"sequence": secrets.randbits(16), "timestamp": secrets.randbits(32)}
+        self._packetizer = Packetizer(self._ssrc, mtu=mtu, **first)
+        with self._blamed():
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            self._client = socket.socket(family, kind)
+        self._address = address
+
+    def burst(self, burst: Burst) -> None:
+        """Send a burst now."""
+        for number, datagram in enumerate(self._packetizer.packets(burst.chunks, burst.seconds)):
+            if number and number % PACED_DATAGRAMS == 0:
+                self._sleep(PACE_SECONDS)
+            with self._blamed():
+                for really in (datagram,) if self._through is None else self._through(datagram):
+                    self._client.sendto(really, self._address)
+            self.sent.datagrams += 1
+            self.sent.wire_bytes += len(datagram) + UDP_IPV4_BYTES
+        self.sent.seconds = float(burst.seconds)
+
+    def goodbye(self) -> None:
+        """Say that the stream has ended."""
+        with self._blamed():
+            for _ in range(GOODBYES):
+                self._client.sendto(goodbye(self._ssrc), self._address)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MediaError(f"cannot send to {self._where}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._client:
+            if kind is None:
+                self.goodbye()
 
 
 def receive(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ...bitstream import Identity, Profile, StreamFile, StreamWriter, edit
+from ...bitstream import Identity, Profile, Quantiser, StreamFile, StreamWriter, edit
 from ...bitstream.attached import personalizations
 from ...bitstream.delta import GeneratorDelta, Personalization
 from ...decoding.known_people import KnownPeople, resolve
@@ -17,11 +17,15 @@ from ...packs.store import ModelPack
 
 @dataclass(frozen=True)
 class IdentityCard:
-    """Somebody known: the latent, and the delta of the generator that was personalised to it, if one was."""
+    """Somebody known: the latent, and the delta of the generator that was personalised to it, if one was.
+
+    quantiser: of the stream that the card is, which was fitted to how this person moves; a mere card has none.
+    """
 
     identity: Identity
     delta: GeneratorDelta | None = None
     fresh: bool = False  # the latent was fitted anew, so no receiver knows it
+    quantiser: Quantiser | None = None
 
 
 def personal_of(stream: StreamFile, identity: Identity) -> Personalization | None:
@@ -45,7 +49,7 @@ def read_card(path: str | os.PathLike[str], pack: ModelPack, refit: bool = False
         )
     if refit and found is None:
         raise OptionError(f"{path} has no personalised generator, so its latent cannot be fitted anew to it")
-    return IdentityCard(identity, None if found is None else resolve(found))
+    return IdentityCard(identity, None if found is None else resolve(found), quantiser=header.quantiser)
 
 
 def card_bytes(stream: StreamFile, known: KnownPeople | None = None) -> Iterator[bytes]:
