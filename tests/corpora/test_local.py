@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,40 +76,6 @@ def test_a_killed_worker_costs_one_clip_and_the_same_bytes_come_of_two(
     assert run_here(source, "--out", tmp_path / "two", "--workers", 2, *pack) == 0, capfd.readouterr().err
     assert streams(tmp_path / "one") == streams(tmp_path / "two")
     assert len(streams(tmp_path / "one")) == 4
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
-def test_interruptions_leave_whole_streams_and_it_goes_on(
-    tiny_pack: ModelPack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Interrupted by Ctrl-C, then by the system, then left alone."""
-    source = write_talk(tmp_path / "in", [f"{k}.mp4" for k in range(8)])
-    words = (source, "--out", tmp_path / "out", "--workers", 1, "--pack", tiny_pack.folder)
-    before: set[str] = set()
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)):
-        process = started(*words)
-        first_clip(process)
-        workers = workers_of(process)
-        assert workers
-        process.send_signal(number)
-        _, err = process.communicate(timeout=500)
-        assert process.returncode == code
-        assert "Traceback" not in err
-        deadline = time.monotonic() + 20
-        while any(Path(f"/proc/{worker}").exists() for worker in workers):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        done = {record.name for record in read_records(tmp_path / "out").values()}
-        assert before < done
-        assert {f"clips/{name}.stc" for name in done} == set(streams(tmp_path / "out"))
-        assert not list((tmp_path / "out").glob(".work*"))
-        assert main(["corpus", "verify", str(tmp_path / "out")]) == 0
-        before = done
-    capfd.readouterr()
-    assert run_here(*words) == 0
-    end = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert end["skipped"] == len(done) >= 2
-    assert end["encoded"] == 8 - len(done)
 
 
 def test_the_command_line(
