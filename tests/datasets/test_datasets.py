@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,10 +69,11 @@ def test_windows(folder: Path) -> None:
 
 
 def test_frames_are_rendered_when_they_are_asked_for(folder: Path) -> None:
-    clips = datasets.StreamDataset(folder, window=5, size=32, device="cpu")
+    exact: dict[str, Any] = {"size": 32, "device": "cpu", "precision": "float32"}
+    clips = datasets.StreamDataset(folder, window=5, **exact)
     frames = clips[2].frames
     assert len(frames) == 5
-    with stylecodec.Decoder.open(folder / "b.stc", size=32, device="cpu") as decoder:
+    with stylecodec.Decoder.open(folder / "b.stc", **exact) as decoder:
         expected = decoder[0:5]
     assert torch.equal(frames.tensor(), expected)
     assert torch.equal(frames[2], expected[2])

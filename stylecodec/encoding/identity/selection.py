@@ -134,7 +134,7 @@ class _Judge:
 
     def __init__(self, candidates: Sequence[Candidate], pack: ModelPack, device: torch.device) -> None:
         self.latents = LatentDecoder(pack, device)
-        self.renderer = Renderer(pack, device, size=CROP_SIZE)
+        self.renderer = Renderer(pack, device, CROP_SIZE, "float32")  # near ties are not to hang on the machine
         self.network = pack.identity(device) if pack.has("identity") else None
         self.pose = torch.from_numpy(np.stack([c.pose for c in candidates])).to(device)
         self.alpha = torch.from_numpy(np.stack([c.alpha for c in candidates])).to(device)
