@@ -1,6 +1,6 @@
 """One loop that keeps workers busy, whatever they are: a worker that dies costs the task that it had.
 
-Workers take a task at a time (`depth` of them where they work in two stages), so nothing piles up in front of them.
+Workers have a task at a time, or `depth` of them where one is to wait for them, so nothing piles up in front of them.
 What they are made of is a Pool's business: processes of this machine (local.py) or actors of a Ray cluster
 (ray_cluster.py).
 """
@@ -133,8 +133,8 @@ class Dispatcher:
                 worker.at_work.pop(future)
                 yield future.result()
         if dead:
-            for given in self._left(worker):
-                given.died += 1
+            for number, given in enumerate(self._left(worker)):
+                given.died += number == 0  # the others were waiting behind it
                 if given.died < TRIES:
                     self._again.append(given)
                 else:

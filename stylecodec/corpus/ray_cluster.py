@@ -2,8 +2,8 @@
 
 Without GPUs an actor does a clip from its file to its stream. Where there are GPUs, actors on processors read clips and
 find faces, and hand the crops to actors on GPUs through Ray's object store, which spills to disk when it is full. Who
-runs where is Ray's business; a task goes to an actor that has nothing to do, so that nothing piles up. Actors of a node
-that is gone are hired anew, and what they had to do is done again.
+runs where is Ray's business; an actor has one clip in work and one to go on with, so that nothing piles up. Actors of a
+node that is gone are hired anew, and what they had to do is done again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .local import THREAD_VARIABLES
 from .work import Settings, Task, Worker
 
 PLATE = "plate"  # the background that is made of whole frames
-AHEAD = 2  # clips that a preparing actor may have on the way where there are GPUs: one is read while one is encoded
+AHEAD = 2  # clips that an actor may have on the way: one waits, so that none is waited for
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Of Ray: nothing is reported to anybody, and devices of actors without a GPU are left as they are."""
 
@@ -100,7 +100,7 @@ class RayPool:
         self._apart = gpus > 0 and not whole_frames
         usual = gpus if gpus and whole_frames else int(resources.get("CPU", 1)) // threads - gpus
         self.size = size or max(1, usual)
-        self.depth = AHEAD if self._apart else 1
+        self.depth = AHEAD
         self._encoders: list[Any] = []
         self._gpus, self._hired = gpus, 0
 

@@ -101,6 +101,19 @@ def test_a_task_that_kills_its_workers_fails() -> None:
     assert "3 times" in why
 
 
+def test_what_waits_behind_a_task_that_kills_is_not_blamed() -> None:
+    dead = set()
+
+    def act(worker: int, task: Any) -> Any:
+        if task == 2:
+            dead.add(worker)
+        return Died() if worker in dead else task
+
+    found = run(Played(act, size=1, depth=2), [2, 3, 4])
+    assert {3, 4} < set(found)
+    assert [one[0] for one in found if isinstance(one, tuple)] == [2]
+
+
 def test_a_task_that_hangs_is_given_up() -> None:
     found = run(Played(lambda worker, task: None if task == 2 else task, depth=2), [1, 2, 3, 4], timeout=0.05)
     assert {1, 3, 4} < set(found)
