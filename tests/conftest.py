@@ -20,6 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 alone do batches of any size give the same pictures to a level: for tests of which frames they are."""
+    from stylecodec.decoding import render
+
+    monkeypatch.setattr(render, "cpu_multiplies_bfloat16", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
     """A pack "tiny-1024" of random weights; treat it as read-only."""

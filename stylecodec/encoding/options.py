@@ -29,6 +29,7 @@ LIKENESS = QUICK  # unless another one is asked for, or the person is known
 
 ANOTHER_PERSON = 0.6  # distance of dlib's descriptors from which on it says that two faces are different people
 
+
 @dataclass(frozen=True)
 class FitOptions:
     """How the identity latent is fitted (identity.fitting); OptionError for a value outside its range."""

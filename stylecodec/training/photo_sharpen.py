@@ -31,10 +31,10 @@ from .checkpoint import Saved
 from .loop import Average
 from .photo_data import Photographs, PixelWeights, filled_outside, halved, mirrored
 from .photo_fit import Fitted, fit
-from .photo_generator import CODE_SPREAD, FIT_STEPS, HELD_OUT_FITTED, ROWS, Beginning, renderer_with, trained
+from .photo_generator import CODE_SPREAD, FIT_STEPS, HELD_OUT_FITTED, ROWS, Beginning, renderer_with
 from .photo_loop import PhotoOptions, PhotoTrainer
 from .photos import read_square
-from .sharpen import PatchDiscriminator, detail, gradient_penalty, matching
+from .sharpen import PatchDiscriminator, detail, gradient_penalty, matching, without_detail
 from .sheets import save_sheet
 from .upper import fit_colours
 from .widen import blocks, widened
@@ -54,7 +54,6 @@ EMPHASIS = 6.0
 R1_WEIGHT, R1_EVERY = 1.0, 8
 START = 0.03  # share of the budget in which the discriminators learn alone
 WARM_STEPS = 30
-COMPARED = 24  # held-out photographs of 512²
 
 
 class Critic:
@@ -119,10 +118,10 @@ class LargeSquares:
 
     SIDE = 512
 
-    def __init__(self, photos: Photographs, most: int | None = None) -> None:
+    def __init__(self, photos: Photographs) -> None:
         self.photos = photos
         sizes = [square.size >= self.SIDE for square in photos.squares]
-        self.rows = torch.tensor([row for row, large in enumerate(sizes) if large][:most], dtype=torch.int64)
+        self.rows = torch.tensor([row for row, large in enumerate(sizes) if large], dtype=torch.int64)
 
     def pictures(self, rows: Tensor) -> Tensor:
         """Rows [n] of 0..2 count - 1 -> float32 [n, 3, 512, 512] in [-1, 1], those of the second half mirrored."""
@@ -151,8 +150,7 @@ class SharpenTrainer(PhotoTrainer):
         self.loss = ReconstructionLoss(self.pack, options.device, LOSS)
         self.drawn = ReconstructionLoss(self.pack, options.device, DRAWN_LOSS)
         self.critics = {size: Critic(options.device, options.dtype) for size in (SIDE, LargeSquares.SIDE)}
-        self.low, self.high = tuned(self.generator)
-        self.optimizer = torch.optim.Adam([*self.low, *self.high], lr=RATE, betas=(0.5, 0.99))
+        self.optimizer = torch.optim.Adam(tuned(self.generator), lr=RATE, betas=(0.5, 0.99))
         self.average = Average(self.generator)
         self.resume()
         self.random = torch.Generator().manual_seed(1 + self.step)
@@ -291,23 +289,22 @@ class SharpenTrainer(PhotoTrainer):
 
 def emphasised(x: Tensor) -> Tensor:
     """Pictures [n, 3, S, S] with their finest detail EMPHASIS times as strong: at 512² it is faint beside the rest."""
-    low = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear", align_corners=False)
+    low = without_detail(x)
     return low + EMPHASIS * (x - low)
 
 
-def tuned(generator: Generator) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Weights and biases from FIRST² to SIDE², and above; affine maps from W+ and all else are frozen."""
-    trained(generator)
-    low: list[nn.Parameter] = []
-    high: list[nn.Parameter] = []
-    for size, block in zip(generator.resolutions, blocks(generator), strict=True):
-        for name, parameter in block.named_parameters():
-            moves = size >= FIRST and "affine" not in name and "noise" not in name
-            parameter.requires_grad_(moves)
-            if moves:
-                (low if size <= SIDE else high).append(parameter)
-    generator.constant.requires_grad_(False)
-    return low, high
+def tuned(generator: Generator) -> list[nn.Parameter]:
+    """Weights and biases from FIRST² on; affine maps from W+ and all else are frozen."""
+    generator.requires_grad_(False)
+    found = [
+        parameter
+        for size, block in zip(generator.resolutions, blocks(generator), strict=True)
+        for name, parameter in block.named_parameters()
+        if size >= FIRST and "affine" not in name and "noise" not in name
+    ]
+    for parameter in found:
+        parameter.requires_grad_(True)
+    return found
 
 
 def train(options: PhotoOptions) -> dict[str, float]:

@@ -178,5 +178,9 @@ def evaluate(
 
 def detail(x: Tensor) -> Tensor:
     """Energy [n] of what a halving of the side takes away from pictures [n, 3, S, S]."""
-    low = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear", align_corners=False)
-    return (x - low).square().mean(dim=(1, 2, 3))
+    return (x - without_detail(x)).square().mean(dim=(1, 2, 3))
+
+
+def without_detail(x: Tensor) -> Tensor:
+    """Pictures [n, 3, S, S] as a halving of the side and back leaves them."""
+    return F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear", align_corners=False)

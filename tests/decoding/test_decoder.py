@@ -24,18 +24,13 @@ from stylecodec.errors import BadMagic, ChecksumMismatch, DeltaNotFound, OptionE
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
 from tests.decoding import streams
 
+pytestmark = pytest.mark.usefixtures("in_float32")
 SIZE = 32
 
 
 def open_stream(data: bytes, pack: ModelPack, **options: object) -> Decoder:
     settings: dict[str, object] = {"device": "cpu", "pack": pack, "size": SIZE, **options}
     return Decoder.open(io.BytesIO(data), **settings)  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32 alone do batches of any size give the same pictures to a level: which frames they are is tested."""
-    monkeypatch.setattr(render, "cpu_multiplies_bfloat16", lambda: False)
 
 
 @pytest.fixture(scope="module")

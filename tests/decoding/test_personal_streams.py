@@ -18,7 +18,6 @@ from stylecodec.bitstream.delta import Personalization
 from stylecodec.bitstream.live import LiveReceiver, bursts
 from stylecodec.bitstream.live.transport import Packetizer
 from stylecodec.cli.main import main
-from stylecodec.decoding import render
 from stylecodec.decoding.decoder import Decoder
 from stylecodec.decoding.known_people import IDENTITIES_VARIABLE, KnownPeople
 from stylecodec.decoding.live import LiveDecoder
@@ -30,18 +29,13 @@ from stylecodec.packs.store import ModelPack
 from tests.decoding import streams
 from tests.decoding.test_personal import delta_of
 
+pytestmark = pytest.mark.usefixtures("in_float32")
 SIZE = 32
 
 
 @pytest.fixture(autouse=True)
 def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(IDENTITIES_VARIABLE, str(tmp_path / "identities"))
-
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32 alone do batches of any size give the same pictures to a level: which frames they are is tested."""
-    monkeypatch.setattr(render, "cpu_multiplies_bfloat16", lambda: False)
 
 
 def stream(pack: ModelPack, carried: bool = True, live: bool = False) -> bytes:
