@@ -183,7 +183,8 @@ class LiveTracker:
 
     def _landmarks_in(self, frame: Frame, box: Box) -> Landmarks:
         if isinstance(self._landmarker, FollowingLandmarker) and self._landmarks is not None:
-            return self._landmarker.follow(frame, self._landmarks)
+            followed: Landmarks = self._landmarker.follow([frame], [self._landmarks])[0]
+            return followed
         return self._landmarker(frame, box)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from stylecodec.face.detect import Frame
-from stylecodec.face.warp import warp
+from stylecodec.face.warp import warp_grey
 from stylecodec.geometry import CropTransform
 
 Floats = NDArray[np.float64]
@@ -66,7 +66,7 @@ def patch_of(frame: Frame, corner: Floats, roll_deg: float, span: float) -> Patc
     corners = square.to_source(CORNERS)
     if (corners < 0).any() or (corners > (frame.shape[1], frame.shape[0])).any():
         return None
-    grey = warp(frame, square, PATCH).astype(np.float64).mean(axis=2)
+    grey = warp_grey(frame, square, PATCH).astype(np.float64)
     return Patch(gaussian_filter(grey, BLUR), square.side)
 
 

@@ -30,6 +30,7 @@ CORNERS_OF_68 = (36, 39, 42, 45)
 # From mid(eyes) to the mouth is this many times as far as to the base of the nose, along the face's down axis:
 # 1.45 ± 0.13 over eight real people by the 68-point predictor, 1.45 ± 0.08 over near-frontal ICT renders.
 MOUTH_PER_NOSE = 1.45
+NEAR = 0.05  # two squares are alike: shift in sides, logarithm of the ratio of sides, turn in radians
 
 
 class Landmarker(Protocol):
@@ -47,9 +48,9 @@ class BatchLandmarker(Protocol):
 
 @runtime_checkable
 class FollowingLandmarker(Protocol):
-    """A landmarker that is quicker where the face was seen in the frame before."""
+    """A landmarker that is quicker where it is known about where the points are."""
 
-    def follow(self, frame: Frame, before: Landmarks) -> Landmarks: ...
+    def follow(self, frames: Sequence[Frame], expected: Sequence[Landmarks]) -> NDArray[np.float32]: ...
 
 
 class DlibPredictor:
@@ -164,13 +165,19 @@ class PackLandmarks:
             points = self._predict(frames, again)
         return points.astype(np.float32)
 
-    def follow(self, frame: Frame, before: Landmarks) -> Landmarks:
-        """Points [P, 2] of a face that had the points `before` [P, 2] a moment ago: one pass of the network.
+    def follow(self, frames: Sequence[Frame], expected: Sequence[Landmarks]) -> NDArray[np.float32]:
+        """Points [N, P, 2] of one face per frame, expected [N, P, 2]: one pass of the network over all frames, another
+        over those whose points ask for a square that is not NEAR the one that was looked at.
 
-        Raises OptionError where those points lie on one place.
+        Raises OptionError where expected points lie on one place.
         """
-        points: Landmarks = self._predict([frame], [aligned_crop(before, self._alignment)])[0].astype(np.float32)
-        return points
+        squares = [aligned_crop(points, self._alignment) for points in expected]
+        points = self._predict(frames, squares)
+        again = [self._refined(p, square) for p, square in zip(points, squares, strict=True)]
+        far = [n for n, (first, second) in enumerate(zip(squares, again, strict=True)) if not _near(first, second)]
+        if far and self._refine:
+            points[far] = self._predict([frames[n] for n in far], [again[n] for n in far])
+        return points.astype(np.float32)
 
     def _refined(self, points: NDArray[np.float64], first: CropTransform) -> CropTransform:
         """The square that the points ask for; the first one when theirs is out of all reason."""
@@ -188,6 +195,13 @@ class PackLandmarks:
             batch = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
             units = self._net(batch).double().cpu().numpy()
         return np.stack([square.to_source(u) for square, u in zip(squares, units, strict=True)])
+
+
+def _near(first: CropTransform, second: CropTransform) -> bool:
+    """Are two squares so much the same that the network sees the same points in both?"""
+    shift = float(np.hypot(*np.subtract(second.center, first.center))) / first.side
+    turn = (second.roll_deg - first.roll_deg + 180) % 360 - 180
+    return shift < NEAR and abs(float(np.log(second.side / first.side))) < NEAR and abs(turn) < np.rad2deg(NEAR)
 
 
 def make_landmarker(

@@ -24,12 +24,13 @@ from stylecodec.face.landmarks import (
     CORNERS_OF_5,
     CORNERS_OF_68,
     BatchLandmarker,
+    FollowingLandmarker,
     Landmarker,
     Landmarks,
     five_point_anchors,
 )
 from stylecodec.face.registration import Registrar
-from stylecodec.geometry import ffhq_anchors
+from stylecodec.geometry import Similarity, ffhq_anchors
 
 # Rows of an anchor array [7, 2]: four eye corners from left to right, eye centres, middle of the mouth corners.
 CORNERS = slice(0, 4)
@@ -117,6 +118,19 @@ def held_near(anchors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A landmarker's points [P, 2] in a frame, and the checker's anchors [7, 2] there."""
+
+    points: Landmarks
+    checked: NDArray[np.float64]
+
+    def moved(self, checked: NDArray[np.float64]) -> Landmarks:
+        """Where the points are, about, in a frame in which the checker has these anchors [7, 2]."""
+        rows = [*range(CORNERS.start, CORNERS.stop), MOUTH]
+        return Similarity.fit(self.checked[rows], checked[rows]).apply(self.points).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class FaceTrack:
     """anchors [T, 7, 2] float32 in frame pixels, NaN where there is no face; slips [T, 3]: how the head moved under
     its anchors since the frame before, as `flow.moved` tells it, 0 where that is not known; sightings: runs of the
@@ -161,12 +175,13 @@ class FaceTracker:
         self._sightings = self._followed = self._unseen = 0
         self._last: NDArray[np.float64] | None = None  # anchors of the frame before, None without a face
         self._traced: NDArray[np.float64] | None = None  # the tracer's in the frame before these, if it traced
+        self._seen: _Seen | None = None  # the last points, None where the face was lost since
         self._patch: Patch | None = None  # of the frame before
 
     def __call__(self, frames: Iterable[Frame]) -> FaceTrack:
         """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are waiting."""
         self._sightings = self._followed = self._unseen = 0
-        self._last = self._traced = self._patch = None
+        self._last = self._traced = self._seen = self._patch = None
         self._registrar = Registrar() if self._register else None
         chunks: list[Chunk] = [(np.zeros((0, ANCHORS, 2), np.float32), np.zeros((0, 3)), np.zeros((0, 4)))]
         chunks += self._chunks(iter(frames))
@@ -233,14 +248,14 @@ class FaceTracker:
         """What is measured of successive frames; anchors and places are NaN where there is no face."""
         slips, placed = np.zeros((len(frames), 3)), np.full((len(frames), 4), np.nan)
         rows = np.full((len(frames), ANCHORS, 2), np.nan, np.float32)
-        sure = [n for n, box in enumerate(boxes) if box is not None]
-        measured = dict(zip(sure, self._measure([frames[n] for n in sure], boxes, sure), strict=True))
+        sure = {n: box for n, box in enumerate(boxes) if box is not None}
+        measured = dict(zip(sure, self._measure([frames[n] for n in sure], list(sure.values())), strict=True))
         for n, frame in enumerate(frames):
             anchors, box = measured.get(n), boxes[n]
             if anchors is not None and box is not None and plausible(anchors, box):
                 self._last, self._unseen = anchors, 0
             else:
-                self._last = self._follow(frame)
+                self._last, self._seen = self._follow(frame), None
             if self._last is not None:
                 rows[n] = self._last
             slips[n] = self._slip(frame)
@@ -272,22 +287,24 @@ class FaceTracker:
 
     def at(self, frame: Frame, box: Box) -> NDArray[np.float64]:
         """Anchors [7, 2] of the face in a box of one picture."""
-        return self._measure([frame], [box], [0])[0]
+        self._seen = None
+        return self._measure([frame], [box])[0]
 
-    def _measure(
-        self, frames: list[Frame], boxes: list[Box | None], which: list[int]
-    ) -> list[NDArray[np.float64]]:
-        known = [box for n in which if (box := boxes[n]) is not None]
-        if not known:
+    def _measure(self, frames: list[Frame], boxes: list[Box]) -> list[NDArray[np.float64]]:
+        """Anchors [7, 2] of the face in each of these frames; a network's are held near the checker's."""
+        if not isinstance(self._landmarker, BatchLandmarker):
+            return [anchors_of(self._landmarker(f, b)) for f, b in zip(frames, boxes, strict=True)]
+        if not frames:
             return []
-        if isinstance(self._landmarker, BatchLandmarker):
-            points = self._landmarker.many(frames, known)
-            return [self._held(anchors_of(p), f, b) for p, f, b in zip(points, frames, known, strict=True)]
-        return [anchors_of(self._landmarker(f, b)) for f, b in zip(frames, known, strict=True)]
-
-    def _held(self, anchors: NDArray[np.float64], frame: Frame, box: Box) -> NDArray[np.float64]:
-        """A network's anchors, near the checker's."""
-        return anchors if self._checker is None else held_near(anchors, anchors_of(self._checker(frame, box)))
+        if self._checker is None:
+            return [anchors_of(points) for points in self._landmarker.many(frames, boxes)]
+        checked = [anchors_of(self._checker(f, b)) for f, b in zip(frames, boxes, strict=True)]
+        if self._seen is not None and isinstance(self._landmarker, FollowingLandmarker):
+            points = self._landmarker.follow(frames, [self._seen.moved(anchors) for anchors in checked])
+        else:
+            points = self._landmarker.many(frames, boxes)
+        self._seen = _Seen(points[-1], checked[-1])
+        return [held_near(anchors_of(p), anchors) for p, anchors in zip(points, checked, strict=True)]
 
     def _follow(self, frame: Frame) -> NDArray[np.float64] | None:
         """Anchors near the last ones when both landmarkers see the same eyes there, else None."""

@@ -181,6 +181,6 @@ def test_landmarks_are_followed_with_one_look_of_the_network():
     box = FaceDetector()(draw_face()).box
     before = landmarker(draw_face(), box)
     moved = draw_face(center=(244.0, 233.0))
-    followed, anew = landmarker.follow(moved, before), landmarker(moved, box)
+    followed, anew = landmarker.follow([moved], [before])[0], landmarker(moved, box)
     assert np.abs(followed - anew).max() < 6  # of 100 pixels between the eyes
     assert np.abs((followed - before)[[36, 45]].mean(axis=0) - [4, 3]).max() < 2
