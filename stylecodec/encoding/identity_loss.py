@@ -32,7 +32,8 @@ AT_ONCE = 16
 def _network(place: str) -> RecognitionNet:
     """One for each device; `isolated` as ModelPack.network is."""
     with isolated(draws=True):
-        return recognition_net(model_file(RECOGNITION).read_bytes()).to(place)
+        net = recognition_net(model_file(RECOGNITION).read_bytes()).to(place)
+        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def face_chips(pictures: Sequence[Crop]) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,13 +58,7 @@ class DlibPredictor:
     """A dlib shape predictor: an ensemble of regression trees started from the box."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        file = Path(path)
-        if not file.is_file():
-            raise OptionError(f"there is no landmark file {file}")
-        try:
-            self._predictor: Any = dlib.shape_predictor(str(file))
-        except RuntimeError as error:
-            raise OptionError(f"{file} is not a dlib shape predictor") from error
+        self._predictor: Any = _read(Path(path))
 
     def __call__(self, frame: Frame, box: Box) -> Landmarks:
         """[P, 2]; dlib's whole pixels moved to their centres."""
@@ -71,11 +66,25 @@ class DlibPredictor:
         return np.array([(p.x + 0.5, p.y + 0.5) for p in parts], np.float32)
 
 
+def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise OptionError(f"there is no landmark file {file}")
+    try:
+        return dlib.shape_predictor(str(file))
+    except RuntimeError as error:
+        raise OptionError(f"{file} is not a dlib shape predictor") from error
+
+
+@cache
+def _five_points() -> Any:
+    return _read(model_file(POINTS_5))
+
+
 class Dlib5(DlibPredictor):
     """Eye corners and the base of the nose: dlib's 5-point predictor, free of restrictions."""
 
     def __init__(self) -> None:
-        super().__init__(model_file(POINTS_5))
+        self._predictor = _five_points()  # read once: it takes a twentieth of a second, and does not change
 
 
 class Dlib68(DlibPredictor):

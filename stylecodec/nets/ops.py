@@ -100,7 +100,7 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_features] -> [N, out_features]."""
-        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return F.linear(x * self.weight_gain, self.weight, self.bias * self.bias_gain)  # x has fewer numbers
 
 
 def modulated_conv(
@@ -114,9 +114,9 @@ def modulated_conv(
     Scaling the input of one shared convolution equals scaling its weights per sample. Returns [N, O, H, W], or
     [N, O, 2H, 2W] when `up`.
     """
-    scaled = (weight * (1 / math.sqrt(weight[0].numel()))).to(x.dtype)
-    x = x * style[:, :, None, None].to(x.dtype)
-    return conv_up(x, scaled) if up else F.conv2d(x, scaled, padding=weight.shape[-1] // 2)
+    scaled = style * (1 / math.sqrt(weight[0].numel()))  # the weights' gain: they are far more numbers
+    x, weight = x * scaled[:, :, None, None].to(x.dtype), weight.to(x.dtype)
+    return conv_up(x, weight) if up else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
 
 
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:

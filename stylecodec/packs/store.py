@@ -204,6 +204,8 @@ class ModelPack:
         if key not in self._built:
             with isolated(draws=True):  # what is kept serves every caller, whatever this one has set in torch
                 module = self._load(role).to(place).eval().requires_grad_(False)
+                if role != "generator":  # its weights are laid out as they are made, for each frame's styles
+                    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return self._built.setdefault(key, module)  # threads may build the same at once: all get the first
         return self._built[key]
 
