@@ -85,6 +85,7 @@ class LandmarkCorrectionOptions:
 
     enabled: bool = True  # else codes stay as they are
     frames: int = 2  # at which the Jacobian of the landmark features is measured
+    every: int = 2  # frames of which one is rendered; for those between, the Jacobian tells how they differ from it
     side: int = 128  # pixels per side of the renderings
     step: float = 0.3  # of the codes, in their units, while the Jacobian is measured
     pose: float = 0.6  # share of what the nose asks for that the pose goes, at most
@@ -96,6 +97,8 @@ class LandmarkCorrectionOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.frames <= 256:
             raise OptionError(f"the landmark correction is measured at 1 to 256 frames, not {self.frames}")
+        if not 1 <= self.every <= 256:
+            raise OptionError(f"the landmark correction renders one of 1 to 256 frames, not of {self.every}")
         if self.side not in (32, 64, 128, 256):
             raise OptionError(f"the landmark correction renders 32, 64, 128 or 256 pixels, not {self.side}")
         if not (min(self.step, self.damping, self.floor, self.calm) > 0 and 0 <= self.pose <= 1):

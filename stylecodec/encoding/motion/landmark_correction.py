@@ -67,17 +67,39 @@ def correct_by_landmarks(
     identity = torch.from_numpy(latent.astype(np.float32)).to(device)
     rendered = RenderedFeatures(renderer, identity, min(options.side, pack.card.resolution))
     jacobian = rendered.jacobian(codes[half_open(wanted[:, 0], options.frames)], options.step)
+    shown = rendered_rows(len(rows), options.every)
     found = []
-    for few in torch.split(torch.arange(len(rows)), AT_ONCE):
+    for few in torch.split(shown, AT_ONCE):
         found.append(rendered(codes[few.to(device)]))
         last = int(few[-1])
         done = len(motion) if last == len(rows) - 1 else int(rows[last]) + 1
         progress(Progress(CORRECTING, done, len(motion)))
-    missing = above_noise(residual(wanted, torch.cat(found)), noise_floor(pack))
+    features_shown = between(shown.to(device), torch.cat(found), codes, jacobian)
+    missing = above_noise(residual(wanted, features_shown), noise_floor(pack))
     change = solved(jacobian, missing, wanted - wanted.median(dim=0).values, options).clamp(-FARTHEST, FARTHEST)
     moved = codes + torch.from_numpy(_smooth(change.cpu().numpy(), sigma_frames, cuts)).to(device)
     pose, alpha = (value.cpu().numpy() for value in renderer.units.split(moved))
     return motion.with_codes(rows, FrameCodes(first.w_id, pose, alpha))
+
+
+def rendered_rows(count: int, every: int) -> Tensor:
+    """Numbers of the frames that are rendered: one of so many, and the last."""
+    return torch.cat([torch.arange(0, count - 1, every), torch.tensor([count - 1])])
+
+
+def between(shown: Tensor, found: Tensor, codes: Tensor, jacobian: Tensor) -> Tensor:
+    """Features [n, 17] of all codes [n, 34] from those found [k, 17] of the codes of numbers `shown` [k], which rise
+    and hold the first and the last. jacobian: [17, 34].
+
+    Others are what both neighbours lead to, to first order, each by how near its codes are: over a cut only one is.
+    """
+    number = torch.arange(len(codes), device=codes.device)
+    after = torch.searchsorted(shown, number)
+    before = torch.where(shown[after] == number, after, after - 1)
+    moves = [codes - codes[shown[side]] for side in (before, after)]
+    led = [found[side] + move @ jacobian.T for side, move in zip((before, after), moves, strict=True)]
+    near, far = (move.square().sum(dim=1, keepdim=True) + 1e-12 for move in moves)
+    return led[0] + (led[1] - led[0]) * (near / (near + far))
 
 
 def _smooth(values: NDArray[np.float32], sigma_frames: float, cuts: Sequence[int]) -> NDArray[np.float32]:

@@ -14,8 +14,10 @@ from stylecodec.encoding.motion.landmark_correction import (
     CORRECTING,
     RenderedFeatures,
     above_noise,
+    between,
     correct_by_landmarks,
     half_open,
+    rendered_rows,
     solved,
 )
 from stylecodec.encoding.options import LandmarkCorrectionOptions
@@ -125,7 +127,7 @@ def test_frames_without_a_face_stay_empty(pack: ModelPack, latent: np.ndarray) -
     there = [k for k in range(19) if k != 2]
     features[there] = seen(pack, latent, rows[there])
     features[there[:9], NAMES.index("mouth_width")] += 0.3
-    after = corrected(rows, features, latent, pack, ROUGH, 1.0, told.append)
+    after = corrected(rows, features, latent, pack, replace(ROUGH, every=1), 1.0, told.append)
     assert np.isnan(after[[2, 19]]).all()
     assert np.isfinite(after[there]).all()
     assert not np.array_equal(after[there], rows[there])
@@ -148,6 +150,32 @@ def test_two_frames_are_corrected_as_far_as_a_median_of_two_allows(pack: ModelPa
     after = corrected(rows, features, latent, pack, ROUGH)
     assert np.isfinite(after).all()
     assert np.abs(after - rows)[1].max() > 0.05
+
+
+def test_frames_between_are_what_their_neighbours_lead_to() -> None:
+    draw = torch.Generator().manual_seed(0)
+    jacobian, codes = torch.randn(17, 34, generator=draw), torch.randn(8, 34, generator=draw)
+    straight = codes @ jacobian.T
+    shown = rendered_rows(8, 3)
+    assert shown.tolist() == [0, 3, 6, 7]
+    assert torch.allclose(between(shown, straight[shown], codes, jacobian), straight, atol=1e-4)
+    bent = straight + 0.1 * codes.square().sum(dim=1, keepdim=True)
+    found = between(shown, bent[shown], codes, jacobian)
+    assert torch.equal(found[shown], bent[shown])
+    codes[4] = codes[3]  # a frame like one neighbour is as that one, wherever the other is, beyond a cut for one
+    codes[6:] += 100
+    assert torch.allclose(between(shown, bent[shown], codes, jacobian)[4], bent[3], atol=1e-4)
+
+
+def test_one_frame_of_two_is_rendered_and_both_are_corrected_alike(pack: ModelPack, latent: np.ndarray) -> None:
+    scale = DifferentiableRenderer(pack, CPU).units.scale[-32:].numpy()
+    rows, person = packets(7), packets(7)
+    person[:, 3:] = np.random.default_rng(0).standard_normal((7, 32)) * scale
+    features = seen(pack, latent, person)
+    some = corrected(rows, features, latent, pack, replace(ROUGH, every=2)) - rows
+    every = corrected(rows, features, latent, pack, replace(ROUGH, every=1)) - rows
+    assert np.abs(every[1::2]).max() > 0.1
+    assert 0 < np.abs(some - every).max() < 0.1 * np.abs(every).max()
 
 
 def test_features_that_do_not_answer_are_not_run_after() -> None:
