@@ -27,6 +27,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from stylecodec.call.cores import share_cores
 from stylecodec.call.options import PICTURE, PlayoutOptions, SourceOptions
 from stylecodec.call.receive import receiving_side
 from stylecodec.call.run import Call, ReceivingSide
@@ -114,6 +117,8 @@ def growth(mib: Sequence[float]) -> dict[str, float]:
 
 def measure(arguments: argparse.Namespace, options: LiveOptions) -> dict[str, Any]:
     """One call."""
+    share_cores()  # the other process loads torch after this; here it is loaded
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     came, went, ready = Stamps(), Stamps(), Stamps()
 
     def sent(seconds: float, arrived: float) -> None:

@@ -15,13 +15,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from stylecodec.processes import cores
+
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.5  # processes waiting per core from which timings are not to be trusted
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks import video_codecs
 from benchmarks.ceiling import block_rows, ceiling, flops, threads, waiter
-from benchmarks.measuring import RESULTS, Timing, busy, cores, machine_name, save, table, time_call
+from benchmarks.measuring import RESULTS, Timing, busy, machine_name, save, table, time_call
 from benchmarks.provenance import provenance
 from benchmarks.render_variants import variant
 from stylecodec import api
@@ -47,6 +47,7 @@ from stylecodec.media import Frame, VideoReader
 from stylecodec.packs.card import DEFAULT_PACK
 from stylecodec.packs.registry import pick_device
 from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.processes import cores
 
 Rows = list[dict[str, Any]]
 Packets = NDArray[np.float32]

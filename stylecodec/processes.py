@@ -1,4 +1,4 @@
-"""Processes that this program starts."""
+"""Cores that this program may use, and processes that it starts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import time
 from threading import Thread
 
 WATCH_SECONDS = 0.5
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def leave_with(starter: int) -> None:

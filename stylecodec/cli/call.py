@@ -139,6 +139,9 @@ def _call(arguments: argparse.Namespace) -> int:
         raise OptionError("say whom to call (--send-to HOST:PORT) or where to take calls (--listen PORT), or both")
     from threading import Event
 
+    from ..call.cores import share_cores
+
+    share_cores()
     need_extra("video", "a call")
     from ..call.run import Call
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from ..processes import leave_with
+from ..processes import cores, leave_with
 from .work import Settings, Task, Worker
 
 LEAVING_SECONDS = 10.0  # that a worker has to clean up in
@@ -111,8 +111,7 @@ def usual_workers(settings: Settings) -> int:
     """One per GPU, or per so many cores as a worker has threads."""
     if settings.device.startswith("cuda"):
         return torch.cuda.device_count() if settings.device == "cuda" else 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // settings.options.threads)
+    return max(1, cores() // settings.options.threads)
 
 
 def device_of(device: str, number: int) -> str:

@@ -20,6 +20,7 @@ from ..face.align import AlignedTrack
 from ..face.detect import Box
 from ..face.warp import Frame, warp
 from ..geometry import CropTransform
+from .ahead import ahead
 
 CROP_SIZE = 256  # pixels per side
 FACE_IN_CROP = Box(65.0, 93.0, 190.0, 218.0)  # where dlib's detector sees the face in one
@@ -28,6 +29,7 @@ TRACE_STEP = 16  # every so manieth pixel of every so manieth row of a frame is 
 Crop = NDArray[np.uint8]  # [256, 256, 3] RGB
 Packets = NDArray[np.float16]  # [n, 35] yaw, pitch, roll in degrees, α 0..31; NaN where there is no face
 POSE, ROLL, ALPHA = slice(0, 2), 2, slice(3, None)  # the columns of packets
+CUT_AHEAD = 16  # crops that wait to be looked at, while further ones are cut
 
 Read = Callable[[], Iterable[tuple[float, Frame]]]
 """Begins a new reading: (seconds, frame) from the first to the last."""
@@ -50,6 +52,9 @@ class AlignedClip:
         self.read, self.track = read, track
 
     def __iter__(self) -> Iterator[AlignedFrame]:
+        return ahead(self._frames(), CUT_AHEAD)
+
+    def _frames(self) -> Iterator[AlignedFrame]:
         for number, (seconds, frame) in zip(range(len(self.track)), self.read(), strict=False):
             if self.track.found[number]:
                 transform = self.track[number]

@@ -15,11 +15,13 @@ from ..face.warp import Frame
 from ..geometry import CropTransform
 from ..packs.store import ModelPack
 from ..progress import Progress, ProgressCallback, silent
+from .ahead import ahead
 from .frames import AlignedClip, Read
 from .identity.people_in_clip import Describe, PeopleInClip, people_in_clip
 from .identity.picture_changes import PictureChanges
 from .options import EncodeOptions
 
+READ_AHEAD = 4  # frames that wait to be looked at, while further ones are decoded
 FINDING = "finding the face"  # the stage's name in reports of progress
 
 
@@ -108,7 +110,7 @@ def _counted(
     read: Read, seconds: list[float], total: int | None, progress: ProgressCallback
 ) -> Iterator[Frame]:
     """The frames; their times go into `seconds`."""
-    for done, (time, frame) in enumerate(read(), 1):
+    for done, (time, frame) in enumerate(ahead(read(), READ_AHEAD), 1):
         seconds.append(time)
         yield frame
         progress(Progress(FINDING, done, total))
