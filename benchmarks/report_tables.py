@@ -13,6 +13,7 @@ from benchmarks.clips import SHOWS, group, label, ordered
 from benchmarks.markdown import TRACK_WORDS, Cells, Json, follows, markdown, mean, number
 from benchmarks.personal_bars import BARS, HIGHEST, TRACKS, summary, verdicts
 from benchmarks.report_corpus import corpus
+from benchmarks.report_rd import rate_distortion
 from benchmarks.report_ways import presets
 
 # --- people ----------------------------------------------------------------------------------------------------
@@ -367,6 +368,7 @@ SECTIONS: tuple[Section, ...] = (
     ("noise_floor", "Noise floor of the face mesh's lengths", "`benchmarks.noise_floor`", noise_floor),
     ("flicker", "A still face", "`benchmarks.flicker`", flicker),
     ("compact", "The compact profile", "`benchmarks.compact`", compact),
+    ("rd", "Rate and distortion beside ordinary codecs", "`benchmarks.rd`", rate_distortion),
     ("memory", "Memory", "`benchmarks.memory`", memory),
     ("speed", "Speed", "`benchmarks.speed`", speed),
     ("corpus", "Many clips, by many workers", "`benchmarks.corpus`", corpus),

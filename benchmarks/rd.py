@@ -1,0 +1,83 @@
+"""What do ordinary codecs take for the same squares at the same quality, and how long must a call be?
+
+    python -m benchmarks.rd talk.mp4 clips/*.mp4 --seconds 3 --steps 200 --work rd/
+
+One run of `stylecodec rd`, whose report (index.html, every point, curves) lies in --work and is taken up again from
+there; results/rd.json gets the figures of it that RESULTS.md and README.md show. Ours are `fast` without a likeness and
+with the quick one, which is tuned for --steps, so that no figure hangs on the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import RESULTS, save
+from benchmarks.provenance import provenance
+from stylecodec.encoding.options import EncodeOptions
+from stylecodec.errors import StylecodecError
+from stylecodec.evaluation.rd.options import RdOptions, Way, usual_ways
+from stylecodec.evaluation.rd.rate_distortion import rate_distortion
+from stylecodec.evaluation.rd.report import RdReport
+from stylecodec.packs.store import open_pack
+from stylecodec.progress import ProgressDisplay
+
+METRICS = ("PSNR", "SSIM", "parser-distance")
+CODECS = ("x264", "x265", "svtav1", "vp9")
+
+
+def tuned_for(way: Way, steps: int) -> Way:
+    """The way with a likeness of so many steps, where it has one."""
+    options = way.options
+    return replace(way, options=replace(options, tune=replace(options.tuning, steps=steps))) if options.tunes else way
+
+
+def figures(report: RdReport) -> dict[str, Any]:
+    """Of a report, without the values of single frames."""
+    points = []
+    for point in report.points:
+        facts = point.as_dict()
+        scores = {name: score["mean"] for name, score in facts["scores"].items()}
+        kept = ("clip", "long", "size", "seconds", "frames", "system", "setting", "bytes", "kbps", "kbps_running")
+        points.append({name: facts[name] for name in kept} | {"scores": scores})
+    return {
+        "metrics": list(report.metrics),
+        "left_out": list(report.left_out),
+        "points": points,
+        "bd_rates": [one.as_dict() for one in report.comparisons],
+        "break_even": [one.as_dict() for one in report.break_evens],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="of each clip")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="of tuning the quick likeness")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256], metavar="N", help="pixels per side")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of the report")
+    parser.add_argument("--out", type=Path, default=RESULTS / "rd.json")
+    arguments = parser.parse_args(argv)
+    usual = EncodeOptions()
+    options = RdOptions(
+        ways=tuple(tuned_for(way, arguments.steps) for way in usual_ways(usual)),
+        codecs=dict.fromkeys(CODECS),
+        sizes=tuple(arguments.sizes),
+        metrics=METRICS,
+        duration=arguments.seconds,
+    )
+    told = asdict(replace(options, ways=())) | vars(arguments) | {"ways": [way.name for way in options.ways]}
+    origin = provenance(open_pack(usual.pack), told, arguments.clips)
+    with ProgressDisplay() as shown:
+        report = rate_distortion(arguments.clips, arguments.work, options, shown)
+    save(arguments.out, origin, {"rd": figures(report)})
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StylecodecError as error:
+        raise SystemExit(f"error: {error}") from error
