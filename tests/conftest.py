@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from stylecodec.packs.store import ModelPack
 
 
+HERE = Path(__file__).parent
+# Of more than ten seconds, the longest first: `pytest --durations=0` of a file says how long it takes.
+LONGEST = (
+    "evaluation/rd/test_run.py",
+    "corpora/test_interruptions.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a slow test first: with a file to a process (--dist loadfile) none begins when all others are done."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """With a file to a process (--dist loadfile), given out in this order, no long one begins when all else is done."""
+    place = {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture
@@ -59,6 +67,15 @@ def one_detector() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detect.dlib, "get_frontal_face_detector", cache(detect.dlib.get_frontal_face_detector))
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_rounding() -> Iterator[None]:
+    """Streams are rounded by a coarse look at what shows, for tests of all else."""
+    from tests.tiny import coarse_probes
+
+    with coarse_probes():
         yield
 
 
