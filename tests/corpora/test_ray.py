@@ -60,7 +60,8 @@ class KillsANode(CorpusProgress):
             self.nodes.remove_node(next(iter(self.nodes.worker_nodes)), allow_graceful=False)
 
 
-def test_there_is_no_cluster(tiny_pack: ModelPack, tmp_path: Path) -> None:
+def test_there_is_no_cluster(tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where no cluster that died has left its address
     settings = Settings(cheap(tiny_pack), str(tmp_path), str(tmp_path), "", "cpu")
     with pytest.raises(OptionError, match="there is no Ray cluster at auto"):
         RayPool(settings, 1, "auto")

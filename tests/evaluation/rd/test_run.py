@@ -102,7 +102,7 @@ def test_the_identity_is_paid_once_and_long_calls_are_measured(found: SimpleName
         for long in (False, True)
     )
     assert long.seconds == LONG
-    assert long.parts["packets"] > 1.2 * short.parts["packets"]
+    assert long.parts["packets"] > short.parts["packets"] > 0
     assert abs(long.parts["identity"] - short.parts["identity"]) < 0.2 * short.parts["identity"]
     assert long.rates["video"] < short.rates["video"]
 
