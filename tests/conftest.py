@@ -15,10 +15,36 @@ if TYPE_CHECKING:
 
 
 HERE = Path(__file__).parent
-# Of more than ten seconds, the longest first: `pytest --durations=0` of a file says how long it takes.
+# What takes longest, the longest first: `pytest --durations=0` of a file says how long that is.
 LONGEST = (
+    "encoding/personalization/test_tuning.py",
     "evaluation/rd/test_run.py",
+    "encoding/test_host_settings.py",
+    "test_ffhq_size.py",
+    "test_embedded_pack.py",
     "corpora/test_interruptions.py",
+    "corpora/test_local.py",
+    "corpora/test_ray.py",
+    "evaluation/test_evaluate.py",
+    "training/test_training.py",
+    "test_faults.py",
+    "encoding/personalization/test_clip.py",
+    "encoding/motion/test_landmark_correction.py",
+    "encoding/paper/test_clip.py",
+    "test_distributed.py",
+    "encoding/identity/test_fitting.py",
+    "encoding/test_people.py",
+    "test_vectors.py",
+    "test_layers.py",
+    "corpora/test_benchmark.py",
+    "nets/test_upstream.py",
+    "nets/test_upstream_more.py",
+    "nets/test_judges.py",
+    "test_benchmarks.py",
+    "test_api.py",
+    "test_personal_api.py",
+    "training/test_heads.py",
+    "training/test_photos.py",
 )
 
 
