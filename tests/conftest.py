@@ -14,10 +14,44 @@ if TYPE_CHECKING:
     from stylecodec.packs.store import ModelPack
 
 
+HERE = Path(__file__).parent
+# What takes longest, the longest first: `pytest --durations=0` of a file says how long that is.
+LONGEST = (
+    "encoding/personalization/test_tuning.py",
+    "evaluation/rd/test_run.py",
+    "encoding/test_host_settings.py",
+    "test_ffhq_size.py",
+    "test_embedded_pack.py",
+    "corpora/test_interruptions.py",
+    "corpora/test_local.py",
+    "corpora/test_ray.py",
+    "evaluation/test_evaluate.py",
+    "training/test_training.py",
+    "test_faults.py",
+    "encoding/personalization/test_clip.py",
+    "encoding/motion/test_landmark_correction.py",
+    "encoding/paper/test_clip.py",
+    "test_distributed.py",
+    "encoding/identity/test_fitting.py",
+    "encoding/test_people.py",
+    "test_vectors.py",
+    "test_layers.py",
+    "corpora/test_benchmark.py",
+    "nets/test_upstream.py",
+    "nets/test_upstream_more.py",
+    "nets/test_judges.py",
+    "test_benchmarks.py",
+    "test_api.py",
+    "test_personal_api.py",
+    "training/test_heads.py",
+    "training/test_photos.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a slow test first: with a file to a process (--dist loadfile) none begins when all others are done."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """With a file to a process (--dist loadfile), given out in this order, no long one begins when all else is done."""
+    place = {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture
@@ -59,6 +93,15 @@ def one_detector() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detect.dlib, "get_frontal_face_detector", cache(detect.dlib.get_frontal_face_detector))
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_rounding() -> Iterator[None]:
+    """Streams are rounded by a coarse look at what shows, for tests of all else."""
+    from tests.tiny import coarse_probes
+
+    with coarse_probes():
         yield
 
 

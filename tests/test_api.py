@@ -36,6 +36,7 @@ from stylecodec.progress import Progress
 from tests.decoding import streams
 from tests.tiny import FixedFace, write_clip
 
+pytestmark = pytest.mark.usefixtures("quick_rounding")
 SIZE = 64
 FIT = FitOptions(steps=2, side=32)
 

@@ -52,7 +52,6 @@ def test_card_tells_how_it_was_made_and_how_good_it_is(pack: ModelPack) -> None:
     assert {"clips", "psnr", "ssim", "yaw_error", "pitch_error"} <= set(held_out)
 
 
-@pytest.mark.slow
 def test_the_example_clip_gives_the_golden_figures(made: Made, pack: ModelPack) -> None:
     known = golden.read()
     assert known["provenance"]["networks"] == networks(pack), (

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HERE, LONGEST
+
 ROOT = Path(__file__).resolve().parents[1] / "stylecodec"
 
 LEAVES = {"errors", "extras", "geometry", "files", "jpeg", "progress", "processes"}  # importable by everyone
@@ -226,6 +228,11 @@ def test_no_function_is_overgrown() -> None:
                 if count > LONGEST_FUNCTION:
                     long[f"{path.relative_to(ROOT.parent)}: {node.name}"] = count
     assert long == {}
+
+
+def test_the_test_files_that_begin_first_are_there() -> None:
+    assert len(set(LONGEST)) == len(LONGEST)
+    assert [name for name in LONGEST if not (HERE / name).is_file()] == []
 
 
 def test_no_utils() -> None:

@@ -28,6 +28,7 @@ from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
 from tests.tiny import FixedFace
 
+pytestmark = pytest.mark.usefixtures("quick_rounding")
 Made = tuple[Path, api.EncodeReport]
 REFINE = RefineOptions(steps=1, side=32)
 FIT = FitOptions(steps=2, side=32)

@@ -4,15 +4,19 @@ stand-in for the face detector, and clips."""
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
+from stylecodec.encoding.personalization import delta_coding
+from stylecodec.encoding.rate import compaction, sensitivity
 from stylecodec.errors import FaceNotFound
 from stylecodec.face.align import AlignedTrack, AlignReport
 from stylecodec.geometry import Alignment, CropTransform
@@ -58,6 +62,17 @@ def write_tiny_pack(folder: Path, seed: int = 0, name: str = "tiny-1024") -> Mod
         pose=Pose(rows=9, yaw=(-40.0, 40.0), pitch=(-22.0, 22.0)),
         training={"made_by": "tests/tiny.py", "seed": seed},
     )
+
+
+@contextmanager
+def coarse_probes() -> Iterator[None]:
+    """Within, how codes and deltas show is measured at 64² pixels and not at 256² and 128²: where it is not asked how
+    well a stream is rounded."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sensitivity, compaction):
+            patch.setattr(module, "PROBE_SIZE", 64)
+        patch.setattr(delta_coding, "PROBE_SIDE", 64)
+        yield
 
 
 class FixedFace:

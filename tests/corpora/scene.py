@@ -74,15 +74,16 @@ class InlineWorker(Hand):
 
 
 class Inline:
-    """A pool of one such worker."""
+    """A pool of one such worker; looks: it finds faces as a worker process does."""
 
     size, depth = 1, 1
     died: tuple[type[BaseException], ...] = ()
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, looks: bool = False) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(work, "open_pack", opened)
-            patch.setattr(work, "front_end_for", lambda pack, options: FixedFace())
+            if not looks:
+                patch.setattr(work, "front_end_for", lambda pack, options: FixedFace())
             self.worker = Worker(settings)
         self.tasks: list[Any] = []
         self.ended = 0
@@ -92,6 +93,11 @@ class Inline:
 
     def close(self) -> None:
         pass
+
+
+def looking(settings: Settings) -> Inline:
+    """No process, and what worker processes write to the byte: the faces are those of the pictures."""
+    return Inline(settings, looks=True)
 
 
 class Run:

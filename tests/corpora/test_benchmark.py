@@ -68,7 +68,6 @@ def test_clips_are_short_and_differ(tiny_pack: ModelPack, tmp_path: Path) -> Non
     assert len(found.clips) + len(found.problems) == 3 + len(BAD)
 
 
-@pytest.mark.slow
 def test_a_small_run(tiny_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "DEFAULT_CLIPS", 0)
     quick = benchmark.quick_options(str(tiny_pack.folder), "cpu")

@@ -1,12 +1,11 @@
-"""Worker processes, from the command line: the same bytes from any number, and what happens when they are ended."""
+"""Worker processes: one that is killed, and the command line."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -14,68 +13,54 @@ import pytest
 
 from stylecodec.cli.corpus import _shard
 from stylecodec.cli.main import main
+from stylecodec.corpus.local import LocalHand, LocalPool
 from stylecodec.corpus.manifest import read_records
+from stylecodec.corpus.run import encode_corpus
+from stylecodec.corpus.work import Settings
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
-from tests.corpora.scene import CHEAP, streams, write_talk
-
-ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+from tests.corpora.scene import CHEAP, cheap, looking, streams, write_talk
 
 
-def arguments(*words: object) -> list[str]:
-    return ["corpus", "encode", *map(str, words), *CHEAP, "--json"]
+class Doomed(LocalHand):
+    """Its process is killed when it has been given its second clip."""
+
+    given = 0
+
+    def submit(self, task: Any) -> Future[Any]:
+        future, self.given = super().submit(task), self.given + 1
+        if self.given == 2:
+            os.kill(self.ready.result(), signal.SIGKILL)
+        return future
 
 
-def run_here(*words: object) -> int:
-    """The command in this process: its workers are processes as ever."""
-    return main(arguments(*words))
+class LosesOne(LocalPool):
+    """A pool of one worker, whose first is doomed."""
+
+    hired = 0
+
+    def hire(self) -> LocalHand:
+        self.hired += 1
+        return Doomed(self.settings) if self.hired == 1 else super().hire()
 
 
-def started(*words: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "stylecodec", *arguments(*words)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-
-    def heed_interrupts() -> None:  # a shell's background jobs ignore SIGINT, and their children would with them
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, preexec_fn=heed_interrupts, **pipes)
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """The worker processes that have begun a clip: they have a folder for it, or have written a record."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def first_clip(process: subprocess.Popen[str]) -> dict[str, object]:
-    assert process.stdout is not None
-    for line in process.stdout:
-        event: dict[str, object] = json.loads(line)
-        if event["event"] == "clip":
-            return event
-    raise AssertionError(process.communicate()[1])
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
-def test_a_killed_worker_costs_one_clip_and_the_same_bytes_come_of_two(
+def test_a_killed_worker_costs_one_clip_and_no_byte(
     tiny_pack: ModelPack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    source = write_talk(tmp_path / "in", [f"{k}.mp4" for k in range(4)])
-    pack = ["--pack", tiny_pack.folder]
-    process = started(source, "--out", tmp_path / "one", "--workers", 1, *pack)
-    event = first_clip(process)
-    os.kill(int(str(event["worker"]).rpartition("-")[2]), signal.SIGKILL)  # at its second clip
-    out, err = process.communicate(timeout=500)
-    assert process.returncode == 0, err
-    assert err == ""
-    end = json.loads(out.splitlines()[-1])
-    assert (end["event"], end["encoded"], end["failed"]) == ("end", 4, 0)
-    assert len({record.worker for record in read_records(tmp_path / "one").values()}) == 2  # one came in its place
-    assert run_here(source, "--out", tmp_path / "two", "--workers", 2, *pack) == 0, capfd.readouterr().err
-    assert streams(tmp_path / "one") == streams(tmp_path / "two")
-    assert len(streams(tmp_path / "one")) == 4
+    """That two processes write the bytes of one: test_benchmark."""
+    source, pools = write_talk(tmp_path / "in", [f"{k}.mp4" for k in range(3)]), []
+
+    def pool(settings: Settings) -> LosesOne:
+        pools.append(LosesOne(settings, 1))
+        return pools[0]
+
+    summary = encode_corpus([source], tmp_path / "killed", cheap(tiny_pack), pool)
+    assert capfd.readouterr().err == ""
+    assert (summary.encoded, summary.failed, pools[0].hired) == (3, 0, 2)
+    assert len({record.worker for record in read_records(tmp_path / "killed").values()}) == 2  # one came in its place
+    encode_corpus([source], tmp_path / "whole", cheap(tiny_pack), looking)
+    assert streams(tmp_path / "killed") == streams(tmp_path / "whole")
+    assert len(streams(tmp_path / "killed")) == 3
 
 
 def test_the_command_line(

@@ -25,6 +25,7 @@ from stylecodec.packs.store import ModelPack
 from tests.media.test_doubt import write_hurt
 from tests.tiny import FixedFace
 
+pytestmark = pytest.mark.usefixtures("quick_rounding")
 SIZE, FIRST, SECOND, THIRD = 96, 14, 13, 9  # frames of one, the other, and the one again
 COUNT = FIRST + SECOND + THIRD
 NOTE = "at 0.6 and 1.1 s another person appears; 2 people, "

@@ -23,9 +23,11 @@ from stylecodec.encoding.rate.trellis import QUANTISING
 from stylecodec.encoding.write import ClipWriter, EncodedClip, group_frames, stream_bytes
 from stylecodec.errors import FaceNotFound, MediaError
 from stylecodec.geometry import CropTransform
+from stylecodec.packs.card import Pose
 from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
 
+pytestmark = pytest.mark.usefixtures("quick_rounding")
 RATE = Fraction(25)
 FIT = FitOptions(steps=2, side=32)
 UNCORRECTED = LandmarkCorrectionOptions(enabled=False)
@@ -203,9 +205,16 @@ def test_a_clip_is_compacted_for_the_compact_profile_alone(clip: EncodedClip) ->
         ClipWriter(compacted(clip, OPTIONS), replace(OPTIONS, profile="raw"))
 
 
-def test_poses_stay_within_the_packs_range(tiny_pack: ModelPack) -> None:
-    codes = analyse([crop(k) for k in range(4)], tiny_pack, torch.device("cpu"))
-    assert (np.abs(codes.pose) <= (40, 22)).all()
+def test_poses_stay_within_the_packs_range(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = [crop(k) for k in range(4)]
+    pose = analyse(crops, tiny_pack, torch.device("cpu")).pose
+    middle, most = pose.mean(axis=0), pose.max(axis=0)
+    reach = [(-60.0, float(a)) for a in middle]
+    narrow = replace(tiny_pack.card, pose=Pose(rows=9, yaw=reach[0], pitch=reach[1]))
+    monkeypatch.setattr(tiny_pack, "card", narrow)
+    found = analyse(crops, tiny_pack, torch.device("cpu")).pose
+    assert (most > middle).all()
+    np.testing.assert_array_equal(found, np.minimum(pose, middle))
 
 
 def test_smoothing_over_time(tiny_pack: ModelPack) -> None:

@@ -31,7 +31,6 @@ def test_inception_is_that_of_the_fid() -> None:
     close(net(picture("input.image", (2, 3, 128, 128)))[:, ::16], VECTORS["inception"], 1e-5)
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_i3d_is_the_published_one() -> None:
     net = I3d().eval()

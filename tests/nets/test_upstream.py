@@ -63,7 +63,6 @@ def test_generator_in_the_naming_of_the_port(port: Generator) -> None:
     close(F.avg_pool2d(image, 16)[0], "port_const_area16", 1e-5)
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_generator_with_edited_styles(port: Generator) -> None:
     edited = apply_offsets(port.styles(codes()[1]), EDIT, torch.tensor([[10.0, -4.0, 3.0]]))
@@ -100,7 +99,6 @@ def test_parsing() -> None:
     close(aux32[0, :, ::64, ::64], "parsing_32", 1e-5)
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_e4e() -> None:
     net = E4eEncoder().eval()

@@ -29,7 +29,6 @@ def close(ours: Tensor, name: str, limit: float) -> None:
     assert distance < limit, f"{name}: {distance:.2e}"
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_restyle() -> None:
     """Two of upstream's iterations: average picture, codes, generator, codes."""

@@ -135,7 +135,6 @@ def test_points_move_with_the_picture() -> None:
     assert torch.allclose(centre, moved[:, 0], atol=2 / 128)
 
 
-@pytest.mark.slow
 def test_all_networks_train_and_export(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole chain with a budget of one step or so each, then the pack opens and renders."""
     monkeypatch.setattr(avatar, "CHANNELS", {4 * 2**k: 8 if k < 6 else 4 for k in range(9)})

@@ -207,5 +207,11 @@ def test_a_pack_without_a_parser_has_no_mouth_to_weigh(
     tiny_pack: ModelPack, clip: tuple[Latent, list[Crop], FrameCodes]
 ) -> None:
     true, crops, codes = clip
-    found = fit_identity(true, crops, codes, tiny_pack, CPU, dataclasses.replace(FEW, steps=2, mouth=6.0)).latent
-    assert found.shape == (18, 512)
+    start, few = wandered(true, tiny_pack), dataclasses.replace(FEW, steps=2)
+    plain = fit_identity(start, crops, codes, tiny_pack, CPU, few).latent
+    asked = dataclasses.replace(few, mouth=6.0, parts=1.0, response=1.0)
+    np.testing.assert_array_equal(fit_identity(start, crops, codes, tiny_pack, CPU, asked).latent, plain)
+    assert not np.array_equal(plain, start)
+    weights, parts = fit_weights(Regions(tiny_pack, CPU), to_input(crops, CPU), asked)
+    assert parts is None
+    assert torch.equal(weights, fit_weights(Regions(tiny_pack, CPU), to_input(crops, CPU), few)[0])

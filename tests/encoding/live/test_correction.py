@@ -16,7 +16,8 @@ from stylecodec.encoding.live.correction import CausalCorrection
 from stylecodec.encoding.motion.landmark_correction import correct_by_landmarks
 from stylecodec.encoding.options import LandmarkCorrectionOptions
 from stylecodec.metrics.landmark_features import FeatureReader
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack
+from tests.encoding.conftest import nodding
 
 CPU = torch.device("cpu")
 OPTIONS = LandmarkCorrectionOptions(precision="float32", frames=1, side=64)
@@ -24,31 +25,14 @@ COUNT = 6
 
 
 @pytest.fixture(scope="module")
-def pack() -> ModelPack:
-    return open_pack("avatar-1024")
-
-
-@pytest.fixture(scope="module")
-def latent(pack: ModelPack) -> np.ndarray:
-    return pack.generator(CPU).mapping.w_avg.expand(18, -1).numpy().astype(np.float16)
-
-
-@pytest.fixture(scope="module")
-def crops(pack: ModelPack, latent: np.ndarray) -> list[np.ndarray]:
+def crops(avatar: ModelPack, average: np.ndarray) -> list[np.ndarray]:
     """The avatar with other α than the codes have."""
-    renderer = DifferentiableRenderer(pack, CPU)
+    renderer = DifferentiableRenderer(avatar, CPU)
     units = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (COUNT, 34)).astype(np.float32))
-    anchor = renderer.anchor(torch.from_numpy(latent.astype(np.float32)))
+    anchor = renderer.anchor(torch.from_numpy(average.astype(np.float32)))
     with torch.no_grad():
         pictures = renderer.render(anchor, units, 256).clamp(-1, 1)
     return list(((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-
-
-def codes() -> np.ndarray:
-    """[COUNT, 35]: a face that nods and does nothing else."""
-    rows = np.zeros((COUNT, 35), np.float16)
-    rows[:, 1] = np.linspace(-3, 3, COUNT)
-    return rows
 
 
 def one(rows: np.ndarray, k: int) -> FrameCodes:
@@ -56,16 +40,16 @@ def one(rows: np.ndarray, k: int) -> FrameCodes:
 
 
 def test_the_last_frame_is_corrected_as_in_a_clip(
-    pack: ModelPack, latent: np.ndarray, crops: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+    avatar: ModelPack, average: np.ndarray, crops: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(correction, "LEARNT_FRAMES", COUNT)
-    rows = codes()
-    live = CausalCorrection(latent, pack, CPU, OPTIONS)
+    rows = nodding(COUNT)
+    live = CausalCorrection(average, avatar, CPU, OPTIONS)
     found = [live(crop, one(rows, k)) for k, crop in enumerate(crops)]
     for k in range(COUNT - 1):  # nothing is known of the person yet
         assert np.array_equal(found[k].alpha, one(rows, k).alpha)
-    features = FeatureReader(pack, CPU)(to_input(crops, CPU)).numpy()
-    wanted = correct_by_landmarks(Motion(rows), features, latent, pack, CPU, OPTIONS, 0.0).packets
+    features = FeatureReader(avatar, CPU)(to_input(crops, CPU)).numpy()
+    wanted = correct_by_landmarks(Motion(rows), features, average, avatar, CPU, OPTIONS, 0.0).packets
     moved = np.abs(wanted[-1].astype(np.float32) - rows[-1].astype(np.float32))
     assert moved[3:].max() > 0.05
     assert np.allclose(found[-1].alpha[0], wanted[-1, 3:], atol=0.01 * moved[3:].max() + 1e-3)
@@ -80,9 +64,9 @@ class Never:
 
 
 def test_until_the_jacobian_is_there_codes_stay(
-    pack: ModelPack, latent: np.ndarray, crops: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+    avatar: ModelPack, average: np.ndarray, crops: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(correction, "LEARNT_FRAMES", 2)
-    live = CausalCorrection(latent, pack, CPU, OPTIONS, Never())  # type: ignore[arg-type]
+    live = CausalCorrection(average, avatar, CPU, OPTIONS, Never())  # type: ignore[arg-type]
     for k, crop in enumerate(crops[:4]):
-        assert np.array_equal(live(crop, one(codes(), k)).alpha, one(codes(), k).alpha)
+        assert np.array_equal(live(crop, one(nodding(COUNT), k)).alpha, one(nodding(COUNT), k).alpha)

@@ -22,86 +22,70 @@ from stylecodec.encoding.motion.landmark_correction import (
 )
 from stylecodec.encoding.options import LandmarkCorrectionOptions
 from stylecodec.metrics.landmark_features import NAMES, POSE, noise_floor
-from stylecodec.packs.store import ModelPack, embedded_pack, open_pack
+from stylecodec.packs.store import ModelPack, embedded_pack
 from stylecodec.progress import Progress, ProgressCallback, silent
+from tests.encoding.conftest import nodding
 
 CPU = torch.device("cpu")
 OPTIONS = LandmarkCorrectionOptions(precision="float32")
 ROUGH = replace(OPTIONS, frames=1)  # where it does not matter how well the Jacobian is measured
 
 
-@pytest.fixture(scope="module")
-def pack() -> ModelPack:
-    return open_pack("avatar-1024")
-
-
-@pytest.fixture(scope="module")
-def latent(pack: ModelPack) -> np.ndarray:
-    return pack.generator(CPU).mapping.w_avg.expand(18, -1).numpy().astype(np.float16)
-
-
-def packets(count: int) -> np.ndarray:
-    """[count, 35]: a face that nods and does nothing else."""
-    values = np.zeros((count, 35), np.float16)
-    values[:, 1] = np.linspace(-3, 3, count)
-    return values
-
-
-def seen(pack: ModelPack, latent: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def seen(avatar: ModelPack, average: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The features [n, 17] of renderings."""
-    renderer = DifferentiableRenderer(pack, CPU)
+    renderer = DifferentiableRenderer(avatar, CPU)
     codes = Motion(rows).codes(range(len(rows)))
     units = renderer.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-    return RenderedFeatures(renderer, torch.from_numpy(latent.astype(np.float32)), OPTIONS.side)(units).numpy()
+    return RenderedFeatures(renderer, torch.from_numpy(average.astype(np.float32)), OPTIONS.side)(units).numpy()
 
 
 def corrected(
     rows: np.ndarray,
     features: np.ndarray,
-    latent: np.ndarray,
-    pack: ModelPack,
+    average: np.ndarray,
+    avatar: ModelPack,
     options: LandmarkCorrectionOptions = OPTIONS,
     sigma: float = 0.0,
     progress: ProgressCallback = silent,
 ) -> np.ndarray:
-    return correct_by_landmarks(Motion(rows), features, latent, pack, CPU, options, sigma, progress).packets
+    return correct_by_landmarks(Motion(rows), features, average, avatar, CPU, options, sigma, progress).packets
 
 
-def apart(pack: ModelPack, latent: np.ndarray, wanted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def apart(avatar: ModelPack, average: np.ndarray, wanted: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """How far the features of `rows` are from those wanted, [17], constants aside."""
-    difference = wanted - seen(pack, latent, rows)
+    difference = wanted - seen(avatar, average, rows)
     return np.asarray((difference - np.median(difference, axis=0)).std(axis=0))
 
 
-def test_a_face_that_moves_is_corrected(pack: ModelPack, latent: np.ndarray) -> None:
+def test_a_face_that_moves_is_corrected(avatar: ModelPack, average: np.ndarray) -> None:
     """The person is the avatar with other α, and the first codes have none of that."""
     rng = np.random.default_rng(0)
-    scale = DifferentiableRenderer(pack, CPU).units.scale[-32:].numpy()
-    truth = packets(10)
+    scale = DifferentiableRenderer(avatar, CPU).units.scale[-32:].numpy()
+    truth = nodding(10)
     truth[:, 3:] = (1.0 * rng.standard_normal((10, 32)) * scale).astype(np.float16)
-    wanted, before = seen(pack, latent, truth), packets(10)
-    after = corrected(before, wanted + 0.05, latent, pack)  # built otherwise: a constant
+    wanted, before = seen(avatar, average, truth), nodding(10)
+    after = corrected(before, wanted + 0.05, average, avatar)  # built otherwise: a constant
     assert np.array_equal(after[:, 2], before[:, 2])
-    was, left = apart(pack, latent, wanted, before), apart(pack, latent, wanted, after)
+    was, left = apart(avatar, average, wanted, before), apart(avatar, average, wanted, after)
     clear = (was > 1.5 * np.array(noise_floor(embedded_pack()))) & (np.arange(len(NAMES)) < len(NAMES) - POSE)
     assert clear.sum() >= 5
     assert np.median((left / was)[clear]) < 0.75
 
 
-def test_a_head_that_turns_is_corrected(pack: ModelPack, latent: np.ndarray) -> None:
-    truth, before = packets(7), packets(7)
+def test_a_head_that_turns_is_corrected(avatar: ModelPack, average: np.ndarray) -> None:
+    truth, before = nodding(7), nodding(7)
     truth[:, 0], before[:, 0] = np.linspace(-12, 12, 7), np.linspace(-6, 6, 7)
-    after = corrected(before, seen(pack, latent, truth), latent, pack)
+    after = corrected(before, seen(avatar, average, truth), average, avatar)
     gone = (after - before)[:, 0] / np.where(truth[:, 0] == 0, 1, (truth - before)[:, 0])
     assert (gone[[0, -1]] > 0.4).all()  # far from where the jacobian was measured, a nose does not go in proportion
     assert (gone[[0, -1]] < 1.0).all()
     assert np.abs((after - before)[:, 1]).max() < 1.5
 
 
-def test_who_is_as_the_codes_say_is_left_alone(pack: ModelPack, latent: np.ndarray) -> None:
-    before = packets(6)
-    after = corrected(before, seen(pack, latent, before) + 0.02, latent, pack, ROUGH)
-    scale = DifferentiableRenderer(pack, CPU).units.scale.numpy()
+def test_who_is_as_the_codes_say_is_left_alone(avatar: ModelPack, average: np.ndarray) -> None:
+    before = nodding(6)
+    after = corrected(before, seen(avatar, average, before) + 0.02, average, avatar, ROUGH)
+    scale = DifferentiableRenderer(avatar, CPU).units.scale.numpy()
     assert np.abs((after - before)[:, [0, 1, *range(3, 35)]] / scale).max() < 0.02
 
 
@@ -120,14 +104,14 @@ def test_the_jacobian_is_measured_where_mouths_are_open() -> None:
     assert half_open(torch.zeros(3), 2) == [0, 0]
 
 
-def test_frames_without_a_face_stay_empty(pack: ModelPack, latent: np.ndarray) -> None:
-    rows, told = packets(20), []
+def test_frames_without_a_face_stay_empty(avatar: ModelPack, average: np.ndarray) -> None:
+    rows, told = nodding(20), []
     rows[[2, 19]] = np.nan
     features = np.full((20, len(NAMES)), np.nan, np.float32)
     there = [k for k in range(19) if k != 2]
-    features[there] = seen(pack, latent, rows[there])
+    features[there] = seen(avatar, average, rows[there])
     features[there[:9], NAMES.index("mouth_width")] += 0.3
-    after = corrected(rows, features, latent, pack, replace(ROUGH, every=1), 1.0, told.append)
+    after = corrected(rows, features, average, avatar, replace(ROUGH, every=1), 1.0, told.append)
     assert np.isnan(after[[2, 19]]).all()
     assert np.isfinite(after[there]).all()
     assert not np.array_equal(after[there], rows[there])
@@ -135,19 +119,19 @@ def test_frames_without_a_face_stay_empty(pack: ModelPack, latent: np.ndarray) -
     assert told == [Progress(CORRECTING, 17, 20), Progress(CORRECTING, 20, 20)]
 
 
-def test_a_single_face_has_no_median_to_compare_with(pack: ModelPack, latent: np.ndarray) -> None:
-    rows = packets(3)
+def test_a_single_face_has_no_median_to_compare_with(avatar: ModelPack, average: np.ndarray) -> None:
+    rows = nodding(3)
     rows[[0, 2]] = np.nan
     features = np.full((3, len(NAMES)), 0.5, np.float32)
-    after = correct_by_landmarks(Motion(rows), features, latent, pack, CPU, OPTIONS, 0.0)
+    after = correct_by_landmarks(Motion(rows), features, average, avatar, CPU, OPTIONS, 0.0)
     assert np.array_equal(after.packets, rows, equal_nan=True)
 
 
-def test_two_frames_are_corrected_as_far_as_a_median_of_two_allows(pack: ModelPack, latent: np.ndarray) -> None:
-    rows = packets(2)
-    features = seen(pack, latent, rows)
+def test_two_frames_are_corrected_as_far_as_a_median_of_two_allows(avatar: ModelPack, average: np.ndarray) -> None:
+    rows = nodding(2)
+    features = seen(avatar, average, rows)
     features[1, NAMES.index("mouth_width")] += 0.3
-    after = corrected(rows, features, latent, pack, ROUGH)
+    after = corrected(rows, features, average, avatar, ROUGH)
     assert np.isfinite(after).all()
     assert np.abs(after - rows)[1].max() > 0.05
 
@@ -167,13 +151,13 @@ def test_frames_between_are_what_their_neighbours_lead_to() -> None:
     assert torch.allclose(between(shown, bent[shown], codes, jacobian)[4], bent[3], atol=1e-4)
 
 
-def test_one_frame_of_two_is_rendered_and_both_are_corrected_alike(pack: ModelPack, latent: np.ndarray) -> None:
-    scale = DifferentiableRenderer(pack, CPU).units.scale[-32:].numpy()
-    rows, person = packets(7), packets(7)
+def test_one_frame_of_two_is_rendered_and_both_are_corrected_alike(avatar: ModelPack, average: np.ndarray) -> None:
+    scale = DifferentiableRenderer(avatar, CPU).units.scale[-32:].numpy()
+    rows, person = nodding(7), nodding(7)
     person[:, 3:] = np.random.default_rng(0).standard_normal((7, 32)) * scale
-    features = seen(pack, latent, person)
-    some = corrected(rows, features, latent, pack, replace(ROUGH, every=2)) - rows
-    every = corrected(rows, features, latent, pack, replace(ROUGH, every=1)) - rows
+    features = seen(avatar, average, person)
+    some = corrected(rows, features, average, avatar, replace(ROUGH, every=2)) - rows
+    every = corrected(rows, features, average, avatar, replace(ROUGH, every=1)) - rows
     assert np.abs(every[1::2]).max() > 0.1
     assert 0 < np.abs(some - every).max() < 0.1 * np.abs(every).max()
 

@@ -1,4 +1,4 @@
-"""Pixel correction, a pack's mean face in the place of a personalised one: pictures of known codes."""
+"""Pixel correction, a avatar's mean face in the place of a personalised one: pictures of known codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stylecodec.encoding.motion.pixel_correction import (
     pixel_features,
 )
 from stylecodec.encoding.options import PixelCorrectionOptions
-from stylecodec.packs.store import ModelPack, open_pack
+from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
@@ -27,23 +27,13 @@ OPTIONS = PixelCorrectionOptions(keyframes=1, side=64)
 
 
 @pytest.fixture(scope="module")
-def pack() -> ModelPack:
-    return open_pack("avatar-1024")
-
-
-@pytest.fixture(scope="module")
-def renderer(pack: ModelPack) -> DifferentiableRenderer:
-    return DifferentiableRenderer(pack, CPU)
-
-
-@pytest.fixture(scope="module")
-def latent(pack: ModelPack) -> np.ndarray:
-    return pack.generator(CPU).mapping.w_avg.expand(18, -1).numpy().astype(np.float16)
+def renderer(avatar: ModelPack) -> DifferentiableRenderer:
+    return DifferentiableRenderer(avatar, CPU)
 
 
 @torch.no_grad()
-def drawn(renderer: DifferentiableRenderer, codes: torch.Tensor, latent: np.ndarray) -> torch.Tensor:
-    anchor = renderer.anchor(torch.from_numpy(latent.astype(np.float32)))
+def drawn(renderer: DifferentiableRenderer, codes: torch.Tensor, average: np.ndarray) -> torch.Tensor:
+    anchor = renderer.anchor(torch.from_numpy(average.astype(np.float32)))
     return renderer.render(anchor, codes, OPTIONS.side).clamp(-1, 1)
 
 
@@ -66,15 +56,15 @@ def frames_of(pictures: torch.Tensor) -> list[AlignedFrame]:
 
 
 def test_pictures_of_known_codes_come_nearer(
-    renderer: DifferentiableRenderer, pack: ModelPack, latent: np.ndarray
+    renderer: DifferentiableRenderer, avatar: ModelPack, average: np.ndarray
 ) -> None:
     torch.manual_seed(0)
     true = 0.3 * torch.randn(11, 34)  # more than go through at once
     before = motion_of(renderer, true + 0.3 * torch.randn(11, 34))
-    pictures, told = drawn(renderer, true, latent), list[Progress]()
-    after = correct_by_pixels(frames_of(pictures), before, latent, pack, CPU, OPTIONS, told.append)
+    pictures, told = drawn(renderer, true, average), list[Progress]()
+    after = correct_by_pixels(frames_of(pictures), before, average, avatar, CPU, OPTIONS, told.append)
     left, was = (
-        (drawn(renderer, units_of(renderer, motion), latent) - pictures).square().mean(dim=(1, 2, 3))
+        (drawn(renderer, units_of(renderer, motion), average) - pictures).square().mean(dim=(1, 2, 3))
         for motion in (after, before)
     )
     assert (left < was).all()
@@ -83,47 +73,47 @@ def test_pictures_of_known_codes_come_nearer(
     assert told[-1] == Progress(CORRECTING, 11, 11)
 
 
-def test_what_is_right_is_left(renderer: DifferentiableRenderer, pack: ModelPack, latent: np.ndarray) -> None:
+def test_what_is_right_is_left(renderer: DifferentiableRenderer, avatar: ModelPack, average: np.ndarray) -> None:
     torch.manual_seed(1)
     motion = motion_of(renderer, 0.3 * torch.randn(3, 34))
-    pictures = drawn(renderer, units_of(renderer, motion), latent)
-    after = correct_by_pixels(frames_of(pictures), motion, latent, pack, CPU, OPTIONS)
+    pictures = drawn(renderer, units_of(renderer, motion), average)
+    after = correct_by_pixels(frames_of(pictures), motion, average, avatar, CPU, OPTIONS)
     assert (units_of(renderer, after) - units_of(renderer, motion)).abs().max() < 0.02
 
 
 def test_frames_without_a_face_stay_empty(
-    renderer: DifferentiableRenderer, pack: ModelPack, latent: np.ndarray
+    renderer: DifferentiableRenderer, avatar: ModelPack, average: np.ndarray
 ) -> None:
     torch.manual_seed(2)
     true = 0.3 * torch.randn(10, 34)
-    frames, packets = frames_of(drawn(renderer, true, latent)), motion_of(renderer, true + 0.3).packets
+    frames, packets = frames_of(drawn(renderer, true, average)), motion_of(renderer, true + 0.3).packets
     packets[[0, 4]] = np.nan
     frames[0], frames[4] = (AlignedFrame(k / 25, None) for k in (0, 4))
-    after = correct_by_pixels(frames, Motion(packets), latent, pack, CPU, OPTIONS).packets
+    after = correct_by_pixels(frames, Motion(packets), average, avatar, CPU, OPTIONS).packets
     assert np.isnan(after[[0, 4]]).all()
     there = [1, 2, 3, 5, 6, 7, 8, 9]
     near = units_of(renderer, Motion(after), np.array(there)) - true[there]
     assert near[:, :2].abs().mean() < 0.15  # the pose shows most
     nobody = Motion(np.full((2, 35), np.nan, np.float16))
-    assert correct_by_pixels(frames[:2], nobody, latent, pack, CPU, OPTIONS) is nobody
+    assert correct_by_pixels(frames[:2], nobody, average, avatar, CPU, OPTIONS) is nobody
 
 
 def test_another_picture_moves_no_code_farther_than_allowed(
-    renderer: DifferentiableRenderer, pack: ModelPack, latent: np.ndarray
+    renderer: DifferentiableRenderer, avatar: ModelPack, average: np.ndarray
 ) -> None:
     before = motion_of(renderer, torch.zeros(2, 34))
     noise = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    after = correct_by_pixels(frames_of(noise), before, latent, pack, CPU, replace(OPTIONS, damping=1e-9))
+    after = correct_by_pixels(frames_of(noise), before, average, avatar, CPU, replace(OPTIONS, damping=1e-9))
     moved = (units_of(renderer, after) - units_of(renderer, before)).abs()
     assert 0.2 < moved.max() <= FARTHEST + 1e-2
 
 
-def test_the_nearest_keyframe_answers(renderer: DifferentiableRenderer, latent: np.ndarray) -> None:
+def test_the_nearest_keyframe_answers(renderer: DifferentiableRenderer, average: np.ndarray) -> None:
     keyframes = torch.stack([torch.zeros(34), torch.full((34,), 1.0)])
-    answers = PixelAnswers(renderer, latent, keyframes, OPTIONS)
+    answers = PixelAnswers(renderer, average, keyframes, OPTIONS)
     assert answers.jacobians.shape == (2, 34, 3, OPTIONS.compared, OPTIONS.compared)
     codes, weights = torch.full((1, 34), 0.9), torch.ones(1, 1, 256, 256)
-    pictures = at_side(drawn(renderer, codes + 0.1, latent), 256)
+    pictures = at_side(drawn(renderer, codes + 0.1, average), 256)
     both = answers.corrected(codes, pictures, weights)
     answers.keyframes, answers.jacobians = answers.keyframes[1:], answers.jacobians[1:]
     assert torch.equal(both, answers.corrected(codes, pictures, weights))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from stylecodec.decoding.latents import Anchor
 from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.regions import AVATAR_CLASSES, CELEBAMASK_CLASSES, Regions, face_ellipse
 from stylecodec.decoding.render import to_uint8
@@ -71,6 +72,14 @@ def test_a_correction_carries_over_to_the_next_batch(tiny_pack: ModelPack) -> No
     assert refiner.offset is not None
     assert refiner.offset.shape == (34,)
     assert float(refiner.offset.mean()) < 0
+    carried = refiner.offset.clone()
+    refiner.settings = dataclasses.replace(QUICK, steps=1, rate=1e-6)  # so that it ends where it begins
+    later = FrameCodes(start.w_id[3:], start.pose[3:], start.alpha[3:])
+    before, begun = (
+        refiner.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
+        for codes in (later, refiner(crops[3:], later))
+    )
+    torch.testing.assert_close((begun - before)[:, 2:], carried[2:].expand(3, -1), atol=1e-3, rtol=0)
 
 
 def test_an_inversion_is_what_the_pack_makes_of_the_crop(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,15 +100,28 @@ def test_an_inversion_is_what_the_pack_makes_of_the_crop(tiny_pack: ModelPack, m
 
 def test_a_strong_hold_keeps_the_codes(tiny_pack: ModelPack) -> None:
     crops, start = crops_of(tiny_pack, torch.zeros(2, 34)), frame_codes(torch.full((2, 34), 0.5), tiny_pack)
-    held = dataclasses.replace(QUICK, steps=5, prior=1e6, rate=1e-3)
-    refined = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=held))(crops, start)
-    assert np.abs(refined.alpha - start.alpha).max() < 0.05
+
+    def moved(prior: float) -> float:
+        settings = dataclasses.replace(QUICK, steps=10, prior=prior)
+        refined = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=settings))(crops, start)
+        return float(np.abs(refined.alpha - start.alpha).mean())
+
+    assert moved(1e6) < 0.3 * moved(0.0)
 
 
-def test_coarse_steps_run(tiny_pack: ModelPack) -> None:
+def test_the_first_steps_are_coarse(tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch) -> None:
     crops, start = crops_of(tiny_pack, torch.zeros(1, 34)), frame_codes(torch.full((1, 34), 0.2), tiny_pack)
-    settings = RefineOptions(steps=4, side=64, coarse=0.5)
-    refined = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=settings))(crops, start)
+    settings, sides = RefineOptions(steps=4, side=64, coarse=0.5), []
+    refiner = Refiner(tiny_pack, CPU, latent(), EncodeOptions(refine=settings))
+    render = refiner.renderer.render
+
+    def seen(anchor: Anchor, codes: torch.Tensor, side: int) -> torch.Tensor:
+        sides.append(side)
+        return render(anchor, codes, side)
+
+    monkeypatch.setattr(refiner.renderer, "render", seen)
+    refined = refiner(crops, start)
+    assert sides == [32, 32, 64, 64]
     assert not np.array_equal(refined.alpha, start.alpha)
     assert not np.array_equal(refined.pose, start.pose)
 

@@ -13,9 +13,14 @@ import torch
 
 from stylecodec.encoding.frames import AlignedFrame
 from stylecodec.encoding.options import EncodeOptions, FitOptions
-from stylecodec.encoding.paper import pose
+from stylecodec.encoding.paper import analysis, pose
+from stylecodec.encoding.paper.analysis import Chunk, ChunkSearch
+from stylecodec.encoding.paper.attributes import AttributeSearch, Last
 from stylecodec.encoding.paper.clip import ENCODING, encode_paper
 from stylecodec.encoding.paper.inversion import Inverter
+from stylecodec.encoding.paper.losses import Target
+from stylecodec.encoding.paper.pose import PoseSearch, PoseTarget
+from stylecodec.encoding.paper.rendering import Styles
 from stylecodec.encoding.paper.selection import choose
 from stylecodec.encoding.paper.settings import PaperOptions
 from stylecodec.encoding.paper.survey import survey
@@ -92,20 +97,76 @@ def test_the_identity_is_the_frame_most_like_its_inversion(paper_pack: ModelPack
     assert np.isnan(found.similarity[list(LOST)]).all()
 
 
-def test_line_by_line_as_well(paper_pack: ModelPack, encoded: EncodedClip) -> None:
+def test_line_by_line_as_well(paper_pack: ModelPack, encoded: EncodedClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame is searched otherwise, and a chunk begins where the one before it ended."""
+    poses, attributes = [], []
+    pose_of, alpha_of = PoseSearch.reference, AttributeSearch.reference
+
+    def pose_found(self: PoseSearch, target: PoseTarget, start: torch.Tensor) -> torch.Tensor:
+        poses.append((start, found := pose_of(self, target, start)))
+        return found
+
+    def alpha_found(
+        self: AttributeSearch, styles: Styles, target: Target, last: Last | None
+    ) -> tuple[torch.Tensor, Last]:
+        alpha, end = alpha_of(self, styles, target, last)
+        attributes.append((last, end))
+        return alpha, end
+
+    def fail(*_: object) -> None:
+        raise AssertionError("many frames at once")
+
+    for search, found, fast in ((PoseSearch, pose_found, "search"), (AttributeSearch, alpha_found, "solve")):
+        monkeypatch.setattr(search, "reference", found)
+        monkeypatch.setattr(search, fast, fail)
     slow = replace(OPTIONS, paper=replace(PAPER, method="reference"), fit=FitOptions(enabled=False))
-    found = encode_paper(Clip(), paper_pack, slow, RATE)
-    assert found.paper is not None
-    assert found.paper.method == "reference"
-    assert found.packets.shape == encoded.packets.shape
-    assert found.fit_steps == 0
+    clip = encode_paper(Clip(), paper_pack, slow, RATE)
+    assert clip.paper is not None
+    assert clip.paper.method == "reference"
+    assert clip.fit_steps == 0
+    (first, begun), (second, ended) = poses
+    assert torch.equal(first, torch.zeros(2))
+    assert torch.equal(second, begun[-1])
+    np.testing.assert_allclose(clip.packets[[1, 2, 3, 5, 6], :2], torch.cat([begun, ended]), rtol=1e-3)
+    assert attributes[0][0] is None
+    assert attributes[1][0] is attributes[0][1]
+    assert np.array_equal(clip.packets[:, 2], encoded.packets[:, 2])
+    assert np.abs(clip.packets[:, 3:]).max(axis=1).min() > 0
+
+
+def test_a_large_generator_is_asked_for_few_frames_at_a_time(
+    paper_pack: ModelPack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "LARGE_CHUNK", 2)
+    usual = replace(OPTIONS, batch=None, fit=FitOptions(enabled=False))
+    sizes = searched(monkeypatch)
+    for channels, chunks in ((paper_pack.generator(CPU).layout.size, [5]), (0, [2, 2, 1])):
+        monkeypatch.setattr(analysis, "LARGE", channels)
+        encode_paper(Clip(), paper_pack, usual, RATE)
+        assert sizes == chunks
+        sizes.clear()
+
+
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many frames each search is of, from now on."""
+    sizes: list[int] = []
+    search = ChunkSearch.__call__
+
+    def counted(self: ChunkSearch, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(chunk.pictures))
+        return search(self, chunk)
+
+    monkeypatch.setattr(ChunkSearch, "__call__", counted)
+    return sizes
 
 
 class Stopped(Exception):
     pass
 
 
-def test_an_interrupted_encoding_goes_on(paper_pack: ModelPack, encoded: EncodedClip, tmp_path: Path) -> None:
+def test_an_interrupted_encoding_goes_on(
+    paper_pack: ModelPack, encoded: EncodedClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = replace(OPTIONS, checkpoint=tmp_path / "work.safetensors")
 
     def stop(event: Progress) -> None:
@@ -115,7 +176,9 @@ def test_an_interrupted_encoding_goes_on(paper_pack: ModelPack, encoded: Encoded
     with pytest.raises(Stopped):
         encode_paper(Clip(), paper_pack, options, RATE, (640, 480), progress=stop)
     assert (tmp_path / "work.safetensors").is_file()
+    sizes = searched(monkeypatch)
     found = encode_paper(Clip(), paper_pack, options, RATE, (640, 480))
+    assert sizes == [5, 2]  # those that the latent is fitted to, and what the first three of five have left
     np.testing.assert_allclose(found.packets, encoded.packets, atol=0.02)
     other = replace(options, paper=replace(PAPER, steps=5))
     with pytest.raises(OptionError, match="checkpoint of another clip"):
@@ -125,15 +188,16 @@ def test_an_interrupted_encoding_goes_on(paper_pack: ModelPack, encoded: Encoded
 def test_inversions_that_fail_are_held_and_counted(paper_pack: ModelPack) -> None:
     found = survey(Clip(), paper_pack, CPU, OPTIONS)
     distances = 1 - found.similarity[found.faces]
-    bound = float(np.sort(distances)[-2:].mean()) if distances.max() > np.sort(distances)[-2] else None
-    bound = bound or float(distances.max()) + 1e-6
-    strict = replace(OPTIONS, paper=replace(PAPER, worst_inversion=max(bound, 1e-6)), fit=FitOptions(enabled=False))
-    clip = encode_paper(Clip(), paper_pack, strict, RATE)
+    apart = np.sort(np.unique(distances.round(5)))  # equal pictures have equal distances
+    bound = float(apart[-2:].mean())
     failed = int((distances > bound).sum())
+    assert 0 < failed < len(distances)
+    strict = replace(OPTIONS, paper=replace(PAPER, worst_inversion=bound), fit=FitOptions(enabled=False))
+    clip = encode_paper(Clip(), paper_pack, strict, RATE)
     assert clip.paper is not None
     assert clip.paper.failed == failed
     assert clip.held == 2 + failed
-    assert bool(failed) == any("held" in note for note in clip.notes)
+    assert any(f"{failed} frames were held" in note for note in clip.notes)
 
 
 def test_nothing_but_failed_inversions_is_said_so(paper_pack: ModelPack) -> None:

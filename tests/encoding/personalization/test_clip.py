@@ -42,6 +42,7 @@ from stylecodec.geometry import CropTransform
 from stylecodec.packs.store import ModelPack
 from stylecodec.progress import Progress
 
+pytestmark = pytest.mark.usefixtures("quick_rounding")
 RATE = Fraction(25)
 FIT = FitOptions(steps=2, side=32)
 REFINE = RefineOptions(steps=2, side=32)

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,8 +28,8 @@ from stylecodec.progress import Progress
 from tests.evaluation.markup import Tags
 from tests.tiny import FixedFace, write_clip
 
-pytestmark = pytest.mark.usefixtures("one_detector")
-FRAMES, LONG = 12, 1.0
+pytestmark = pytest.mark.usefixtures("one_detector", "quick_rounding")
+FRAMES, RATE, LONG = 9, Fraction(18), 1.0  # 18 frames of a long call: there, back, and there again
 QUALITIES = (40.0, 60.0)
 CODEC = (25, 35, 45, 51)
 
@@ -63,7 +64,7 @@ def measure(clip: Path, folder: Path, options: RdOptions, **more: object) -> RdR
 @pytest.fixture(scope="module")
 def found(tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("rd")
-    clip = write_clip(folder / "some clip.mp4", FRAMES)
+    clip = write_clip(folder / "some clip.mp4", FRAMES, RATE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "aligner_for", lambda device: FixedFace())
         patch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
@@ -78,12 +79,11 @@ def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "write_report", lambda *_: [])
 
 
-@pytest.mark.slow
 def test_every_point_is_there_with_every_byte(found: SimpleNamespace) -> None:
     points = found.report.points
     assert len(points) == 2 * 2 * (len(QUALITIES) + 1 + len(CODEC))  # sizes, lengths
     assert {(p.clip, p.size, p.long, p.frames) for p in points} == {
-        ("some-clip", size, long, 25 if long else FRAMES) for size in (64, 96) for long in (False, True)
+        ("some-clip", size, long, RATE if long else FRAMES) for size in (64, 96) for long in (False, True)
     }
     files = [path for path in (found.folder / "kept" / "encodes").iterdir() if path.suffix in (".stc", ".mkv")]
     assert sorted(path.stat().st_size for path in files) == sorted(sum(p.parts.values()) for p in points)
@@ -95,7 +95,6 @@ def test_every_point_is_there_with_every_byte(found: SimpleNamespace) -> None:
         assert "vgg16-397923af.pth" in p.left_out["LPIPS-vgg"]
 
 
-@pytest.mark.slow
 def test_the_identity_is_paid_once_and_long_calls_are_measured(found: SimpleNamespace) -> None:
     short, long = (
         next(p for p in found.report.points if (p.system, p.setting, p.size, p.long) == (*point, 64, long))
@@ -103,26 +102,24 @@ def test_the_identity_is_paid_once_and_long_calls_are_measured(found: SimpleName
         for long in (False, True)
     )
     assert long.seconds == LONG
-    assert long.parts["packets"] > 1.5 * short.parts["packets"]
+    assert long.parts["packets"] > short.parts["packets"] > 0
     assert abs(long.parts["identity"] - short.parts["identity"]) < 0.2 * short.parts["identity"]
     assert long.rates["video"] < short.rates["video"]
 
 
-@pytest.mark.slow
 def test_a_long_call_has_no_seam(found: SimpleNamespace) -> None:
     def seen(name: str) -> np.ndarray:
         (path,) = (found.folder / "kept" / "sequences").glob(f"{name}-????????????????.mkv")
         return np.stack(list(decoded_video(path))).astype(int)
 
     short, long = seen("some-clip-64"), seen("some-clip-1s-64")
-    assert len(long) == 25
-    there = [*range(FRAMES), *range(FRAMES - 2, 0, -1), 0, 1, 2]
+    assert len(long) == RATE
+    there = [*range(FRAMES), *range(FRAMES - 2, 0, -1), 0, 1]
     assert np.array_equal(long, short[there])
     steps = np.abs(np.diff(long, axis=0)).mean(axis=(1, 2, 3))
     assert steps.max() <= np.abs(np.diff(short, axis=0)).mean(axis=(1, 2, 3)).max()
 
 
-@pytest.mark.slow
 def test_frames_that_were_not_tuned_on_are_reported_apart(found: SimpleNamespace) -> None:
     tuned = [p for p in found.report.points if p.system == "stylecodec fast+quick"]
     assert {len(p.tuned) for p in tuned if not p.long} == {8}
@@ -133,14 +130,13 @@ def test_frames_that_were_not_tuned_on_are_reported_apart(found: SimpleNamespace
         assert p.parts["personalization"] > 0
         assert p.as_dict()["frames_not_tuned_on"]["PSNR"]["n"] == len(apart)
     long = next(p for p in tuned if p.long)
-    there = [*range(FRAMES), *range(FRAMES - 2, 0, -1), 0, 1, 2]
+    there = [*range(FRAMES), *range(FRAMES - 2, 0, -1), 0, 1]
     pictures = {there[frame] for frame in long.tuned}
-    assert long.tuned == {frame for frame in range(25) if there[frame] in pictures}  # wherever a picture returns
+    assert long.tuned == {k for k, shown in enumerate(there) if shown in pictures}  # wherever a picture returns
     others = [p for p in found.report.points if p.system != "stylecodec fast+quick"]
     assert all("frames_not_tuned_on" not in p.as_dict() for p in others)
 
 
-@pytest.mark.slow
 def test_a_stream_is_the_one_that_encode_makes(found: SimpleNamespace, tmp_path: Path) -> None:
     (sequence,) = (found.folder / "kept" / "sequences").glob("some-clip-64-*.mkv")
     (kept,) = (found.folder / "kept" / "encodes").glob("some-clip-64-fast-off-40dB-*.stc")
@@ -151,7 +147,6 @@ def test_a_stream_is_the_one_that_encode_makes(found: SimpleNamespace, tmp_path:
         assert stream.frame_count == FRAMES
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("unwritten")
 def test_what_is_kept_is_not_done_again(found: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -166,7 +161,6 @@ def test_what_is_kept_is_not_done_again(found: SimpleNamespace, monkeypatch: pyt
     assert events == []
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("unwritten")
 def test_an_interrupted_run_goes_on(found: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(found.folder / "kept", tmp_path / "out" / "kept")
@@ -184,7 +178,6 @@ def test_an_interrupted_run_goes_on(found: SimpleNamespace, tmp_path: Path, monk
         measure(found.clip, tmp_path / "out", found.options)
 
 
-@pytest.mark.slow
 def test_a_lossless_sequence_given_as_a_codec_has_no_bd_rate(found: SimpleNamespace, tmp_path: Path) -> None:
     shutil.copytree(found.folder / "kept", tmp_path / "out" / "kept")
     (sequence,) = (found.folder / "kept" / "sequences").glob("some-clip-64-*.mkv")
@@ -207,12 +200,11 @@ def test_a_lossless_sequence_given_as_a_codec_has_no_bd_rate(found: SimpleNamesp
     assert "not measured here" in page
 
 
-@pytest.mark.slow
 def test_given_files_that_fit_nothing(found: SimpleNamespace, tmp_path: Path) -> None:
     for name, error, words in (
         ("talk.266", OptionError, "is called SEQUENCE.SYSTEM.SETTING"),
         ("talk-64.VTM.qp37.266", OptionError, "is of no sequence of this run, which are: some-clip-1s-64"),
-        ("some-clip-96.x.y.mkv", MediaError, "is not 12 frames of 96x96: frame 1 is 64x64"),
+        ("some-clip-96.x.y.mkv", MediaError, "is not 9 frames of 96x96: frame 1 is 64x64"),
         ("no-column.csv", MediaError, "has no column system, setting, kbps"),
         ("no-number.csv", MediaError, "row 2: kbps is no number but 'fast'"),
         ("elsewhere.csv", OptionError, "has A on talk at 64², which this run does not measure"),
@@ -227,7 +219,6 @@ def test_given_files_that_fit_nothing(found: SimpleNamespace, tmp_path: Path) ->
             measure(found.clip, found.folder, replace(found.options, given=(path,)))
 
 
-@pytest.mark.slow
 def test_the_report_opens_offline(found: SimpleNamespace) -> None:
     page, tags = (found.folder / "index.html").read_text(), Tags()
     tags.feed(page)
@@ -244,7 +235,6 @@ def test_the_report_opens_offline(found: SimpleNamespace) -> None:
     assert "published" not in page
 
 
-@pytest.mark.slow
 def test_json_and_csv_say_the_same(found: SimpleNamespace) -> None:
     facts = json.loads((found.folder / "rd.json").read_text(), parse_constant=lambda word: pytest.fail(word))
     with (found.folder / "points.csv").open() as file:
