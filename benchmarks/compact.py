@@ -4,9 +4,9 @@
     python -m benchmarks.compact streams/*.stc --every 1
 
 Videos are encoded with the raw profile first; .stc files must be raw. For each clip and each quality the packets and
-the identity are quantised as the encoder does it, written as a stream, and rendered at 256² beside the raw ones: every
---every-th frame, the mean and the worst PSNR. At the default quality the coded packets are held against general
-compressors and against the order-0 entropy of the same integers. Writes results/compact.json.
+the identity are quantised as the encoder does it, written as a stream, and each is rendered at 256² with the other raw,
+beside both raw: every --every-th frame, the mean and the worst PSNR. At the default quality the coded packets are held
+against general compressors and against the order-0 entropy of the same integers. Writes results/compact.json.
 """
 
 from __future__ import annotations
@@ -179,9 +179,10 @@ def compressors(clip: Clip, levels: Levels) -> dict[str, float]:
     return result | {"levels order 0": entropy(levels), "delta order 0": entropy(differences)}
 
 
-def row_of(clip: Clip, quality: float, made: CompactClip, psnr: NDArray[np.float64]) -> dict[str, Any]:
+def row_of(clip: Clip, quality: float, made: CompactClip, yardstick: Yardstick) -> dict[str, Any]:
     """One point of the quality curve."""
     account, frames = written(clip, made), len(clip.packets)
+    psnr = yardstick.psnr(clip.identity, made.packets)
     per_frame = account["packets"] / frames
     return {
         "clip": clip.name,
@@ -193,15 +194,15 @@ def row_of(clip: Clip, quality: float, made: CompactClip, psnr: NDArray[np.float
         "header": account["header"],
         "psnr": float(psnr.mean()),
         "worst": float(psnr.min()),
+        "identity_psnr": float(yardstick.psnr(made.identity, clip.packets).mean()),
     }
 
 
 def mean_rows(curve: Rows, quality: float) -> dict[str, Any]:
     """All clips at one quality: the mean over clips, the worst frame of all."""
     rows = [row for row in curve if row["quality"] == quality]
-    means = {
-        key: float(np.mean([row[key] for row in rows])) for key in ("bytes_per_frame", "kbps", "identity", "header")
-    }
+    kept = ("bytes_per_frame", "kbps", "identity", "header", "identity_psnr")
+    means = {key: float(np.mean([row[key] for row in rows])) for key in kept}
     psnr = [row["psnr"] for row in rows]
     worst = min(row["worst"] for row in rows)
     return {"quality": quality, **means, "psnr": float(np.mean(psnr)), "worst_clip": min(psnr), "worst_frame": worst}
@@ -230,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             metrics = picture_metrics(pack, device, clip.identity, clip.packets)
             for quality in sorted({*arguments.quality, usual}):
                 made = compact_clip(clip.packets, clip.identity, pack, device, quality, clip.step, metrics)
-                curve.append(row_of(clip, quality, made, yardstick.psnr(made.identity, made.packets)))
+                curve.append(row_of(clip, quality, made, yardstick))
                 if quality == usual:
                     levels = made.quantiser.levels(made.packets)
                     ours = {"ours": curve[-1]["bytes_per_frame"]}

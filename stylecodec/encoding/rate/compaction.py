@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,18 +11,26 @@ import torch
 from numpy.typing import NDArray
 
 from ...bitstream import Identity, Quantiser, nearest_code
+from ...bitstream.compact.modelling import DEFAULT_QUALITY
+from ...bitstream.compact.quantiser import step_of
 from ...decoding.latents import LatentDecoder
+from ...decoding.personal import TunedPack
 from ...decoding.render import Renderer
 from ...errors import LimitExceeded
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
-from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames
+from .rounding import rounded_levels, row_metrics
+from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames, style_weights
 from .trellis import compact_packets
 
-# The errors of packets and identity add up: these margins, in dB, make their sum what was asked for.
-PACKET_MARGIN, IDENTITY_MARGIN = 1.0, 7.0
-IDENTITY_STEP = 0.1  # of the latent's RMS: the step tried first
-LOOKS = 6
+PACKET_MARGIN = 1.0  # dB that packets are better than asked for, as only some frames are looked at
+# An identity is looked at alone, and is as far from the person by itself as its latent is: its error may be larger.
+IDENTITY_QUALITY = 43.0  # dB, at the default quality
+PERSONAL_QUALITY = 48.0  # dB, where a personalised generator comes nearer to the person than the pack's own
+QUALITY_SHARE = 0.25  # of the decibels that other qualities ask for more or less
+IDENTITY_STEP = 0.5  # of the latent's RMS: the step tried first
+LOOKS = 8  # at most; three or four do for most
+CODES_PER_DB = 1.0  # by so many codes the step grows for 1 dB more of error, roughly
 ROUNDING = "rounding the identity"  # the stage's name in reports of progress
 
 
@@ -53,9 +62,10 @@ def compact_clip(
     metrics: Metrics | None = None,
     progress: ProgressCallback = silent,
 ) -> CompactClip:
-    """Quantise packets [n, 35] and identity so that pictures agree with those of the originals to about `quality` dB.
+    """Quantise packets [n, 35], so that pictures agree with those of the originals to about `quality` dB, and identity.
 
-    The pictures are meant as they are before they are rounded to 8 bits. metrics: of these packets, if known already.
+    The pictures are meant as they are before they are rounded to 8 bits; those of the identity agree to about
+    `identity_quality`. metrics: of these packets, if known already.
     """
     if metrics is None:
         metrics = picture_metrics(pack, device, identity, packets)
@@ -93,25 +103,39 @@ def compact_identity(
     quality: float,
     progress: ProgressCallback = silent,
 ) -> Identity:
-    """The identity with the largest step found that changes the pictures of some frames less than the quality allows.
+    """The identity with the largest step found that changes the pictures of some frames little enough.
 
-    Raw as it is where no step serves.
+    Its levels are those of rounding.rounded_levels. Raw as it is where no step serves.
     """
     latents, renderer = LatentDecoder(pack, device), Renderer(pack, device, PROBE_SIZE, "float32")
     shown = torch.from_numpy(np.asarray(packets, np.float32)[probed_frames(len(packets))])
     wanted = pictures(latents, renderer, identity, shown).clamp(-1, 1)
-    allowed = (2 * 10 ** (-(quality + IDENTITY_MARGIN) / 20)) ** 2
-    rms = float(np.sqrt(np.mean(identity.latent.astype(np.float64) ** 2)))
-    code, stride, best = nearest_code(max(IDENTITY_STEP * rms, 1e-4)), 8, None
-    for look in range(LOOKS):  # steps of an octave until the border is passed, then halves of it
+    metrics = row_metrics(latents.generator, style_weights(latents, renderer, identity, shown[0]))
+    allowed = (2 * 10 ** (-identity_quality(quality, isinstance(pack, TunedPack)) / 20)) ** 2
+    latent = identity.latent.astype(np.float64)
+    code = nearest_code(max(IDENTITY_STEP * float(np.sqrt(np.mean(latent**2))), 1e-4))
+    best, best_code = None, -1
+    for look in range(LOOKS):
         try:
-            tried = Identity(identity.latent, step_code=code)
+            tried = Identity(rounded_levels(latent, metrics, step_of(code)) * step_of(code), step_code=code)
         except LimitExceeded:  # more levels than the form has
             break
         error = float((pictures(latents, renderer, tried, shown).clamp(-1, 1) - wanted).square().mean())
-        if error <= allowed:
-            best = tried
-        stride = stride if best is None else stride // 2 or 1
-        code += stride if error <= allowed else -stride
+        spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))
         progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
+        if error <= allowed:
+            best, best_code = tried, code
+        code = min(max(code + (max(1, spare) if error <= allowed else spare), 0), 255)
+        if code <= best_code:
+            break
+    progress(Progress(ROUNDING, LOOKS, LOOKS, "steps"))
     return best or identity
+
+
+def identity_quality(quality: float, personal: bool = False) -> float:
+    """PSNR in dB of the pictures of a rounded identity against those of the exact one, for a quality of the packets.
+
+    personal: whether the generator is personalised.
+    """
+    usual = PERSONAL_QUALITY if personal else IDENTITY_QUALITY
+    return usual + QUALITY_SHARE * (quality - DEFAULT_QUALITY)

@@ -23,11 +23,14 @@ class Metrics(NamedTuple):
     perceptual: NDArray[np.float64]  # [35, 35]: pixels weighted as in regions.py, eyes and mouth most; mean weight 1
 
 
+KINDS = 3  # of style layers per resolution: conv-up, conv, toRGB
 PROBE_SIZE = 256  # pixels per side
 PROBED_FRAMES = 2
 BATCH = 8
 ANGLE_NUDGE = 0.5  # degrees
 ALPHA_NUDGE = 0.25  # of an offset, in its RMS deviation over all offsets of the clip, or in units if nothing moves
+PROJECTIONS = 4  # of the picture on noise, whose gradients tell how much styles show
+SMOOTHING = 0.3  # of a style's weight is the mean of its layer's, as few projections tell single weights roughly
 
 
 def probed_frames(count: int) -> NDArray[np.int64]:
@@ -53,6 +56,37 @@ def picture_metrics(
         for metric, weights in zip(metrics, (torch.ones_like(weight), weight / weight.mean()), strict=True):
             metric += ((slopes * weights) @ slopes.T).double().cpu().numpy() / slopes.shape[1] / len(frames)
     return metrics
+
+
+def style_weights(
+    latents: LatentDecoder, renderer: Renderer, identity: Identity, packet: Tensor
+) -> list[NDArray[np.float64]]:
+    """Per StyleSpace layer [C_l]: what a unit of each style does to the picture, in squares of its [-1, 1], mean of
+    pixels; of the picture of one packet [35], before its roll.
+
+    Gradients of projections on noise have this as their mean square. Layers above the renderer's size are taken to
+    show as much as the last layers of their kinds below it.
+    """
+    with torch.no_grad():
+        anchor = latents.anchor(torch.from_numpy(np.array(identity.latent, np.float32))[None])
+        values = packet[None].to(latents.device)
+        styles = [style.detach() for style in latents.styles(anchor, values[:, :2], values[:, 3:])]
+    seen = sum(entry.resolution <= renderer.level for entry in latents.generator.layout.layers)
+    for style in styles[:seen]:
+        style.requires_grad_()
+    image = renderer.generator.synthesis(styles, renderer.noise, renderer.level, renderer.dtype)
+    noise = torch.Generator().manual_seed(0)
+    weights = [np.zeros(style.shape[1]) for style in styles]
+    for left in reversed(range(PROJECTIONS)):
+        drawn = torch.randn(image.shape, generator=noise).to(image)
+        for weight, slope in zip(
+            weights, torch.autograd.grad(image, styles[:seen], drawn, retain_graph=left > 0), strict=False
+        ):
+            weight += slope[0].double().cpu().numpy() ** 2 / PROJECTIONS / image.numel()
+    weights = [weight + SMOOTHING * (weight.mean() - weight) for weight in weights]
+    for layer in range(seen, len(weights)):
+        weights[layer][:] = weights[layer - KINDS].mean()
+    return weights
 
 
 @torch.inference_mode()

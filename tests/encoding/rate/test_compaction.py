@@ -8,8 +8,9 @@ import torch
 
 from stylecodec.bitstream import Identity
 from stylecodec.decoding.latents import LatentDecoder
+from stylecodec.decoding.personal import TunedPack
 from stylecodec.decoding.render import Renderer
-from stylecodec.encoding.rate.compaction import compact_clip, compact_identity
+from stylecodec.encoding.rate.compaction import compact_clip, compact_identity, identity_quality
 from stylecodec.encoding.rate.sensitivity import picture_metrics, pictures, probed_frames
 from stylecodec.packs.store import ModelPack
 from tests.decoding import streams
@@ -46,15 +47,29 @@ def test_the_pictures_agree_as_asked(tiny_pack: ModelPack) -> None:
         made = compact_clip(packets, identity, tiny_pack, CPU, quality, 12)
         latents, renderer = LatentDecoder(tiny_pack, CPU), Renderer(tiny_pack, CPU, 256)
         before = pictures(latents, renderer, identity, torch.from_numpy(packets)).clamp(-1, 1)
-        after = pictures(latents, renderer, made.identity, torch.from_numpy(made.packets)).clamp(-1, 1)
+        after = pictures(latents, renderer, identity, torch.from_numpy(made.packets)).clamp(-1, 1)
         psnr = 10 * np.log10(4 / float((before - after).square().mean()))
         assert psnr > quality - 8  # a random generator is far from linear
+        after = pictures(latents, renderer, made.identity, torch.from_numpy(packets)).clamp(-1, 1)
+        psnr = 10 * np.log10(4 / float((before - after).square().mean()))
+        assert psnr > identity_quality(quality) - 3  # of all frames; two of them were looked at
+        assert Identity.parse(bytes(made.identity)) == made.identity
         sizes.append(len(bytes(made.identity)))
     assert sizes[0] < sizes[1] <= 18_466
 
 
+def test_a_personalised_generator_has_a_finer_identity(tiny_pack: ModelPack) -> None:
+    packets, identity = streams.packets(2), streams.identity(3)
+    tuned = TunedPack(tiny_pack, generator=tiny_pack.generator(CPU))
+    usual, personal = (compact_identity(identity, packets, pack, CPU, 62.0) for pack in (tiny_pack, tuned))
+    assert usual.step_code is not None
+    assert personal.step_code is not None
+    assert usual.step_code > personal.step_code
+    assert identity_quality(62.0, True) > identity_quality(62.0) > identity_quality(50.0)
+
+
 def test_an_identity_no_step_serves_stays_raw(tiny_pack: ModelPack) -> None:
     identity = streams.identity(3)
-    kept = compact_identity(identity, streams.packets(2), tiny_pack, CPU, 200.0)
+    kept = compact_identity(identity, streams.packets(2), tiny_pack, CPU, 600.0)
     assert kept is identity
     assert isinstance(kept, Identity)
