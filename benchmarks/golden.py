@@ -30,7 +30,7 @@ from benchmarks.presets import inputs_of, outputs_of
 from benchmarks.provenance import ROOT, provenance
 from benchmarks.yardstick import read_by_mesh
 from stylecodec import api
-from stylecodec.encoding.options import OFF, EncodeOptions, FitOptions
+from stylecodec.encoding.options import OFF, EncodeOptions, FitOptions, LandmarkCorrectionOptions
 from stylecodec.media import Frame
 from stylecodec.metrics.psnr import picture_psnr
 from stylecodec.metrics.ssim import mean_ssim
@@ -65,7 +65,8 @@ def options() -> EncodeOptions:
         likeness=OFF,
         identity_candidates=4,
         identity_average=4,
-        fit=FitOptions(steps=STEPS),
+        fit=FitOptions(steps=STEPS, precision="float32"),  # not every CPU multiplies bfloat16
+        landmark_correction=LandmarkCorrectionOptions(precision="float32"),
     )
 
 

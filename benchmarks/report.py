@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clips import DEVELOPED_ON, VALIDATION, label
+from benchmarks.clips import DEVELOPED_ON, VALIDATION, label, ordered
 from benchmarks.measuring import RESULTS
 from benchmarks.provenance import ROOT, Today, as_comment, origin, reasons, today
+from benchmarks.report_rd import SETTING, SHOWN, short_table
 from benchmarks.report_tables import SECTIONS, Section
 from benchmarks.report_ways import ways_table
 
@@ -106,7 +107,21 @@ def readme_block(results: Results, now: Today) -> str:
     stale = sorted({why for found in provenances(content).values() for why in reasons(found, now)})
     of = sorted({origin(found) for found in provenances(content).values()})
     note = f"Of {', '.join(of)}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
-    return "\n".join([BEGIN, ways_table(content), "", note, END])
+    beside = [] if "rd" not in results else ["", *_beside_codecs(results["rd"], now)]
+    return "\n".join([BEGIN, ways_table(content), "", note, *beside, END])
+
+
+def _beside_codecs(content: Mapping[str, Any], now: Today) -> list[str]:
+    clips = ", ".join(label(clip) for clip in ordered({point["clip"] for point in content["rd"]["points"]}))
+    stale = reasons(content.get("provenance"), now)
+    note = f"Of {origin(content.get('provenance'))}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
+    return [
+        f"Beside ordinary codecs, on the same aligned squares of {SHOWN}², without sound (clips {clips}):",
+        "",
+        short_table(content, SETTING),
+        "",
+        note,
+    ]
 
 
 def replaced(text: str, block: str) -> str:
