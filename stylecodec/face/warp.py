@@ -48,7 +48,7 @@ def _sampled(frame: Frame, transform: CropTransform, size: int, grey: bool = Fal
     if grey:
         picture = picture.mean(dim=0, keepdim=True)
     if shrink > 1:
-        picture = F.avg_pool2d(picture, shrink)
+        picture = _averaged(picture, shrink)
     left = SPREAD * step**2 - (shrink**2 - 1) / 12  # of the variance, in source pixels: the averages have theirs
     if step > SHARP and left > 0:
         picture = _smoothed(picture, left / shrink**2)
@@ -62,6 +62,17 @@ def _sampled(frame: Frame, transform: CropTransform, size: int, grey: bool = Fal
         picture[None], torch.from_numpy(grid[None]).float(), "bicubic", padding_mode="border", align_corners=False
     )
     return samples[0]
+
+
+def _averaged(picture: Tensor, by: int) -> Tensor:
+    """[C, H, W] -> [C, H/by, W/by], the means of blocks; avg_pool2d takes three times as long."""
+    rows = picture[:, ::by].clone()
+    for below in range(1, by):
+        rows += picture[:, below::by]
+    blocks = rows[..., ::by].clone()
+    for beside in range(1, by):
+        blocks += rows[..., beside::by]
+    return blocks.mul_(1 / by**2)
 
 
 def _smoothed(picture: Tensor, variance: float) -> Tensor:
