@@ -185,7 +185,7 @@ def test_a_wider_generator_draws_the_same(tiny_pack: ModelPack) -> None:
     after = widened(before, {64: 7, 128: 3, 256: 5})
     assert widths_of(after) == {**widths_of(before), 64: 7, 128: 3, 256: 5}
     w = torch.randn(2, 18, 512)
-    assert torch.allclose(before(w, False, 256), after(w, False, 256), atol=1e-5)
+    assert torch.allclose(before(w, False, 256), after(w, False, 256), atol=1e-4)
     offset = [s.clone() for s in before.styles(w)]
     wider = after.styles(w)
     for a, b in zip(offset, wider, strict=True):
