@@ -332,6 +332,33 @@ def test_a_network_that_tilts_shut_eyes_is_held_near_the_checker():
     assert np.abs(held.squares[:6] - loose.squares[:6]).max() < 1e-3  # where they agree nothing is moved
 
 
+def test_a_face_that_is_followed_is_looked_at_once():
+    looked = {"many": 0, "follow": 0}
+
+    class Net(World):
+        def many(self, frames, boxes):
+            looked["many"] += len(frames)
+            return np.stack([self.faces[self.number(frame)] for frame in frames]).astype(np.float32)
+
+        def follow(self, frames, expected):
+            looked["follow"] += len(frames)
+            found = np.stack([self.faces[self.number(frame)] for frame in frames]).astype(np.float32)
+            assert np.abs(found - expected).max() < 1  # led there by the checker, however far the head has moved
+            return found
+
+        def landmarks(self, frame, box):
+            return self.many([frame], [box])[0]
+
+        __call__ = landmarks
+
+    shaken = [face(x=230 + 6 * np.sin(n), y=200 + 4 * n % 11, roll=3 * np.cos(n)) for n in range(60)]
+    world = Net(shaken)
+    track = Aligner(world, world.detect, checker=World(world.faces).landmarks).track(world.frames())
+    assert looked["follow"] == 60 - looked["many"] >= 50
+    plain = World(shaken)
+    assert np.abs(track.squares - Aligner(plain.landmarks, plain.detect).track(plain.frames()).squares).max() < 1
+
+
 def test_both_passes_hold_few_frames_at_a_time():
     alive, most = weakref.WeakSet(), 0
 

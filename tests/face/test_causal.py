@@ -184,3 +184,16 @@ def test_landmarks_are_followed_with_one_look_of_the_network():
     followed, anew = landmarker.follow([moved], [before])[0], landmarker(moved, box)
     assert np.abs(followed - anew).max() < 6  # of 100 pixels between the eyes
     assert np.abs((followed - before)[[36, 45]].mean(axis=0) - [4, 3]).max() < 2
+
+
+def test_a_square_that_the_points_do_not_ask_for_is_looked_at_again():
+    pack = open_pack("avatar-1024")
+    landmarker = PackLandmarks(pack.landmarks("cpu"), pack.alignment)
+    frames, box = [draw_face()] * 2, FaceDetector()(draw_face()).box
+    there = landmarker(frames[0], box)
+    aside = there + np.float32(0.25 * np.ptp(there[:, 0]))
+    found = landmarker.follow(frames, [there, aside])
+    once = PackLandmarks(pack.landmarks("cpu"), pack.alignment, refine=False).follow(frames, [there, aside])
+    assert np.abs(found[0] - there).max() < 3
+    assert np.array_equal(found[0], once[0])  # near enough: no second look
+    assert np.abs(found[1] - there).mean() < 0.5 * np.abs(once[1] - there).mean()
