@@ -19,6 +19,7 @@ from benchmarks.measuring import RESULTS, save
 from benchmarks.provenance import provenance
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
+from stylecodec.evaluation.rd.comparing import ALL
 from stylecodec.evaluation.rd.options import RdOptions, Way, usual_ways
 from stylecodec.evaluation.rd.rate_distortion import rate_distortion
 from stylecodec.evaluation.rd.report import RdReport
@@ -36,7 +37,7 @@ def tuned_for(way: Way, steps: int) -> Way:
 
 
 def figures(report: RdReport) -> dict[str, Any]:
-    """Of a report, without the values of single frames."""
+    """Of a report what is shown: no single frames, BD-rates over all clips, break-even lengths at the same PSNR."""
     points = []
     for point in report.points:
         facts = point.as_dict()
@@ -47,8 +48,8 @@ def figures(report: RdReport) -> dict[str, Any]:
         "metrics": list(report.metrics),
         "left_out": list(report.left_out),
         "points": points,
-        "bd_rates": [one.as_dict() for one in report.comparisons],
-        "break_even": [one.as_dict() for one in report.break_evens],
+        "bd_rates": [one.as_dict() for one in report.comparisons if one.clip == ALL],
+        "break_even": [one.as_dict() for one in report.break_evens if one.metric == METRICS[0]],
     }
 
 

@@ -107,7 +107,7 @@ def short_table(content: Json, setting: str) -> str:
         cells = [number(quality, 1, " dB"), number(running, 1)]
         cells += [_beside(found, system, setting, codec) for codec in ANCHORS]
         rows.append((system.removeprefix(f"{OURS} "), *cells))
-    head = ("way", "PSNR", "kbit/s running", *(f"{codec} at that PSNR; cheaper than it, from" for codec in ANCHORS))
+    head = ("way", "PSNR", "kbit/s running", *(f"{codec} at that PSNR (clips), ours is cheaper" for codec in ANCHORS))
     return markdown(head, rows)
 
 
@@ -119,7 +119,7 @@ def _beside(found: Json, system: str, setting: str, codec: str) -> str:
     rates = [b["codec_kbps_at_this_quality"] for b in even if b["codec_kbps_at_this_quality"] is not None]
     lengths = [b["seconds"] for b in even if b["seconds"] is not None]
     said = number(mean(rates), 1, " kbit/s") if rates else "–"
-    return f"{said}; {len(lengths)} of {len(even)} clips, {number(median(lengths), 0)} s" if lengths else said
+    return f"{said} ({len(lengths)} of {len(even)}), from {number(median(lengths), 0)} s" if lengths else said
 
 
 def _unique(items: Iterable[T]) -> list[T]:
