@@ -116,8 +116,8 @@ def _beside_codecs(content: Mapping[str, Any], now: Today) -> list[str]:
     stale = reasons(content.get("provenance"), now)
     note = f"Of {origin(content.get('provenance'))}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
     return [
-        f"Beside ordinary codecs, real people on the same aligned squares of {SHOWN}² without sound (clips {clips}); a "
-        "dash: the codec has nothing so coarse.",
+        f"Beside ordinary codecs, real people on the same aligned squares of {SHOWN}² without sound (clips {clips});",
+        "a dash: the codec has nothing so coarse.",
         "",
         short_table(content, SETTING),
         "",
