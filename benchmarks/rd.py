@@ -17,23 +17,18 @@ from typing import Any
 
 from benchmarks.measuring import RESULTS, save
 from benchmarks.provenance import provenance
+from benchmarks.report_rd import METRIC
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.evaluation.rd.comparing import ALL
-from stylecodec.evaluation.rd.options import RdOptions, Way, usual_ways
+from stylecodec.evaluation.rd.options import RdOptions, usual_ways
 from stylecodec.evaluation.rd.rate_distortion import rate_distortion
 from stylecodec.evaluation.rd.report import RdReport
 from stylecodec.packs.store import open_pack
 from stylecodec.progress import ProgressDisplay
 
-METRICS = ("PSNR", "SSIM", "parser-distance")
+METRICS = (METRIC, "SSIM", "parser-distance")
 CODECS = ("x264", "x265", "svtav1", "vp9")
-
-
-def tuned_for(way: Way, steps: int) -> Way:
-    """The way with a likeness of so many steps, where it has one."""
-    options = way.options
-    return replace(way, options=replace(options, tune=replace(options.tuning, steps=steps))) if options.tunes else way
 
 
 def figures(report: RdReport) -> dict[str, Any]:
@@ -49,7 +44,7 @@ def figures(report: RdReport) -> dict[str, Any]:
         "left_out": list(report.left_out),
         "points": points,
         "bd_rates": [one.as_dict() for one in report.comparisons if one.clip == ALL],
-        "break_even": [one.as_dict() for one in report.break_evens if one.metric == METRICS[0]],
+        "break_even": [one.as_dict() for one in report.break_evens if one.metric == METRIC],
     }
 
 
@@ -64,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     usual = EncodeOptions()
     options = RdOptions(
-        ways=tuple(tuned_for(way, arguments.steps) for way in usual_ways(usual)),
+        ways=tuple(way.tuned_for(arguments.steps) for way in usual_ways(usual)),
         codecs=dict.fromkeys(CODECS),
         sizes=tuple(arguments.sizes),
         metrics=METRICS,

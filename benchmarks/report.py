@@ -18,9 +18,10 @@ from typing import Any
 from benchmarks.clips import DEVELOPED_ON, VALIDATION, label, ordered
 from benchmarks.measuring import RESULTS
 from benchmarks.provenance import ROOT, Today, as_comment, origin, reasons, today
-from benchmarks.report_rd import SETTING, SHOWN, short_table
+from benchmarks.report_rd import SHOWN, short_table
 from benchmarks.report_tables import SECTIONS, Section
 from benchmarks.report_ways import ways_table
+from stylecodec.bitstream.compact.modelling import DEFAULT_QUALITY
 
 REPORT = RESULTS.parent / "RESULTS.md"
 README = ROOT / "README.md"
@@ -104,25 +105,27 @@ def readme_block(results: Results, now: Today) -> str:
     if "presets" not in results:
         return f"{BEGIN}\nNot measured yet.\n{END}"
     content = results["presets"]
-    stale = sorted({why for found in provenances(content).values() for why in reasons(found, now)})
-    of = sorted({origin(found) for found in provenances(content).values()})
-    note = f"Of {', '.join(of)}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
     beside = [] if "rd" not in results else ["", *_beside_codecs(results["rd"], now)]
-    return "\n".join([BEGIN, ways_table(content), "", note, *beside, END])
+    return "\n".join([BEGIN, ways_table(content), "", _note(content, now), *beside, END])
 
 
 def _beside_codecs(content: Mapping[str, Any], now: Today) -> list[str]:
     clips = ", ".join(label(clip) for clip in ordered({point["clip"] for point in content["rd"]["points"]}))
-    stale = reasons(content.get("provenance"), now)
-    note = f"Of {origin(content.get('provenance'))}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
     return [
         f"Beside ordinary codecs, real people on the same aligned squares of {SHOWN}² without sound (clips {clips});",
-        "a dash: the codec has nothing so coarse.",
+        "a codec's figures are of the clips on which it can be so coarse, a dash: of none.",
         "",
-        short_table(content, SETTING),
+        short_table(content, f"{DEFAULT_QUALITY:g} dB"),
         "",
-        note,
+        _note(content, now),
     ]
+
+
+def _note(content: Mapping[str, Any], now: Today) -> str:
+    """Of which commits a table is, and why it is stale."""
+    stale = sorted({why for found in provenances(content).values() for why in reasons(found, now)})
+    of = sorted({origin(found) for found in provenances(content).values()})
+    return f"Of {', '.join(of)}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
 
 
 def replaced(text: str, block: str) -> str:

@@ -11,10 +11,9 @@ from benchmarks.markdown import Json, markdown, mean, number
 
 T = TypeVar("T")
 OURS = "stylecodec"
-SHOWN, SETTING = 256, "62 dB"  # pixels per side and setting of ours, of the short table
+SHOWN = 256  # pixels per side, of the short table
 ANCHORS = ("x264", "x265", "svtav1")
-METRIC = "PSNR"
-ALL = "all clips"
+METRIC = "PSNR"  # at the same of which lengths are compared
 
 
 def rate_distortion(content: Json) -> list[str]:
@@ -72,10 +71,10 @@ def _bd_rates(found: Json) -> str:
             one["anchor"],
             "–" if "left_out" in one else number(one["bd_rate_percent"], 0, " %"),
             _interval(one),
-            one.get("left_out", f"{one.get('clips', ['–', '–'])[0]} of {one.get('clips', ['–', '–'])[1]} clips"),
+            one["left_out"] if "left_out" in one else "{} of {} clips".format(*one["clips"]),
         )
         for one in found["bd_rates"]
-        if one["clip"] == ALL and one["rate"] == "video" and one["system"].startswith(OURS)
+        if one["rate"] == "video" and one["system"].startswith(OURS)
     ]
     return markdown(("size", "metric", "system", "codec", "BD-rate", "95 %", "of"), rows)
 
@@ -87,11 +86,10 @@ def _interval(one: Json) -> str:
 
 def _break_even(found: Json) -> str:
     rows = []
-    told = [one for one in found["break_even"] if one["metric"] == METRIC and one["clip"] != ALL]
+    told = found["break_even"]
     for key in _unique((one["size"], one["system"], one["setting"], one["codec"]) for one in told):
         size, system, setting, codec = key
-        some = [one for one in told if (one["size"], one["system"], one["setting"], one["codec"]) == key]
-        by_clip = {one["clip"]: one["seconds"] for one in some}
+        by_clip = {one["clip"]: one["seconds"] for one in _even(found, *key)}
         lengths = ", ".join(f"{label(clip)} {number(by_clip[clip], 0)}" for clip in ordered(by_clip))
         rows.append((number(size), system.removeprefix(f"{OURS} "), setting, codec, lengths))
     return markdown(("size", "system", "setting", "codec", "seconds"), rows)
@@ -113,13 +111,16 @@ def short_table(content: Json, setting: str) -> str:
 
 def _beside(found: Json, system: str, setting: str, codec: str) -> str:
     """What a codec takes for the same PSNR, and how many clips are cheaper than it from which length on."""
-    key = (SHOWN, system, setting, codec, METRIC)
-    names = ("size", "system", "setting", "codec", "metric")
-    even = [b for b in found["break_even"] if tuple(b[name] for name in names) == key and b["clip"] != ALL]
+    even = _even(found, SHOWN, system, setting, codec)
     rates = [b["codec_kbps_at_this_quality"] for b in even if b["codec_kbps_at_this_quality"] is not None]
     lengths = [b["seconds"] for b in even if b["seconds"] is not None]
     said = number(mean(rates), 1, " kbit/s") if rates else "–"
     return f"{said} ({len(lengths)} of {len(even)}), from {number(median(lengths), 0)} s" if lengths else said
+
+
+def _even(found: Json, *key: int | str) -> list[Json]:
+    """Break-even lengths by clip; key: size, system, setting, codec."""
+    return [one for one in found["break_even"] if (one["size"], one["system"], one["setting"], one["codec"]) == key]
 
 
 def _unique(items: Iterable[T]) -> list[T]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..encoding.options import EncodeOptions
@@ -120,12 +119,7 @@ def _options(arguments: argparse.Namespace) -> RdOptions:
     asked = [] if arguments.points == [NONE] else arguments.points
     ways = usual_ways(ours) if asked is None else tuple(way_of(words, ours) for words in asked)
     if arguments.steps is not None:
-        ways = tuple(
-            replace(way, options=replace(way.options, tune=replace(way.options.tuning, steps=arguments.steps)))
-            if way.options.tunes
-            else way
-            for way in ways
-        )
+        ways = tuple(way.tuned_for(arguments.steps) for way in ways)
     found = RdOptions(
         ways=ways,
         codecs=None if arguments.codecs is None else dict(_codecs(arguments.codecs)),

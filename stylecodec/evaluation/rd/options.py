@@ -42,6 +42,13 @@ class Way:
         for quality in self.qualities:
             replace(self.options, quality=quality)  # OptionError outside its range
 
+    def tuned_for(self, steps: int) -> Way:
+        """The same with a likeness of so many steps, in place of its minutes; itself where it has none. OptionError."""
+        options = self.options
+        if not options.tunes:
+            return self
+        return replace(self, options=replace(options, tune=replace(options.tuning, steps=steps)))
+
 
 def way_of(words: str, usual: EncodeOptions) -> Way:
     """PRESET+LIKENESS[@DB,DB…], as in fast+quick@46,62; OptionError. usual: every other option."""
