@@ -113,6 +113,14 @@ class Regions:
         found = self._blend(pictures, torch.cat([self._weight[None], self._parts]))
         return self._at_least_face(found[:, :1]), found[:, 1:]
 
+    @torch.no_grad()
+    def weights_and_head(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """`weights` and `head` of one pass of the parser."""
+        if self.parser is None:
+            return self.weights(pictures), self.head(pictures)
+        found = self._blend(pictures, torch.stack([self._weight, self._head]))
+        return self._at_least_face(found[:, :1]), found[:, 1:]
+
     @staticmethod
     def _at_least_face(weights: Tensor) -> Tensor:
         """Weights [N, 1, S, S], no less than FACE_WEIGHT where aligned faces lie."""

@@ -290,8 +290,8 @@ class Personalizer:
         heads = torch.zeros_like(weights)
         for rows in torch.split(self.own, self.options.batch):
             pictures = to_input([self.crops[row].numpy() for row in rows], self.device)
-            weights[rows] = at_side(regions.weights(pictures), MAP_SIDE).half().cpu()
-            heads[rows] = at_side(regions.head(pictures), MAP_SIDE).half().cpu()
+            found = regions.weights_and_head(pictures)
+            weights[rows], heads[rows] = (at_side(maps, MAP_SIDE).half().cpu() for maps in found)
         distributed.gather_rows(weights)
         distributed.gather_rows(heads)
         return weights, heads
