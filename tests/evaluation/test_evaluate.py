@@ -30,7 +30,7 @@ from tests.nets.seeded_weights import fill
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 pytestmark = pytest.mark.usefixtures("one_detector")
-FRAMES, SIDE, SIZE = 10, 224, 128
+FRAMES, SIDE, SIZE = 12, 224, 128
 # By how much a score may differ when nothing but the place or the time of the output's frames has changed: landmarks
 # and detector see other pixels, and smoothing over time begins elsewhere.
 TOLERANCES = {"L1": 0.2, "PSNR": 0.5, "SSIM": 0.006, "dlib-identity": 0.03, "mesh-AKD": 0.4, "flicker": 0.2}
@@ -147,18 +147,18 @@ def test_place_and_delay_hardly_change_a_score(scores: dict[str, OutputScores], 
 
 def test_other_lengths_sizes_and_rates_are_said(scores: dict[str, OutputScores]) -> None:
     short, other = scores["short"], scores["other"]
-    assert "5 frames are matched, of 10 of the reference and 5 of the output; the others are not scored" in short.notes
+    assert "5 frames are matched, of 12 of the reference and 5 of the output; the others are not scored" in short.notes
     assert "5 frames are too few" in short.score("mesh-AU").left_out
     assert short.score("PSNR").n == 5
     assert "the rates differ: 25 and 12.5 frames per second" in other.notes
-    assert "5 frames are matched, of 10 of the reference and 5 of the output; the others are not scored" in other.notes
+    assert "6 frames are matched, of 12 of the reference and 6 of the output; the others are not scored" in other.notes
     assert other.score("PSNR").mean == pytest.approx(scores["lossy"].score("PSNR").mean, abs=1)
 
 
 def test_an_output_without_a_face_has_no_scores(scores: dict[str, OutputScores]) -> None:
     black = scores["black"]
     assert not black.scored
-    assert all("black.mkv: no face was found in any of the 10 frames" in score.left_out for score in black.scores)
+    assert all("black.mkv: no face was found in any of the 12 frames" in score.left_out for score in black.scores)
     assert [score.metric.name for score in black.scores] == list(METRICS)
 
 

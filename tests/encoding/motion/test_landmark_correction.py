@@ -75,7 +75,7 @@ def test_a_face_that_moves_is_corrected(avatar: ModelPack, average: np.ndarray) 
 def test_a_head_that_turns_is_corrected(avatar: ModelPack, average: np.ndarray) -> None:
     truth, before = nodding(7), nodding(7)
     truth[:, 0], before[:, 0] = np.linspace(-12, 12, 7), np.linspace(-6, 6, 7)
-    fine = replace(OPTIONS, side=128)
+    fine = replace(ROUGH, side=128)
     after = corrected(before, seen(avatar, average, truth, fine.side), average, avatar, fine)
     gone = (after - before)[:, 0] / np.where(truth[:, 0] == 0, 1, (truth - before)[:, 0])
     assert (gone[[0, -1]] > 0.4).all()  # far from where the jacobian was measured, a nose does not go in proportion

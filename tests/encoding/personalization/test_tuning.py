@@ -238,7 +238,7 @@ def test_what_is_not_needed_decays(tiny_pack: ModelPack) -> None:
     crops, codes = clip_of(tiny_pack)
 
     def moved(decay: float) -> float:
-        options = dataclasses.replace(QUICK, steps=8, decay=decay)
+        options = dataclasses.replace(QUICK, steps=12, decay=decay)
         personalizer = Personalizer(tiny_pack, crops, codes, latent(), options, CPU)
         personalizer.tune()
         changes = differences(personalizer.generator, personalizer.base)
