@@ -53,8 +53,8 @@ def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path
     clip = write_clip(tmp_path / "clip.mp4", frames=FRAMES, rate=Fraction(25), sound=False)
     correction = LandmarkCorrectionOptions(frames=1, side=32)
     object.__setattr__(correction, "side", 16)  # half the least side: 68 pictures are rendered to measure it
-    # Every stage once, at 32² and below where it only looks: what the size of the networks changes is their loading and the
-    # decoder's 1024². One candidate and the raw profile, as selection and compact coding render a hundred pictures.
+    # Every stage once, at 32² or less where it only looks: what the size of the networks changes is their loading and
+    # the decoder's 1024². One candidate and the raw profile, as selection and compact coding render a hundred pictures.
     options = EncodeOptions(
         pack=ffhq_pack.folder,
         device="cpu",
@@ -82,7 +82,7 @@ def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path
 def test_a_pack_of_ffhqs_size_encodes_as_in_the_paper(
     ffhq_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Half the least side: hundreds of pictures are rendered to measure indices and to search, each a quarter of the work.
+    # Half the least side: hundreds of pictures are rendered to measure indices and to search.
     monkeypatch.setattr(settings, "SIDES", (32, *settings.SIDES))
     monkeypatch.setattr(pose, "GRID", (2, 2))
     clip = write_clip(tmp_path / "clip.mp4", frames=PAPER_FRAMES, rate=Fraction(25), sound=False)
