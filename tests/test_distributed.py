@@ -37,9 +37,17 @@ def work(folder: Path) -> None:
     np.save(folder / f"{me}.npy", [*a.grad.tolist(), *b.grad.tolist(), agreed, *table.tolist()])
 
 
+def work_and_fail(folder: Path, error: Exception) -> None:
+    work(folder)
+    failing_work(error)
+
+
 def test_two_processes(tmp_path: Path) -> None:
+    """What both found, and an error of ours, which comes over as it is."""
     looks: list[None] = []
-    distributed.run(partial(work, tmp_path), 2, lambda: looks.append(None))
+    with pytest.raises(FormatError, match=r"^no stream$") as found:
+        distributed.run(partial(work_and_fail, tmp_path, FormatError("no stream")), 2, lambda: looks.append(None))
+    assert found.type is FormatError
     for me in (0, 1):
         assert np.load(tmp_path / f"{me}.npy").tolist() == [2.0, 2.0, 0.5, 0.5, 0.5, 7.0, 4.0, 5.0, 4.0]
     assert looks
@@ -121,12 +129,6 @@ def failing_work(error: Exception) -> None:
         raise error
     distributed.agree(0.0)
     distributed.gather_rows(torch.zeros(2))
-
-
-def test_errors_of_ours_come_over_as_they_are() -> None:
-    with pytest.raises(FormatError, match=r"^no stream$") as found:
-        distributed.run(partial(failing_work, FormatError("no stream")), 2)
-    assert found.type is FormatError
 
 
 def test_other_errors_are_one_sentence() -> None:

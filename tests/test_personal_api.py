@@ -184,7 +184,8 @@ def test_a_second_call_with_its_own_latent(
     personal: Made, clip: Path, tiny_pack: ModelPack, tmp_path: Path
 ) -> None:
     told: list[Progress] = []
-    chosen, second = options(tiny_pack, identity=personal[0], refit=True), tmp_path / "second.stc"
+    plain = {"landmark_correction": PLAIN["landmark_correction"]}
+    chosen, second = options(tiny_pack, identity=personal[0], refit=True, **plain), tmp_path / "second.stc"
     report = api.encode(clip, second, chosen, told.append, FixedFace())
     assert "placing the face" in {event.stage for event in told}
     assert report.bytes["personalization"] == 66 + 16

@@ -66,12 +66,14 @@ def write_tiny_pack(folder: Path, seed: int = 0, name: str = "tiny-1024") -> Mod
 
 @contextmanager
 def coarse_probes() -> Iterator[None]:
-    """Within, how codes and deltas show is measured at 64² pixels and not at 256² and 128²: where it is not asked how
-    well a stream is rounded."""
+    """Within, how codes and deltas show is measured in few frames of 64² pixels and not in more of 256² and 128²: where
+    it is not asked how well a stream is rounded."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "PROBED_FRAMES", 1)
         for module in (sensitivity, compaction):
             patch.setattr(module, "PROBE_SIZE", 64)
-        patch.setattr(delta_coding, "PROBE_SIDE", 64)
+        for name, value in (("PROBE_SIDE", 64), ("PROBES", 4), ("JUDGED", 2)):
+            patch.setattr(delta_coding, name, value)
         yield
 
 

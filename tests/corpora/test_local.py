@@ -19,7 +19,7 @@ from stylecodec.corpus.run import encode_corpus
 from stylecodec.corpus.work import Settings
 from stylecodec.errors import OptionError
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
-from tests.corpora.scene import CHEAP, cheap, looking, streams, write_talk
+from tests.corpora.scene import CHEAP, cheap, streams
 
 
 class Doomed(LocalHand):
@@ -45,21 +45,20 @@ class LosesOne(LocalPool):
 
 
 def test_a_killed_worker_costs_one_clip_and_no_byte(
-    tiny_pack: ModelPack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    talk: Path, whole: dict[str, bytes], tiny_pack: ModelPack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """That two processes write the bytes of one: test_benchmark."""
-    source, pools = write_talk(tmp_path / "in", [f"{k}.mp4" for k in range(3)]), []
+    pools: list[LosesOne] = []
 
     def pool(settings: Settings) -> LosesOne:
         pools.append(LosesOne(settings, 1))
         return pools[0]
 
-    summary = encode_corpus([source], tmp_path / "killed", cheap(tiny_pack), pool)
+    summary = encode_corpus([talk], tmp_path / "killed", cheap(tiny_pack), pool)
     assert capfd.readouterr().err == ""
     assert (summary.encoded, summary.failed, pools[0].hired) == (3, 0, 2)
     assert len({record.worker for record in read_records(tmp_path / "killed").values()}) == 2  # one came in its place
-    encode_corpus([source], tmp_path / "whole", cheap(tiny_pack), looking)
-    assert streams(tmp_path / "killed") == streams(tmp_path / "whole")
+    assert streams(tmp_path / "killed") == whole
     assert len(streams(tmp_path / "killed")) == 3
 
 

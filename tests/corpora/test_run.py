@@ -77,6 +77,7 @@ def test_two_stages_give_the_same(talk: Path, tiny_pack: ModelPack, tmp_path: Pa
     assert streams(tmp_path / "apart") == streams(tmp_path / "out")
 
 
+@pytest.mark.usefixtures("quick_rounding")
 def test_what_is_done_is_left_as_it_is(talk: Path, tiny_pack: ModelPack, tmp_path: Path) -> None:
     out, options = tmp_path / "out", cheap(tiny_pack)
     Run([talk], out, options)

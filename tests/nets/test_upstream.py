@@ -101,7 +101,9 @@ def test_parsing() -> None:
 
 @torch.no_grad()
 def test_e4e() -> None:
-    net = E4eEncoder().eval()
+    with torch.device("meta"):
+        net = E4eEncoder().eval()
+    net = net.to_empty(device="cpu")
     seeded.fill(net, prefix="encoder.")
     codes = net.deltas(seeded.picture("input.image", (2, 3, 256, 256))[:1])
     net.latent_avg.zero_()

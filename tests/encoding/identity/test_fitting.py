@@ -181,7 +181,7 @@ def test_the_fit_keeps_a_face_moving(moving: tuple[ModelPack, torch.Tensor]) -> 
     renderer = DifferentiableRenderer(pack, CPU)
 
     def opening(response: float) -> float:
-        options = FitOptions(steps=30, side=64, parts=0.0, features=0.0, response=response, response_share=1.0)
+        options = FitOptions(steps=16, side=64, parts=0.0, features=0.0, response=response, response_share=1.0)
         found = fit_identity(start, [calm] * 6, codes, pack, CPU, options).latent
         units = renderer.units.units(torch.from_numpy(codes.pose[:2]), torch.from_numpy(alpha[:2]))
         with torch.no_grad():

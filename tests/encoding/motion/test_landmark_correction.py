@@ -27,16 +27,16 @@ from stylecodec.progress import Progress, ProgressCallback, silent
 from tests.encoding.conftest import nodding
 
 CPU = torch.device("cpu")
-OPTIONS = LandmarkCorrectionOptions(precision="float32")
+OPTIONS = LandmarkCorrectionOptions(precision="float32", side=64)
 ROUGH = replace(OPTIONS, frames=1)  # where it does not matter how well the Jacobian is measured
 
 
-def seen(avatar: ModelPack, average: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def seen(avatar: ModelPack, average: np.ndarray, rows: np.ndarray, side: int = OPTIONS.side) -> np.ndarray:
     """The features [n, 17] of renderings."""
     renderer = DifferentiableRenderer(avatar, CPU)
     codes = Motion(rows).codes(range(len(rows)))
     units = renderer.units.units(torch.from_numpy(codes.pose), torch.from_numpy(codes.alpha))
-    return RenderedFeatures(renderer, torch.from_numpy(average.astype(np.float32)), OPTIONS.side)(units).numpy()
+    return RenderedFeatures(renderer, torch.from_numpy(average.astype(np.float32)), side)(units).numpy()
 
 
 def corrected(
@@ -75,7 +75,8 @@ def test_a_face_that_moves_is_corrected(avatar: ModelPack, average: np.ndarray) 
 def test_a_head_that_turns_is_corrected(avatar: ModelPack, average: np.ndarray) -> None:
     truth, before = nodding(7), nodding(7)
     truth[:, 0], before[:, 0] = np.linspace(-12, 12, 7), np.linspace(-6, 6, 7)
-    after = corrected(before, seen(avatar, average, truth), average, avatar)
+    fine = replace(ROUGH, side=128)
+    after = corrected(before, seen(avatar, average, truth, fine.side), average, avatar, fine)
     gone = (after - before)[:, 0] / np.where(truth[:, 0] == 0, 1, (truth - before)[:, 0])
     assert (gone[[0, -1]] > 0.4).all()  # far from where the jacobian was measured, a nose does not go in proportion
     assert (gone[[0, -1]] < 1.0).all()

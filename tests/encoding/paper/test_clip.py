@@ -33,7 +33,7 @@ from stylecodec.progress import Progress
 
 CPU = torch.device("cpu")
 RATE = Fraction(25)
-PAPER = PaperOptions(target="inversion", side=64, steps=4, pose_steps=1, epochs=2, worst_inversion=2.0)
+PAPER = PaperOptions(target="inversion", side=64, steps=2, pose_steps=1, epochs=2, worst_inversion=2.0)
 OPTIONS = EncodeOptions(
     preset="paper", device="cpu", identity_candidates=3, identity_average=1, batch=3, paper=PAPER,
     fit=FitOptions(steps=1, side=32),
@@ -59,8 +59,8 @@ class Clip:
 def quick() -> Iterator[None]:
     """Fewer poses in the grid, fewer steps of the reference from frame to frame."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pose, "GRID", (3, 3))
-        patch.setattr(pose.PoseSearch.reference, "__defaults__", (5,))
+        patch.setattr(pose, "GRID", (2, 2))
+        patch.setattr(pose.PoseSearch.reference, "__defaults__", (3,))
         yield
 
 

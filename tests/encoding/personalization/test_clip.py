@@ -107,9 +107,9 @@ def card(personalised: Made) -> IdentityCard:
 
 def test_fast_reads_once_and_balanced_twice(tiny_pack: ModelPack) -> None:
     clip, again = Clip(), Clip()
-    fast = encode_frames(clip, tiny_pack, FAST, RATE)
+    fast = encode_frames(clip, tiny_pack, PLAIN, RATE)
     told: list[Progress] = []
-    balanced = encode_frames(again, tiny_pack, replace(FAST, preset="balanced"), RATE, progress=told.append)
+    balanced = encode_frames(again, tiny_pack, replace(PLAIN, preset="balanced"), RATE, progress=told.append)
     assert (clip.readings, again.readings) == (1, 2)
     assert told[-1] == Progress(REFINING, 12, 12)
     assert fast.packets.shape == balanced.packets.shape == (12, 35)
@@ -201,7 +201,7 @@ def test_some_frames_are_spread_and_some_differ_most(tiny_pack: ModelPack) -> No
 def test_a_quick_likeness_corrects_by_pixels_and_refines_nothing(tiny_pack: ModelPack, corrects: bool) -> None:
     told: list[Progress] = []
     pixels = PixelCorrectionOptions(corrects, keyframes=1, side=32, compared=32)
-    clip, options = Clip(), replace(FAST, likeness="quick", pixel_correction=pixels)
+    clip, options = Clip(), replace(FAST if corrects else PLAIN, likeness="quick", pixel_correction=pixels)
     encoded = encode_frames(clip, tiny_pack, options, RATE, progress=told.append)
     assert clip.readings == 2 + corrects
     usual = {ANALYSING, FITTING, CORRECTING, PERSONALISING}

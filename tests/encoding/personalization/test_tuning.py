@@ -38,13 +38,13 @@ from stylecodec.progress import Progress
 pytestmark = pytest.mark.usefixtures("quick_rounding")
 CPU = torch.device("cpu")
 QUICK = TuneOptions(
-    steps=50,
+    steps=30,
     side=32,
     batch=4,
     precision="float32",
     features=0.0,
     weight_rate=0.02,
-    look_steps=10,
+    look_steps=7,
     delta_bytes=60_000,
     delta_margin=28.0,
     identity_prior=0.0,
@@ -83,7 +83,7 @@ def test_the_person_is_learnt(learnt: Personalized, tiny_pack: ModelPack) -> Non
     assert learnt.psnr.shape == (8,)
     assert learnt.psnr.mean() > untouched.mean() + 2
     assert learnt.psnr.mean() > learnt.psnr_before.mean() - 0.5
-    assert [entry["step"] for entry in learnt.history] == [10, 20, 30]
+    assert [entry["step"] for entry in learnt.history] == [7, 14, 21]
 
 
 def test_what_is_sent_is_what_was_judged(learnt: Personalized, tiny_pack: ModelPack) -> None:
@@ -112,7 +112,7 @@ def test_workers_do_the_same_work(tiny_pack: ModelPack, learnt: Personalized) ->
     nowhere = Checkpoint(None, "work")
     found = personalize(tiny_pack, crops, codes, latent(), both, CPU, nowhere, told.append)
     assert found.steps == learnt.steps
-    assert [entry["step"] for entry in found.history] == [10, 20, 30]
+    assert [entry["step"] for entry in found.history] == [7, 14, 21]
     untouched = Personalizer(tiny_pack, crops, codes, latent(), QUICK, CPU).psnr().mean()
     # Other people are drawn at other random places, the rest is the same work.
     assert found.psnr.mean() - untouched == pytest.approx(learnt.psnr.mean() - untouched, rel=0.15)
@@ -130,7 +130,7 @@ def test_the_pack_is_left_alone(tiny_pack: ModelPack, learnt: Personalized) -> N
 def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path) -> None:
     crops, codes = clip_of(tiny_pack)
     path = tmp_path / "work.safetensors"
-    checkpoint, some = Checkpoint(path, "work"), dataclasses.replace(QUICK, steps=16)
+    checkpoint, some = Checkpoint(path, "work"), dataclasses.replace(QUICK, steps=12)
 
     class Stopped(Exception):
         pass
@@ -166,7 +166,7 @@ def test_work_is_taken_up_where_it_stopped(tiny_pack: ModelPack, tmp_path: Path)
         tiny_pack, crops, codes, latent(), larger, CPU, checkpoint, lambda event: shares.append(event.done / 100)
     )
     fourth.tune()
-    assert fourth.at.steps[WEIGHTS] == 25 > second.at.steps[WEIGHTS]
+    assert fourth.at.steps[WEIGHTS] == 18 > second.at.steps[WEIGHTS]
     assert 0.5 < shares[0] < 0.6
 
 
@@ -203,15 +203,15 @@ def test_a_checkpoint_of_other_work(tiny_pack: ModelPack, tmp_path: Path) -> Non
 
 def test_a_plateau_shortens_the_work(tiny_pack: ModelPack) -> None:
     crops, codes = clip_of(tiny_pack)
-    flat = dataclasses.replace(QUICK, steps=40, plateau_db=99.0, plateau_looks=2, look_steps=3)
+    flat = dataclasses.replace(QUICK, steps=24, plateau_db=99.0, plateau_looks=2, look_steps=2)
     personalizer = Personalizer(tiny_pack, crops, codes, latent(), flat, CPU)
     personalizer.run()
     assert personalizer.at.skipped > 0
-    assert personalizer.at.steps[WEIGHTS] < 31
-    assert personalizer.at.steps[SETTLE] == 3
+    assert personalizer.at.steps[WEIGHTS] < 18
+    assert personalizer.at.steps[SETTLE] == 2
 
 
-@pytest.mark.parametrize(("step_seconds", "spent"), [(2.0, 46.0), (20.0, 20.0)])
+@pytest.mark.parametrize(("step_seconds", "spent"), [(5.0, 40.0), (20.0, 20.0)])
 def test_minutes_hold_whatever_the_machine(
     tiny_pack: ModelPack, monkeypatch: pytest.MonkeyPatch, step_seconds: float, spent: float
 ) -> None:

@@ -20,7 +20,7 @@ from stylecodec import LandmarkCorrectionOptions, PixelCorrectionOptions, RdOpti
 from stylecodec.bitstream import StreamFile
 from stylecodec.errors import MediaError, MissingDependency, OptionError
 from stylecodec.evaluation.faces import aligner_for
-from stylecodec.evaluation.rd import measuring, page, run
+from stylecodec.evaluation.rd import figures, measuring, page, run
 from stylecodec.evaluation.rd.options import Way
 from stylecodec.media.codecs import decoded_video
 from stylecodec.packs.store import PACKS_VARIABLE, ModelPack
@@ -50,7 +50,7 @@ def options_for(pack: ModelPack) -> RdOptions:
     return RdOptions(
         ways=(Way("fast+off", plain, QUALITIES), Way("fast+quick", tuned, (50.0,))),
         codecs={"x264": CODEC},
-        sizes=(64, 96),
+        sizes=(64,),
         metrics=("SSIM", "PSNR", "LPIPS-vgg"),
         long=LONG,
         device="cpu",
@@ -67,6 +67,7 @@ def found(tiny_pack: ModelPack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     clip = write_clip(folder / "some clip.mp4", FRAMES, RATE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "aligner_for", lambda device: FixedFace())
+        patch.setattr(figures, "DPI", 20)
         patch.setenv(PACKS_VARIABLE, str(tiny_pack.folder.parent))
         options = options_for(tiny_pack)
         report = measure(clip, folder / "out", options)
@@ -81,9 +82,9 @@ def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_point_is_there_with_every_byte(found: SimpleNamespace) -> None:
     points = found.report.points
-    assert len(points) == 2 * 2 * (len(QUALITIES) + 1 + len(CODEC))  # sizes, lengths
+    assert len(points) == 2 * (len(QUALITIES) + 1 + len(CODEC))  # lengths
     assert {(p.clip, p.size, p.long, p.frames) for p in points} == {
-        ("some-clip", size, long, RATE if long else FRAMES) for size in (64, 96) for long in (False, True)
+        ("some-clip", 64, long, RATE if long else FRAMES) for long in (False, True)
     }
     files = [path for path in (found.folder / "kept" / "encodes").iterdir() if path.suffix in (".stc", ".mkv")]
     assert sorted(path.stat().st_size for path in files) == sorted(sum(p.parts.values()) for p in points)
@@ -93,6 +94,21 @@ def test_every_point_is_there_with_every_byte(found: SimpleNamespace) -> None:
         assert p.parts["sound"] > 0
         assert set(p.scores) == {"PSNR", "SSIM"}
         assert "vgg16-397923af.pth" in p.left_out["LPIPS-vgg"]
+
+
+def test_every_size_is_measured(found: SimpleNamespace, tmp_path: Path) -> None:
+    shutil.copytree(found.folder / "kept", tmp_path / "out" / "kept")
+    (off, _), codec = found.options.ways, {"x264": (51,)}
+    options = replace(found.options, ways=(replace(off, qualities=(60.0,)),), codecs=codec, sizes=(64, 96), long=None)
+    report = measure(found.clip, tmp_path / "out", options)
+    expected = {(size, system, 9) for size in (64, 96) for system in ("stylecodec fast+off", "x264")}
+    assert {(p.size, p.system, p.frames) for p in report.points} == expected
+    assert len(report.points) == len(expected)
+    kept = {(p.system, p.setting): p for p in found.report.points if not p.long}
+    for p in report.points:
+        assert set(p.scores) == {"PSNR", "SSIM"}
+        assert (p.size == 64) == (p.as_dict() == kept[p.system, p.setting].as_dict())
+    assert {path.stem for path in (tmp_path / "out").glob("*.svg")} == {"64-PSNR", "64-SSIM", "96-PSNR", "96-SSIM"}
 
 
 def test_the_identity_is_paid_once_and_long_calls_are_measured(found: SimpleNamespace) -> None:
@@ -204,7 +220,7 @@ def test_given_files_that_fit_nothing(found: SimpleNamespace, tmp_path: Path) ->
     for name, error, words in (
         ("talk.266", OptionError, "is called SEQUENCE.SYSTEM.SETTING"),
         ("talk-64.VTM.qp37.266", OptionError, "is of no sequence of this run, which are: some-clip-1s-64"),
-        ("some-clip-96.x.y.mkv", MediaError, "is not 9 frames of 96x96: frame 1 is 64x64"),
+        ("some-clip-64.x.y.mkv", MediaError, "is not 9 frames of 64x64: frame 1 is 96x96"),
         ("no-column.csv", MediaError, "has no column system, setting, kbps"),
         ("no-number.csv", MediaError, "row 2: kbps is no number but 'fast'"),
         ("elsewhere.csv", OptionError, "has A on talk at 64², which this run does not measure"),
@@ -212,9 +228,8 @@ def test_given_files_that_fit_nothing(found: SimpleNamespace, tmp_path: Path) ->
         path = tmp_path / name
         text = {"no-column.csv": "clip,size\na,64", "no-number.csv": "clip,size,system,setting,kbps\na,64,A,q,fast"}
         path.write_text(text.get(name, "clip,size,system,setting,kbps,PSNR\ntalk,64,A,q,10,30"))
-        if name == "some-clip-96.x.y.mkv":
-            (sequence,) = (found.folder / "kept" / "sequences").glob("some-clip-64-*.mkv")
-            shutil.copy(sequence, path)
+        if name == "some-clip-64.x.y.mkv":
+            shutil.copy(found.clip, path)
         with pytest.raises(error, match=re.escape(words)):
             measure(found.clip, found.folder, replace(found.options, given=(path,)))
 
@@ -225,11 +240,11 @@ def test_the_report_opens_offline(found: SimpleNamespace) -> None:
     assert tags.open == []
     assert all(address.startswith("#") for address in tags.addresses)
     assert not re.search(r"https?:|@import|url\((?!#)|<script|<link|<img", page)
-    figures = {f"{long}{size}-{metric}" for long in ("", "long-") for size in (64, 96) for metric in ("PSNR", "SSIM")}
+    drawn = {f"{long}64-{metric}" for long in ("", "long-") for metric in ("PSNR", "SSIM")}
     names = {path.name for path in found.folder.iterdir()}
-    pictures = {f"{name}.{end}" for name in figures for end in ("svg", "png")}
+    pictures = {f"{name}.{end}" for name in drawn for end in ("svg", "png")}
     assert names == {"kept", "index.html", "rd.json", "points.csv"} | pictures
-    assert page.count("<svg") == len(figures)
+    assert page.count("<svg") == len(drawn)
     for words in ("x264", "stylecodec fast+off 40 dB", "identity, bytes", "Frames that the generator was not tuned on"):
         assert words in page
     assert "published" not in page
