@@ -35,18 +35,18 @@ class FitOptions:
     """How the identity latent is fitted (identity.fitting); OptionError for a value outside its range."""
 
     enabled: bool = True  # else the latent is sent as the feed-forward encoder gives it
-    steps: int = 80  # of the optimiser
+    steps: int = 160  # of the optimiser
     side: int = 128  # pixels per side of the renderings compared
     rows: int = 10  # of the latent that move, from the first: those that style up to 128²
     batch: int = 1  # frames per step
     keyframes: bool = True  # fit to the frames whose codes differ most too, beside those spread over the clip
     keyframe_count: int = 12  # of these
     mouth: float = 6.0  # how many times as much again the inside of the mouth counts: it is small, dark, seldom seen
-    rate: float = 0.12  # step size (root mean square), in units of the latent's standard deviation over people
+    rate: float = 0.1  # step size, in units of the latent's standard deviation over people
     features: float = 1.5  # weight of the face parser's features beside pixels: without it eyes and lips blur
     identity: float = 1.0  # weight of L_ID: the face is the person's for a face recognition network
     parts: float = 1.0  # weight of brows, eyes, lips being where the face parser sees them: else they hardly move
-    response: float = 6.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
+    response: float = 3.0  # weight of brows, eyes, lips moving no less than with the first latent; it fades away
     response_share: float = 1.0  # of the steps, until it is gone
     parts_every: int = 2  # steps between two looks at parts, and two at identity and response, which take time
     prior: float = 0.02  # weight of the squared distance from the first latent, in the same units
@@ -73,7 +73,7 @@ class FitOptions:
 
 
 # One picture does not show how a face moves: fewer steps leave the latent more of what all faces do.
-PORTRAIT = FitOptions(steps=40, parts=0.0, response=0.0, mouth=0.0)
+PORTRAIT = FitOptions(steps=80, parts=0.0, response=0.0, mouth=0.0)
 
 
 @dataclass(frozen=True)

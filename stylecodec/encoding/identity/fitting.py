@@ -23,13 +23,12 @@ from ...decoding.regions import MOUTH_INSIDE, PASS, Regions
 from ...decoding.render import pick_dtype
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
-from ..differentiable import DifferentiableRenderer, at_side, cosine_decay, shuffled
+from ..differentiable import BETAS, DifferentiableRenderer, at_side, cosine_decay, shuffled
 from ..frames import Crop, FrameCodes, to_input
 from ..identity_loss import IdentityOfPictures
 from ..losses import LossWeights, MotionLoss, PartPlacementLoss, ReconstructionLoss
 from ..options import FitOptions
 from ..personalization.locality import latent_deviation
-from ..personalization.optimizers import LatentOptimizer
 from .selection import Candidate
 
 FITTING = "fitting the identity"  # the stage's name in reports of progress
@@ -81,7 +80,7 @@ def fit_to_candidates(
 
 
 class _LatentSearch:
-    """Muon on the first rows of W+, in units of the latent's standard deviation over people."""
+    """Adam on the first rows of W+, in units of the latent's standard deviation over people."""
 
     def __init__(
         self,
@@ -113,7 +112,7 @@ class _LatentSearch:
         known = pack.has("feedforward")
         self.deviation = pack.feedforward(device).latent_std if known else latent_deviation(self.renderer)
         self.moved = torch.zeros_like(self.pivot[: options.rows], requires_grad=True)  # from the pivot
-        self.optimizer = LatentOptimizer(self.moved)
+        self.optimizer = torch.optim.Adam([self.moved], betas=BETAS)
         self.random = torch.Generator().manual_seed(1)
 
     def step(self, step: int) -> None:
@@ -125,6 +124,7 @@ class _LatentSearch:
         response = options.response * (1 - fraction / options.response_share)
         if self.motion is not None and response > 0 and step % every == every // 2:
             others = torch.randint(self.count, (len(few),), generator=self.random).to(self.device)
+        self.optimizer.param_groups[0]["lr"] = options.rate * cosine_decay(fraction)
         anchor = self.renderer.anchor(
             torch.cat([self.pivot[: options.rows] + self.moved * self.deviation, self.pivot[options.rows :]])
         )
@@ -137,8 +137,8 @@ class _LatentSearch:
             loss = loss + every * options.parts * self.placement(output, few)
         if self.motion is not None and len(others):
             loss = loss + every * response * self.motion(output, few, beside, others)
-        (gradient,) = torch.autograd.grad(loss, self.moved)
-        self.optimizer.step(gradient, options.rate * cosine_decay(fraction))
+        (self.moved.grad,) = torch.autograd.grad(loss, self.moved)
+        self.optimizer.step()
 
     def found(self) -> NDArray[np.float16]:
         """The latent [18, 512] as it is now."""

@@ -1,4 +1,4 @@
-"""The optimisers of a generator's tensors and of W+ latents: Muon for convolutions and latents, Adam for all else.
+"""The optimiser of a generator's tensors: Muon for convolutions, Adam for all else.
 
 Muon (Jordan, 2024) takes a step along every direction of a filter bank alike: of the momentum's singular values only
 the vectors are kept, by five steps of a quintic Newton-Schulz iteration. It is ours and not torch.optim.Muon, which
@@ -41,27 +41,6 @@ def orthogonal(matrix: Tensor) -> Tensor:
         square = factor @ square @ factor
     x = gathered @ x
     return x.t() if tall else x
-
-
-class LatentOptimizer:
-    """Muon for rows of W+ [rows, 512]: every direction that they move along together is gone as far.
-
-    What a picture asks of a latent is mostly one change of all rows; by Adam the others hardly begin to move.
-    """
-
-    MOMENTUM = 0.9
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-        self._momentum = torch.zeros_like(values)
-
-    @torch.no_grad()
-    def step(self, gradient: Tensor, rate: float) -> None:
-        """Move the values against their gradient [rows, 512]; `rate`: root mean square of the step's elements."""
-        self._momentum.lerp_(gradient, 1 - self.MOMENTUM)
-        way = orthogonal(gradient.lerp(self._momentum, self.MOMENTUM))  # Nesterov
-        size = way.norm() / way.numel() ** 0.5
-        self.values.sub_(way * (rate / size.clamp_min(1e-12)))
 
 
 class GeneratorOptimizer:
