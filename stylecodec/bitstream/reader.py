@@ -256,7 +256,10 @@ class StreamReader:
         return None
 
     def _identity(self, chunk: Chunk) -> tuple[Identity | None, int, int]:
-        identity = Identity.parse(chunk.payload, chunk.payload_offset)
+        prologue = self._deframer.prologue
+        predicts = prologue is not None and prologue.minor >= layout.PREDICTED_MINOR
+        base_of = self.identities.get if predicts else None
+        identity = Identity.parse(chunk.payload, chunk.payload_offset, base_of)
         known = self.identities.get(identity.slot)
         given = known or self.references.get(identity.slot)
         if given is not None and given.digest != identity.digest:
@@ -276,7 +279,7 @@ class StreamReader:
         if slot not in self.identities and self._recall is not None:
             found = self._recall(reference.digest)
             if found is not None:
-                self.identities[slot] = replace(found, slot=slot)
+                self.identities[slot] = replace(found, slot=slot, base=None)
                 return self.identities[slot], slot, 0
         return (reference if given is None else None), slot, 0
 
