@@ -2,7 +2,8 @@
 
 A row of W+ acts on the pictures only by the styles that the affine layers make of it, fewer than its 512 numbers and
 not all of them seen. What the nearest levels would spend on the rest is saved: of the levels with a small error of the
-styles, those are taken that differ from the row before in few places, as the form predicts each row from that one.
+styles, those are taken that differ from the row before in few places, as the form predicts each row from that one, or
+from another identity's levels where it has one to be predicted from.
 
     error of a row e ──► e · (Aᵀ diag(weight of each style) A + ridge) · e + price · bits ──► least, level by level
 """
@@ -45,12 +46,18 @@ def row_metrics(generator: Generator, weights: list[Floats]) -> Floats:
     return metrics
 
 
-def rounded_levels(latent: Floats, metrics: Floats, step: float) -> NDArray[np.int32]:
-    """Levels int32 [18, 512] for a latent [18, 512] in steps of `step`; metrics: of `row_metrics`."""
+def rounded_levels(
+    latent: Floats, metrics: Floats, step: float, prediction: NDArray[np.int32] | None = None
+) -> NDArray[np.int32]:
+    """Levels int32 [18, 512] for a latent [18, 512] in steps of `step`; metrics: of `row_metrics`.
+
+    prediction: the levels [18, 512] that they are coded as differences from; None: each row from the one before.
+    """
     price = BIT_PRICE * float(metrics.diagonal(axis1=1, axis2=2).mean())
     levels = np.zeros(latent.shape)
     before = levels[0]
     for row, metric in enumerate(metrics):
+        before = before if prediction is None else prediction[row].astype(np.float64)
         levels[row] = before = before + _changes(latent[row] / step - before, metric, price)
     return levels.astype(np.int32)
 
