@@ -56,7 +56,7 @@ class StreamFile:
                 for _ in self.extras(layout.ATTACHMENT_TYPES.__contains__):
                     pass  # a damaged one raises
         except FormatError:
-            self._table = scan_table(self._chunks)
+            self._table = scan_table(self._chunks, recall)
         self.header = self._load_header()
         self._identities = IdentityTable(self._chunks, self._table, prologue.minor, recall)
         groups = self._table.of(ChunkType.GROUP)

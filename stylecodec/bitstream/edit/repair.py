@@ -104,8 +104,7 @@ class Repair:
         config, packets = audio_timeline.with_config(packets, survey.config)
         header = replace(survey.header, live=False)
         groups, chunks = regroup(self._runs(), header), audio_timeline.in_chunks(packets)
-        predicts = header.quantiser is not None and predicted(survey.used)
-        return mux(StreamWriter(header, config, predicts=predicts), None, groups, chunks, self._extras())
+        return mux(StreamWriter(header, config, predicts=predicted(survey.used)), None, groups, chunks, self._extras())
 
     def _examine(self) -> _Survey:
         """Read the source; where its beginning is lost, put another one before it."""
@@ -127,10 +126,11 @@ class Repair:
         like = self._like
         header: StreamHeader | None = None
         config: AudioConfig | None = None
-        identities: dict[int, Identity | IdentityReference] = {i.slot: i for i in like.identities} if like else {}
+        bases = {i.slot: i for i in like.identities} if like else {}
+        identities: dict[int, Identity | IdentityReference] = dict(bases)
         groups: dict[bool, tuple[FrameGroup, dict[int, None]]] = {}  # with and without times: the first, slots of all
         has_audio = False
-        reader = StreamReader(strict=False, recall=self._recall)
+        reader = StreamReader(strict=False, recall=self._recall, bases=bases)
         for event in self._events(reader):
             if isinstance(event, StreamHeader):
                 header = header or event
