@@ -62,8 +62,8 @@ def _arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--progressive",
         action="store_true",
-        help=f"with --likeness {OFF}: begin with a coarse identity, about half of the bytes, and refine it with the "
-        "second group of frames; both together take more bytes than one",
+        help=f"with --likeness {OFF}: begin with a coarse identity, half of the bytes, and refine it with the "
+        "second group of frames; both together take up to half more bytes than one",
     )
     _person_arguments(parser, usual)
     add_work(parser)

@@ -32,10 +32,18 @@ QUALITY_SHARE = 0.25  # of the decibels that other qualities ask for more or les
 IDENTITY_STEP = 0.5  # of the latent's RMS: the step tried first
 LOOKS = 8  # at most; three or four do for most
 CODES_PER_DB = 1.0  # by so many codes the step grows for 1 dB more of error, roughly
-# The coarse identity of a progressive stream is so many dB worse. On examples/talk.mp4 it takes 45% of the bytes of the
-# exact one, and both together 144%; with 8 dB it is 57% and 138%, with 12 dB 37% and 146%.
-COARSE_LESS = 10.0
+# Of the bytes that an identity takes by itself: what the coarse one of a progressive stream may take. With fewer it is
+# so far from the exact one that nothing is saved by a prediction from it.
+COARSE_SHARE = 0.5
 ROUNDING = "rounding the identity"  # the stage's name in reports of progress
+
+
+@dataclass(frozen=True)
+class SentIdentity:
+    """An identity as it is sent, and the coarse one that goes before it in a progressive stream."""
+
+    identity: Identity
+    coarse: Identity | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class CompactClip:
 
     quantiser: Quantiser
     packets: NDArray[np.float32]  # [n, 35], the very numbers a reader will see
-    identity: Identity  # predicted from a coarse one where that was asked for
+    sent: SentIdentity
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class CompactPeople:
 
     quantiser: Quantiser
     packets: NDArray[np.float32]  # [n, 35], the very numbers a reader will see
-    identities: tuple[Identity, ...]
+    sent: tuple[SentIdentity, ...]
 
 
 def compact_clip(
@@ -70,14 +78,13 @@ def compact_clip(
     """Quantise packets [n, 35], so that pictures agree with those of the originals to about `quality` dB, and identity.
 
     The pictures are meant as they are before they are rounded to 8 bits; those of the identity agree to about
-    `identity_quality`. metrics: of these packets, if known already. progressive: predict the identity from
-    a coarse one.
+    `identity_quality`. metrics: of these packets, if known already. progressive: with a coarse
+    identity that is sent first.
     """
     if metrics is None:
         metrics = picture_metrics(pack, device, identity, packets)
     quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames, progress)
-    compacted = progressive_identity if progressive else compact_identity
-    return CompactClip(quantiser, values, compacted(identity, packets, pack, device, quality, progress))
+    return CompactClip(quantiser, values, _sent(identity, packets, pack, device, quality, progress, progressive))
 
 
 def compact_people(
@@ -99,28 +106,26 @@ def compact_people(
     share = [float(shown.mean()) for _, shown in people]
     mean = Metrics(*(np.average(np.stack(kind), axis=0, weights=share) for kind in zip(*metrics, strict=True)))
     quantiser, values = compact_packets(packets, mean, quality + PACKET_MARGIN, group_frames, progress, cuts)
-    rounded = []
-    for (one, shown), steps in zip(people, progressive or [False] * len(people), strict=True):
-        compacted = progressive_identity if steps else compact_identity
-        rounded.append(compacted(one, packets[shown], pack, device, quality, progress))
-    return CompactPeople(quantiser, values, tuple(rounded))
+    sent = [
+        _sent(one, packets[shown], pack, device, quality, progress, steps)
+        for (one, shown), steps in zip(people, progressive or [False] * len(people), strict=True)
+    ]
+    return CompactPeople(quantiser, values, tuple(sent))
 
 
-def progressive_identity(
+def _sent(
     identity: Identity,
     packets: NDArray[np.floating],
     pack: ModelPack,
     device: torch.device,
     quality: float,
-    progress: ProgressCallback = silent,
-) -> Identity:
-    """`compact_identity` as a refinement of a coarse one, its base, that is `COARSE_LESS` dB worse.
-
-    Without a base where no step serves for one of the two.
-    """
-    coarse = compact_identity(identity, packets, pack, device, quality, progress, less=COARSE_LESS)
-    base = None if coarse.step_code is None else coarse
-    return compact_identity(identity, packets, pack, device, quality, progress, base)
+    progress: ProgressCallback,
+    progressive: bool,
+) -> SentIdentity:
+    """What is sent of an identity."""
+    if progressive:
+        return progressive_identity(identity, packets, pack, device, quality, progress)
+    return SentIdentity(compact_identity(identity, packets, pack, device, quality, progress))
 
 
 def compact_identity(
@@ -130,39 +135,88 @@ def compact_identity(
     device: torch.device,
     quality: float,
     progress: ProgressCallback = silent,
-    base: Identity | None = None,
-    less: float = 0.0,
 ) -> Identity:
     """The identity with the largest step found that changes the pictures of some frames little enough.
 
-    Its levels are those of rounding.rounded_levels. Raw as it is where no step serves. base: what to predict it from.
-    less: dB that it may be worse than `identity_quality`.
+    Its levels are those of rounding.rounded_levels. Raw as it is where no step serves.
     """
-    latents, renderer = LatentDecoder(pack, device), Renderer(pack, device, PROBE_SIZE, "float32")
-    shown = torch.from_numpy(np.asarray(packets, np.float32)[probed_frames(len(packets))])
-    wanted = pictures(latents, renderer, identity, shown).clamp(-1, 1)
-    metrics = row_metrics(latents.generator, style_weights(latents, renderer, identity, shown[0]))
-    allowed = (2 * 10 ** ((less - identity_quality(quality, isinstance(pack, TunedPack))) / 20)) ** 2
-    latent = identity.latent.astype(np.float64)
-    code = nearest_code(max(IDENTITY_STEP * float(np.sqrt(np.mean(latent**2))), 1e-4))
-    best, best_code = None, -1
-    for look in range(LOOKS):
-        try:
-            prediction = None if base is None else predicted_levels(base.latent, code)
-            levels = rounded_levels(latent, metrics, step_of(code), prediction)
-            tried = Identity(levels * step_of(code), step_code=code, base=base)
-        except LimitExceeded:  # more levels than the form has
-            break
-        error = float((pictures(latents, renderer, tried, shown).clamp(-1, 1) - wanted).square().mean())
-        spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))
-        progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
-        if error <= allowed:
-            best, best_code = tried, code
-        code = min(max(code + (max(1, spare) if error <= allowed else spare), 0), 255)
-        if code <= best_code:
-            break
-    progress(Progress(ROUNDING, LOOKS, LOOKS, "steps"))
-    return best or identity
+    return _Roundings(identity, packets, pack, device).coarsest(quality, progress) or identity
+
+
+def progressive_identity(
+    identity: Identity,
+    packets: NDArray[np.floating],
+    pack: ModelPack,
+    device: torch.device,
+    quality: float,
+    progress: ProgressCallback = silent,
+) -> SentIdentity:
+    """`compact_identity` with a coarse one that may be sent before it, in `COARSE_SHARE` of its bytes.
+
+    It is predicted from the coarse one where that takes fewer bytes. Without a coarse one where no step serves.
+    """
+    roundings = _Roundings(identity, packets, pack, device)
+    whole = roundings.coarsest(quality, progress)
+    if whole is None or whole.step_code is None:
+        return SentIdentity(identity)
+    for code in range(whole.step_code, 256):
+        coarse = roundings.rounded(code)
+        if len(bytes(coarse)) <= COARSE_SHARE * len(bytes(whole)):
+            refined = roundings.coarsest(quality, progress, coarse, whole.step_code)
+            saves = refined is not None and len(bytes(refined)) < len(bytes(whole))
+            return SentIdentity(refined if saves and refined is not None else whole, coarse)
+    return SentIdentity(whole)
+
+
+class _Roundings:
+    """An identity in steps of any size, and what its pictures in some of the frames then look like."""
+
+    def __init__(
+        self, identity: Identity, packets: NDArray[np.floating], pack: ModelPack, device: torch.device
+    ) -> None:
+        self._latents, self._renderer = LatentDecoder(pack, device), Renderer(pack, device, PROBE_SIZE, "float32")
+        self._shown = torch.from_numpy(np.asarray(packets, np.float32)[probed_frames(len(packets))])
+        self._wanted = self._pictures(identity)
+        weights = style_weights(self._latents, self._renderer, identity, self._shown[0])
+        self._metrics = row_metrics(self._latents.generator, weights)
+        self._latent = identity.latent.astype(np.float64)
+        self._personal = isinstance(pack, TunedPack)
+
+    def rounded(self, code: int, base: Identity | None = None) -> Identity:
+        """In steps of that code, and predicted from `base`; LimitExceeded for more levels than the forms have."""
+        prediction = None if base is None else predicted_levels(base.latent, code)
+        levels = rounded_levels(self._latent, self._metrics, step_of(code), prediction)
+        return Identity(levels * step_of(code), step_code=code, base=base)
+
+    def coarsest(
+        self, quality: float, progress: ProgressCallback, base: Identity | None = None, first: int | None = None
+    ) -> Identity | None:
+        """In the largest steps found whose pictures agree to `identity_quality` with the exact ones; None: in none.
+
+        base: what it is predicted from. first: the code that is tried first.
+        """
+        allowed = (2 * 10 ** (-identity_quality(quality, self._personal) / 20)) ** 2
+        usual = max(IDENTITY_STEP * float(np.sqrt(np.mean(self._latent**2))), 1e-4)
+        code = nearest_code(usual) if first is None else first
+        best, best_code = None, -1
+        for look in range(LOOKS):
+            try:
+                tried = self.rounded(code, base)
+            except LimitExceeded:
+                break
+            error = float((self._pictures(tried) - self._wanted).square().mean())
+            spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))
+            progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
+            if error <= allowed:
+                best, best_code = tried, code
+            code = min(max(code + (max(1, spare) if error <= allowed else spare), 0), 255)
+            if code <= best_code:
+                break
+        progress(Progress(ROUNDING, LOOKS, LOOKS, "steps"))
+        return best
+
+    def _pictures(self, identity: Identity) -> torch.Tensor:
+        return pictures(self._latents, self._renderer, identity, self._shown).clamp(-1, 1)
 
 
 def identity_quality(quality: float, personal: bool = False) -> float:
