@@ -88,7 +88,7 @@ def clips(paths: Sequence[Path], pack: str, device: str, work: Path) -> Iterator
 def written(clip: Clip, made: CompactClip) -> dict[str, int]:
     """The bytes by part of the whole compact stream, without sound."""
     writer = StreamWriter(compact_header(clip.header, made.quantiser))
-    data = writer.start() + writer.identity(made.sent.identity)
+    data = writer.start() + writer.identity(made.identity)
     for start in range(0, len(made.packets), clip.step):
         data += writer.group(made.packets[start : start + clip.step])
     with StreamFile.open(io.BytesIO(data + writer.finish())) as stream:
@@ -194,7 +194,7 @@ def row_of(clip: Clip, quality: float, made: CompactClip, yardstick: Yardstick) 
         "header": account["header"],
         "psnr": float(psnr.mean()),
         "worst": float(psnr.min()),
-        "identity_psnr": float(yardstick.psnr(made.sent.identity, clip.packets).mean()),
+        "identity_psnr": float(yardstick.psnr(made.identity, clip.packets).mean()),
     }
 
 

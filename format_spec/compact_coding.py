@@ -94,11 +94,11 @@ def coded(
     rest: list[int],
     terms: Terms,
     ticks: list[int] | None = None,
-    predictions: Rows | None = None,
+    expected_levels: Rows | None = None,
 ) -> Arithmetic:
     """The coder after rows of levels, and the ticks between frames where there are any.
 
-    predictions: of each level, in place of those that follow from the row before.
+    expected_levels: only the differences from these are coded.
     """
     coder, states = Arithmetic(), first_states()
     bounds, begin = numbers("bounds"), numbers("activities")
@@ -108,7 +108,9 @@ def coded(
         before = rows[r - 1] if r else rest
         seen = expected = 0
         for k, level in enumerate(row):
-            prediction, skew = before[k] if predictions is None else predictions[r][k], 0
+            prediction, skew = before[k], 0
+            if expected_levels is not None:
+                prediction += expected_levels[r][k] - (expected_levels[r - 1][k] if r else 0)
             own = [term for term in terms if term[0] == k] if r else []
             if own:
                 total = 16

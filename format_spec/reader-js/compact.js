@@ -133,7 +133,7 @@ function predict(k, row, before, earlier, rest, terms) {
 /**
  * Rows of levels from bytes start..end-1, and the ticks between frames if `timed`.
  * spread, rest: an activity class and a rest level for each place of a row. terms: of 5.1.1. foretold: of each row what
- * another identity lets expect, in place of a prediction from the row before.
+ * another identity lets expect, where only the differences from it are coded.
  */
 export function decodeRows(bytes, start, end, count, { spread, rest, terms, limit = 32767, timed = false, foretold = null }) {
   if (end > start && bytes[end - 1] === 0) fail('CorruptChunk', end - 1, 'the coded levels end with a zero');
@@ -151,8 +151,8 @@ export function decodeRows(bytes, start, end, count, { spread, rest, terms, limi
     let seen = 0;
     let expected = 0;
     for (let k = 0; k < spread.length; k++) {
-      const usual = () => (r ? predict(k, row, before, rows[r - 2], rest, ownTerms[k]) : [rest[k], 0]);
-      const [prediction, skew] = foretold ? [foretold[r][k], 0] : usual();
+      const [usual, skew] = r ? predict(k, row, before, rows[r - 2], rest, ownTerms[k]) : [rest[k], 0];
+      const prediction = foretold ? usual + foretold[r][k] - (r ? foretold[r - 1][k] : 0) : usual;
       const a = r ? activity[k] : 4 * activity[k];
       let split = 0;
       while (Math.floor(a / 2 ** split) >= 24576) split++;

@@ -63,7 +63,7 @@ def _arguments(parser: CommandParser) -> None:
         "--progressive",
         action="store_true",
         help=f"with --likeness {OFF}: begin with a coarse identity, half of the bytes, and refine it with the "
-        "second group of frames; both together take up to half more bytes than one",
+        "second group of frames; both together take a quarter more bytes than one",
     )
     _person_arguments(parser, usual)
     add_work(parser)

@@ -165,12 +165,11 @@ def compacted(clip: EncodedClip, options: EncodeOptions, progress: ProgressCallb
         joined = compact_people(
             clip.packets, shown, clip.pack, device, options.quality, step, clip.cuts, progress, refined
         )
-        rounded = zip(clip.persons, joined.sent, strict=True)
-        persons = tuple(replace(person, compacted=one.identity, coarse=one.coarse) for person, one in rounded)
+        rounded = zip(clip.persons, joined.identities, strict=True)
+        persons = tuple(replace(person, compacted=identity) for person, identity in rounded)
         return replace(clip, packets=joined.packets, quantiser=joined.quantiser, persons=persons)
     made = compact_clip(
         clip.packets, clip.identity, clip.pack, device, options.quality, step, None, progress, refined[0]
     )
-    identity = None if clip.known else made.sent.identity  # one that is known keeps its digest
-    coarse = made.sent.coarse
-    return replace(clip, packets=made.packets, quantiser=made.quantiser, compacted=identity, coarse=coarse)
+    identity = None if clip.known else made.identity  # one that is known keeps its digest
+    return replace(clip, packets=made.packets, quantiser=made.quantiser, compacted=identity)

@@ -41,6 +41,7 @@ from .options import EncodeOptions
 from .paper.report import PaperReport
 from .personalization.clip import TunedClip
 
+AT_ONCE = "the identity is sent at once: there is one group of frames to it, or nothing to refine"
 RAW_GROUP_SECONDS = 1.0
 COMPACT_GROUP_SECONDS = 2.0  # the framing of a group weighs as much as some of its frames
 # Frame times that stray from the constant rate by more than this share of a frame are written one by one.
@@ -54,7 +55,6 @@ class ShownPerson:
     choice: IdentityChoice
     fit_steps: int  # of the optimiser that fitted the identity's latent
     compacted: Identity | None = None  # the identity as a compacted clip sends it
-    coarse: Identity | None = None  # what is shown in place of it in the first group, and sent before it
 
     @property
     def identity(self) -> Identity:
@@ -80,7 +80,6 @@ class EncodedClip:
     track: AlignedTrack | None = None  # the squares that the crops were taken from, where they are known
     quantiser: Quantiser | None = None  # of a compacted clip, whose packets it holds exactly
     compacted: Identity | None = None  # the identity as a compacted clip sends it
-    coarse: Identity | None = None  # what is shown in place of it in the first group, and sent before it
     people: PeopleInClip | None = None  # who is seen when, where that was looked at
     paper: PaperReport | None = None  # what the paper preset tells of its work
     persons: tuple[ShownPerson, ...] = ()  # these people, where each has an identity; `choice` is then the first one's
@@ -111,10 +110,9 @@ class EncodedClip:
             counts[one.person] += -(-(one.end - one.first) // step)
         return counts
 
-    def sent_of(self, person: int) -> tuple[Identity, Identity | None]:
-        """The identity to send for one of several people, or the one for all, and the coarse one that goes first."""
-        one = self.persons[person] if self.persons else self
-        return one.identity, one.coarse
+    def identity_of(self, person: int) -> Identity:
+        """The identity to send for one of several people, or the one for all."""
+        return self.persons[person].identity if self.persons else self.identity
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -222,17 +220,15 @@ class ClipWriter:
             time_scale=DEFAULT_TIME_SCALE if clip.variable_rate else 0,
             quantiser=clip.quantiser,
         )
-        sent = [clip.sent_of(one.person) for one in clip.shown]
-        self._refined = any(coarse is not None for _, coarse in sent)
-        predicts = any(identity.base is not None for identity, _ in sent)
-        self._writer = StreamWriter(self.header, audio, predicts=predicts)
+        self._refined = any(clip.identity_of(one.person).base is not None for one in clip.shown)
+        self._writer = StreamWriter(self.header, audio, predicts=self._refined)
 
     def portions(self) -> Iterator[bytes]:
         """The stream, to be joined in this order."""
         clip, identity = self.clip, self.clip.identity
         wanted = clip.delta is not None or self.options.delta == "name"
         named = clip.known and wanted and not self.carries
-        sent = IdentityReference(identity.digest) if named else self.clip.sent_of(0)[1] or identity
+        sent = IdentityReference(identity.digest) if named else identity.base or identity
         yield from mux(self._writer, sent, self._groups(), self.sound, self._attached(identity))
 
     @property
@@ -242,7 +238,7 @@ class ClipWriter:
         if self.header.variable_rate:
             seconds = int(self._ticks()[-1]) / self.header.time_scale + float(1 / self.clip.rate)
         at_once = self.options.progressive and not self._refined
-        notes = ("the identity is sent at once: there is one group of frames to it",) if at_once else ()
+        notes = (AT_ONCE,) if at_once else ()
         return WrittenStream(self.header, seconds, self._writer.byte_account(), notes)
 
     def _attached(self, identity: Identity) -> Iterator[tuple[int, Attachment]]:
@@ -265,12 +261,12 @@ class ClipWriter:
         clip, step, ticks = self.clip, group_frames(self.clip.rate, self.options), self._ticks()
         several, begun = self._refined or bool(clip.persons), set[int]()
         for one in clip.shown:
-            identity, first = clip.sent_of(one.person)
+            identity = clip.identity_of(one.person)
             for start in range(one.first, one.end, step):
                 part = slice(start, min(start + step, one.end))
                 pts = ticks[part] if self.header.variable_rate else None
                 seconds = start / float(clip.rate) if pts is None else float(pts[0]) / DEFAULT_TIME_SCALE
-                coarse = None if one.person in begun else first
+                coarse = None if one.person in begun else identity.base
                 begun.add(one.person)
                 yield TimedGroup(seconds, clip.packets[part], pts, coarse or identity if several else None)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...errors import CorruptChunk
 from .. import layout
-from .prediction import NoPredictor, Predictor
+from .prediction import Predictor
 from .quantiser import Levels, Quantiser
 from .range_coder import EVEN, RangeDecoder, RangeEncoder
 from .tables import ACTIVITY_CLASSES, ACTIVITY_OF_CLASS, CLASS_BOUNDS, INITIAL_CHANCES
@@ -65,11 +65,13 @@ def decode_levels(
 def encode_latent(levels: npt.NDArray[np.int32], prediction: npt.NDArray[np.int32] | None = None) -> bytes:
     """Levels int32 [18, 512] of an identity as bytes.
 
-    prediction: int32 [18, 512], of `predicted_levels`; without it each row is predicted from the row before.
+    Each row is predicted from the row before. prediction: int32 [18, 512], of `predicted_levels`: only the differences
+    from it are coded.
     """
     coder = RangeEncoder()
     wanted = levels if prediction is None else levels - prediction
-    code_rows(coder, *_latent_model(prediction is not None), len(levels), wanted.tolist(), 0)
+    spread = _LATENT_SPREAD if prediction is None else _DIFFERENCE_SPREAD
+    code_rows(coder, Predictor(_LATENT_REST, ()), spread, len(levels), wanted.tolist(), 0)
     return coder.finish()
 
 
@@ -78,19 +80,13 @@ def decode_latent(
 ) -> npt.NDArray[np.int32]:
     """The reverse of `encode_latent`. Raises CorruptChunk as `decode_levels` does."""
     coder = _decoder(data, offset)
-    rows = code_rows(coder, *_latent_model(prediction is not None), layout.IDENTITY_ROWS, None, offset)
+    spread = _LATENT_SPREAD if prediction is None else _DIFFERENCE_SPREAD
+    rows = code_rows(coder, Predictor(_LATENT_REST, ()), spread, layout.IDENTITY_ROWS, None, offset)
     levels = np.array(rows, np.int32) + (0 if prediction is None else prediction)
     if (np.abs(levels) > layout.MAX_IDENTITY_LEVEL).any():
         raise CorruptChunk("a level of an identity is out of range", offset)
     _check_spent(coder, data, offset)
     return levels
-
-
-def _latent_model(differences: bool) -> tuple[Predictor, Sequence[int]]:
-    """Predictor and activity classes of an identity, or of the differences of one that is predicted from another."""
-    if differences:
-        return NoPredictor(layout.IDENTITY_DIM), _DIFFERENCE_SPREAD
-    return Predictor(_LATENT_REST, ()), _LATENT_SPREAD
 
 
 def predicted_levels(base: npt.NDArray[np.float16], step_code: int) -> npt.NDArray[np.int32]:

@@ -87,16 +87,3 @@ class Predictor:
             self._before = [0] * len(self._rest)
             self._first = False
         return list(self._last)
-
-
-class NoPredictor(Predictor):
-    """Expects 0 at every place, whatever came before: for rows of differences from something known."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__((0,) * size, ())
-
-    def next_row(self) -> list[int]:
-        """End the row and return its levels."""
-        row = super().next_row()
-        self._last = [0] * len(row)
-        return row

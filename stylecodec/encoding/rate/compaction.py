@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ...bitstream import Identity, Quantiser, nearest_code
-from ...bitstream.compact.coding import predicted_levels
 from ...bitstream.compact.modelling import DEFAULT_QUALITY
 from ...bitstream.compact.quantiser import step_of
 from ...decoding.latents import LatentDecoder
@@ -20,7 +19,7 @@ from ...decoding.render import Renderer
 from ...errors import LimitExceeded
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
-from .rounding import rounded_levels, row_metrics
+from .rounding import coarse_levels, rounded_levels, row_metrics
 from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames, style_weights
 from .trellis import compact_packets
 
@@ -32,18 +31,9 @@ QUALITY_SHARE = 0.25  # of the decibels that other qualities ask for more or les
 IDENTITY_STEP = 0.5  # of the latent's RMS: the step tried first
 LOOKS = 8  # at most; three or four do for most
 CODES_PER_DB = 1.0  # by so many codes the step grows for 1 dB more of error, roughly
-# Of the bytes that an identity takes by itself: what the coarse one of a progressive stream may take. With fewer it is
-# so far from the exact one that nothing is saved by a prediction from it.
-COARSE_SHARE = 0.5
+COARSE_SHARE = 0.5  # of the bytes that an identity takes by itself: for the coarse one of a progressive stream
+THRIFT = 2.0 ** (np.arange(2, 40) / 2)  # of rounding.coarse_levels: tried one after the other, until it takes no more
 ROUNDING = "rounding the identity"  # the stage's name in reports of progress
-
-
-@dataclass(frozen=True)
-class SentIdentity:
-    """An identity as it is sent, and the coarse one that goes before it in a progressive stream."""
-
-    identity: Identity
-    coarse: Identity | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class CompactClip:
 
     quantiser: Quantiser
     packets: NDArray[np.float32]  # [n, 35], the very numbers a reader will see
-    sent: SentIdentity
+    identity: Identity  # predicted from a coarse one, its base, where that was asked for
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ class CompactPeople:
 
     quantiser: Quantiser
     packets: NDArray[np.float32]  # [n, 35], the very numbers a reader will see
-    sent: tuple[SentIdentity, ...]
+    identities: tuple[Identity, ...]
 
 
 def compact_clip(
@@ -84,7 +74,7 @@ def compact_clip(
     if metrics is None:
         metrics = picture_metrics(pack, device, identity, packets)
     quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames, progress)
-    return CompactClip(quantiser, values, _sent(identity, packets, pack, device, quality, progress, progressive))
+    return CompactClip(quantiser, values, _rounded(identity, packets, pack, device, quality, progress, progressive))
 
 
 def compact_people(
@@ -106,14 +96,14 @@ def compact_people(
     share = [float(shown.mean()) for _, shown in people]
     mean = Metrics(*(np.average(np.stack(kind), axis=0, weights=share) for kind in zip(*metrics, strict=True)))
     quantiser, values = compact_packets(packets, mean, quality + PACKET_MARGIN, group_frames, progress, cuts)
-    sent = [
-        _sent(one, packets[shown], pack, device, quality, progress, steps)
+    rounded = [
+        _rounded(one, packets[shown], pack, device, quality, progress, steps)
         for (one, shown), steps in zip(people, progressive or [False] * len(people), strict=True)
     ]
-    return CompactPeople(quantiser, values, tuple(sent))
+    return CompactPeople(quantiser, values, tuple(rounded))
 
 
-def _sent(
+def _rounded(
     identity: Identity,
     packets: NDArray[np.floating],
     pack: ModelPack,
@@ -121,11 +111,11 @@ def _sent(
     quality: float,
     progress: ProgressCallback,
     progressive: bool,
-) -> SentIdentity:
-    """What is sent of an identity."""
+) -> Identity:
+    """The identity as it is sent."""
     if progressive:
         return progressive_identity(identity, packets, pack, device, quality, progress)
-    return SentIdentity(compact_identity(identity, packets, pack, device, quality, progress))
+    return compact_identity(identity, packets, pack, device, quality, progress)
 
 
 def compact_identity(
@@ -150,22 +140,21 @@ def progressive_identity(
     device: torch.device,
     quality: float,
     progress: ProgressCallback = silent,
-) -> SentIdentity:
-    """`compact_identity` with a coarse one that may be sent before it, in `COARSE_SHARE` of its bytes.
+) -> Identity:
+    """`compact_identity`, the very same latent, as a refinement of a coarse one, its base, in half of its bytes.
 
-    It is predicted from the coarse one where that takes fewer bytes. Without a coarse one where no step serves.
+    Without a base where no step serves, and where there is nothing to refine.
     """
     roundings = _Roundings(identity, packets, pack, device)
     whole = roundings.coarsest(quality, progress)
-    if whole is None or whole.step_code is None:
-        return SentIdentity(identity)
-    for code in range(whole.step_code, 256):
-        coarse = roundings.rounded(code)
-        if len(bytes(coarse)) <= COARSE_SHARE * len(bytes(whole)):
-            refined = roundings.coarsest(quality, progress, coarse, whole.step_code)
-            saves = refined is not None and len(bytes(refined)) < len(bytes(whole))
-            return SentIdentity(refined if saves and refined is not None else whole, coarse)
-    return SentIdentity(whole)
+    if whole is None:
+        return identity
+    for thrift in THRIFT:
+        base = roundings.coarse(whole, float(thrift))
+        if len(bytes(base)) <= COARSE_SHARE * len(bytes(whole)):
+            refined = replace(whole, base=base)
+            return refined if len(bytes(refined)) < len(bytes(whole)) else whole
+    return whole
 
 
 class _Roundings:
@@ -182,27 +171,23 @@ class _Roundings:
         self._latent = identity.latent.astype(np.float64)
         self._personal = isinstance(pack, TunedPack)
 
-    def rounded(self, code: int, base: Identity | None = None) -> Identity:
-        """In steps of that code, and predicted from `base`; LimitExceeded for more levels than the forms have."""
-        prediction = None if base is None else predicted_levels(base.latent, code)
-        levels = rounded_levels(self._latent, self._metrics, step_of(code), prediction)
-        return Identity(levels * step_of(code), step_code=code, base=base)
+    def coarse(self, whole: Identity, thrift: float) -> Identity:
+        """What is seen most of a rounded identity, in the same steps; thrift: of rounding.coarse_levels."""
+        assert whole.step_code is not None
+        step = step_of(whole.step_code)
+        levels = np.rint(whole.latent.astype(np.float64) / step).astype(np.int32)
+        return Identity(coarse_levels(levels, self._metrics, thrift) * step, step_code=whole.step_code)
 
-    def coarsest(
-        self, quality: float, progress: ProgressCallback, base: Identity | None = None, first: int | None = None
-    ) -> Identity | None:
-        """In the largest steps found whose pictures agree to `identity_quality` with the exact ones; None: in none.
-
-        base: what it is predicted from. first: the code that is tried first.
-        """
+    def coarsest(self, quality: float, progress: ProgressCallback) -> Identity | None:
+        """In the largest steps found whose pictures agree to `identity_quality` with the exact ones; None: in none."""
         allowed = (2 * 10 ** (-identity_quality(quality, self._personal) / 20)) ** 2
-        usual = max(IDENTITY_STEP * float(np.sqrt(np.mean(self._latent**2))), 1e-4)
-        code = nearest_code(usual) if first is None else first
+        code = nearest_code(max(IDENTITY_STEP * float(np.sqrt(np.mean(self._latent**2))), 1e-4))
         best, best_code = None, -1
         for look in range(LOOKS):
             try:
-                tried = self.rounded(code, base)
-            except LimitExceeded:
+                levels = rounded_levels(self._latent, self._metrics, step_of(code))
+                tried = Identity(levels * step_of(code), step_code=code)
+            except LimitExceeded:  # more levels than the form has
                 break
             error = float((self._pictures(tried) - self._wanted).square().mean())
             spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))

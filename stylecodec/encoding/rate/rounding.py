@@ -2,8 +2,7 @@
 
 A row of W+ acts on the pictures only by the styles that the affine layers make of it, fewer than its 512 numbers and
 not all of them seen. What the nearest levels would spend on the rest is saved: of the levels with a small error of the
-styles, those are taken that differ from the row before in few places, as the form predicts each row from that one, or
-from another identity's levels where it has one to be predicted from.
+styles, those are taken that differ from the row before in few places, as the form predicts each row from that one.
 
     error of a row e ──► e · (Aᵀ diag(weight of each style) A + ridge) · e + price · bits ──► least, level by level
 """
@@ -46,20 +45,43 @@ def row_metrics(generator: Generator, weights: list[Floats]) -> Floats:
     return metrics
 
 
-def rounded_levels(
-    latent: Floats, metrics: Floats, step: float, prediction: NDArray[np.int32] | None = None
-) -> NDArray[np.int32]:
-    """Levels int32 [18, 512] for a latent [18, 512] in steps of `step`; metrics: of `row_metrics`.
-
-    prediction: the levels [18, 512] that they are coded as differences from; None: each row from the one before.
-    """
+def rounded_levels(latent: Floats, metrics: Floats, step: float) -> NDArray[np.int32]:
+    """Levels int32 [18, 512] for a latent [18, 512] in steps of `step`; metrics: of `row_metrics`."""
     price = BIT_PRICE * float(metrics.diagonal(axis1=1, axis2=2).mean())
     levels = np.zeros(latent.shape)
     before = levels[0]
     for row, metric in enumerate(metrics):
-        before = before if prediction is None else prediction[row].astype(np.float64)
         levels[row] = before = before + _changes(latent[row] / step - before, metric, price)
     return levels.astype(np.int32)
+
+
+def coarse_levels(levels: NDArray[np.int32], metrics: Floats, thrift: float) -> NDArray[np.int32]:
+    """Levels int32 [18, 512] with some of the changes from row to row that `levels` has, those that are seen most.
+
+    The others are left to a refinement, which so has all that the coarse levels lack and nothing else. thrift: what a
+    bit is worth, in units of what it is in `rounded_levels`: the more, the fewer changes. metrics: of `row_metrics`.
+    """
+    price = thrift * BIT_PRICE * float(metrics.diagonal(axis1=1, axis2=2).mean())
+    found = np.zeros(levels.shape)
+    before = found[0]
+    for row, metric in enumerate(metrics):
+        change = (levels[row] - (levels[row - 1] if row else 0)).astype(np.float64)
+        found[row] = before = before + _seen_most(change, levels[row] - before, metric, price)
+    return found.astype(np.int32)
+
+
+def _seen_most(change: Floats, error: Floats, metric: Floats, price: float) -> Floats:
+    """Those of the changes [512] that make an error [512] smaller by more than they cost, best first; 0 elsewhere."""
+    taken, left = np.zeros_like(change), change != 0
+    cost = price * (LEAVING_BITS + FURTHER_BITS * (np.abs(change) - 1))
+    slope = metric @ error
+    while True:
+        gain = np.where(left, change * (2 * slope - change * metric.diagonal()) - cost, -1)
+        best = int(gain.argmax())
+        if gain[best] <= 0:
+            return taken
+        slope -= metric[best] * change[best]
+        taken[best], left[best] = change[best], False
 
 
 def _changes(wanted: Floats, metric: Floats, price: float) -> Floats:
