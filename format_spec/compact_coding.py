@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 SPEC = Path(__file__).parent / "SPEC.md"
@@ -86,8 +88,18 @@ def first_states() -> dict[str, int]:
     return {name: 256 * number for name, number in states.items()}
 
 
-def coded(rows: Rows, spread: list[int], rest: list[int], terms: Terms, ticks: list[int] | None = None) -> Arithmetic:
-    """The coder after rows of levels, and the ticks between frames where there are any."""
+def coded(
+    rows: Rows,
+    spread: list[int],
+    rest: list[int],
+    terms: Terms,
+    ticks: list[int] | None = None,
+    expected_levels: Rows | None = None,
+) -> Arithmetic:
+    """The coder after rows of levels, and the ticks between frames where there are any.
+
+    expected_levels: only the differences from these are coded.
+    """
     coder, states = Arithmetic(), first_states()
     bounds, begin = numbers("bounds"), numbers("activities")
     activity = [begin[kind] for kind in spread]
@@ -97,6 +109,8 @@ def coded(rows: Rows, spread: list[int], rest: list[int], terms: Terms, ticks: l
         seen = expected = 0
         for k, level in enumerate(row):
             prediction, skew = before[k], 0
+            if expected_levels is not None:
+                prediction += expected_levels[r][k] - (expected_levels[r - 1][k] if r else 0)
             own = [term for term in terms if term[0] == k] if r else []
             if own:
                 total = 16
@@ -166,6 +180,12 @@ def quantiser(steps: list[int], spread: list[int], rest: list[int], terms: Terms
 
 def step(code: int) -> float:
     return (8 + code % 8) * 2.0 ** (code // 8 - 19)
+
+
+def from_base(numbers: list[list[float]], code: int) -> Rows:
+    """What another identity's numbers let expect of the levels in steps of this code: the end of section 12.2."""
+    width, half = Fraction(step(code)), Fraction(1, 2)
+    return [[max(-1023, min(1023, floor(Fraction(number) / width + half))) for number in row] for row in numbers]
 
 
 # --- the worked example of section 12.5 --------------------------------------------------------------------------

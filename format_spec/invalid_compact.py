@@ -9,14 +9,19 @@ from vector_parts import (
     GROUP,
     HEADER,
     IDENTITY,
+    REFERENCE,
     Quantiser,
     chunk,
     compact_group,
     group,
     header,
     levels_of,
+    numbers_of,
     packet,
     patched,
+    predicted_identity,
+    prologue,
+    reference,
     small_identity,
     some_quantiser,
     stream,
@@ -28,7 +33,7 @@ Faults = dict[str, tuple[bytes, str, int, int]]
 
 def invalid_compact() -> Faults:
     """Faults of the compact profile."""
-    return quantisers() | groups() | identities()
+    return quantisers() | groups() | identities() | predicted()
 
 
 def quantisers() -> Faults:
@@ -116,4 +121,41 @@ def identities() -> Faults:
         ("compact_zero_at_end", fits + b"\0", "CorruptChunk", len(fits)),
     ]:
         made["identity_" + name] = start + chunk(IDENTITY, payload), error, len(start) + 12 + place, 0
+    return made
+
+
+def predicted() -> Faults:
+    """Faults in identities that are predicted from others."""
+    made: Faults = {}
+    rows = [[(r * j) % 3 for j in range(512)] for r in range(18)]
+    base, fits = small_identity(rows, 100), predicted_identity(rows, 96, numbers_of(rows, 100))
+    named = prologue(minor=1) + stream((HEADER, header()), end=False)[16:]
+    start = named + chunk(IDENTITY, base)
+    high = [[1024] + [0] * 511, *rows[1:]]
+    for name, stem, payload, error, place in [
+        ("without_base", start, fits[:34], "Truncated", 34),
+        ("without_step", start, fits[:35], "Truncated", 35),
+        ("base_itself", start, patched(fits, 34, b"\1"), "CorruptChunk", 34),
+        ("base_unknown", start, patched(fits, 34, b"\2"), "CorruptChunk", 34),
+        ("base_later", named, fits, "CorruptChunk", 34),
+        ("base_only_named", named + chunk(REFERENCE, reference(bytes(18432))), fits, "CorruptChunk", 34),
+        ("level", start, predicted_identity(high, 96, numbers_of(rows, 100)), "CorruptChunk", 36),
+        ("digest", start, patched(fits, 2, bytes(4)), "ChecksumMismatch", 2),
+        ("zero_at_end", start, fits + b"\0", "CorruptChunk", len(fits)),
+        ("form_unknown", start, patched(fits, 1, b"\3"), "UnsupportedVersion", 1),
+        ("of_version_1_0", stream((HEADER, header()), (IDENTITY, base), end=False), fits, "UnsupportedVersion", 1),
+    ]:
+        later = chunk(IDENTITY, base) if name == "base_later" else b""
+        made["predicted_" + name] = stem + chunk(IDENTITY, payload) + later, error, len(stem) + 12 + place, 0
+    foretold = compact.from_base(numbers_of(rows, 100), 96)
+    taken = 36 + 4 + compact.coded(rows, [3] * 512, [0] * 512, [], None, foretold).shifts
+    left = fits + bytes(9) + b"\1"
+    made["predicted_bytes_left"] = start + chunk(IDENTITY, left), "CorruptChunk", len(start) + 12 + taken, 0
+    far = predicted_identity([[20] * 512, *rows[1:]], 255, numbers_of(rows, 100), digest=bytes(32))
+    made["predicted_not_finite"] = start + chunk(IDENTITY, far), "CorruptChunk", len(start) + 12, 0
+    chain = start
+    for slot in range(1, 10):
+        before, at = numbers_of(rows, 100), len(chain)
+        chain += chunk(IDENTITY, predicted_identity(rows, 100, before, (slot, slot - 1)))
+    made["predicted_too_often"] = chain, "LimitExceeded", at + 12 + 34, 0
     return made

@@ -35,8 +35,10 @@ from vector_parts import (
     identity,
     latent,
     levels_of,
+    numbers_of,
     opus,
     packet,
+    predicted_identity,
     prologue,
     reference,
     small_identity,
@@ -148,6 +150,35 @@ def compact_parts() -> dict[str, list[tuple[int, bytes]]]:
     return made
 
 
+def predicted_parts() -> dict[str, list[tuple[int, bytes]]]:
+    """The valid streams of version 1.1."""
+    usual = some_quantiser()
+    rows = [levels_of(t) for t in range(5)]
+    coarse = [[(5 * r + 3 * j) % 7 // 6 + (j % 97 == r) - (j % 89 == 2 * r) for j in range(512)] for r in range(18)]
+    more = [[(r * j) % 5 // 4 - (j % 11 == r % 11) for j in range(512)] for r in range(18)]
+    fine = [[4 * level + one for level, one in zip(*pair, strict=True)] for pair in zip(coarse, more, strict=True)]
+    made = {}
+    made["progressive"] = [
+        *[(HEADER, header(quantiser=bytes(usual))), (IDENTITY, small_identity(coarse, 112))],
+        (GROUP, compact_group(0, rows[:2], usual)),
+        (IDENTITY, predicted_identity(fine, 96, numbers_of(coarse, 112))),
+        (GROUP, compact_group(2, rows[2:], usual, 1)),
+    ]
+    # Prediction from numbers that lie between two levels, from the largest and the smallest ones, and from each other.
+    odd = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 1023.5, -1023.5, 0.0625, -0.0625, 0.1875, -0.1875, 4.0]
+    ends = [odd[(r + j) % len(odd)] for r in range(18) for j in range(512)]
+    table = [ends[i : i + 512] for i in range(0, 9216, 512)]
+    edge = [[(-1) ** j * ((r + 2 * j) % 1024) for j in range(512)] for r in range(18)]
+    faces = [(IDENTITY, identity(struct.pack("<9216e", *ends), 5))]
+    twice, thrice = numbers_of(edge, 104), numbers_of(edge, 0)
+    for slot, base, code, before in [(0, 5, 104, table), (7, 0, 0, twice), (2, 7, 103, thrice)]:
+        faces.append((IDENTITY, predicted_identity(edge, code, before, (slot, base))))
+    shown = [(GROUP, group(t, [packet(t)], slot)) for t, slot in enumerate((5, 0, 7, 2))]
+    again = (IDENTITY, small_identity(edge, 104))
+    made["progressive_chain"] = [(HEADER, header()), *faces, *shown[:2], again, *shown[2:], faces[2]]
+    return made
+
+
 def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
     vectors: dict[str, tuple[bytes, dict[str, Any]]] = {}
 
@@ -196,6 +227,8 @@ def valid() -> dict[str, tuple[bytes, dict[str, Any]]]:
         add(name, parts, ends, fps="30000/1001" if name == "compact_times" else "25")
     later = [head, (0x20, b"of version 1.1"), face, small[2], (0x7F, b""), small[3]]
     add("newer_minor_chunks", later, later_version(later))
+    for name, parts in predicted_parts().items():
+        add(name, parts, stream(*parts, minor=1))
     for name, parts in attached_parts().items():
         add(name, [head, face, *parts, *small[2:]])
     edge = [65504.0, -65504.0, 2.0**-24, -(2.0**-24), -0.0, 2.0**-14, 1 / 3] + [0.0] * 28

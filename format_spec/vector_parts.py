@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from zlib import crc32
 
 import compact_coding as compact
@@ -71,6 +71,27 @@ def small_identity(levels: list[list[int]], step: int, slot: int = 0, digest: by
     numbers = [level * compact.step(step) for row in levels for level in row]
     digest = hashlib.sha256(struct.pack("<9216e", *numbers)).digest() if digest is None else digest
     return bytes([slot, 1]) + digest + bytes([step]) + coder.close()
+
+
+def numbers_of(levels: list[list[int]], step: int) -> list[list[float]]:
+    """The 18 rows of an identity of these levels, as f16 holds them."""
+    values = [level * compact.step(step) for row in levels for level in row]
+    rounded = struct.unpack("<9216e", struct.pack("<9216e", *values))
+    return [list(rounded[i : i + 512]) for i in range(0, 9216, 512)]
+
+
+def predicted_identity(
+    levels: list[list[int]],
+    step: int,
+    base: list[list[float]],
+    slots: tuple[int, int] = (1, 0),
+    digest: bytes | None = None,
+) -> bytes:
+    """An identity in the predicted form. base: the numbers of the identity of the second of the slots."""
+    coder = compact.coded(levels, [3] * 512, [0] * 512, [], None, compact.from_base(base, step))
+    if digest is None:
+        digest = hashlib.sha256(struct.pack("<9216e", *chain.from_iterable(numbers_of(levels, step)))).digest()
+    return bytes([slots[0], 2]) + digest + bytes([slots[1], step]) + coder.close()
 
 
 def reference(data: bytes, slot: int = 0) -> bytes:
@@ -161,9 +182,9 @@ def entry(kind: int, payload: bytes, offset: int) -> bytes:
     return struct.pack("<QBBH", offset, kind, slot, count)
 
 
-def stream(*parts: tuple[int, bytes], index: bool = True, end: bool = True) -> bytes:
+def stream(*parts: tuple[int, bytes], index: bool = True, end: bool = True, minor: int = 0) -> bytes:
     """Prologue, the chunks, and what belongs at the end."""
-    data, entries, frames = prologue(), b"", 0
+    data, entries, frames = prologue(minor=minor), b"", 0
     for kind, payload in parts:
         entries += entry(kind, payload, len(data))
         frames += struct.unpack_from("<H", payload, 8)[0] if kind == GROUP else 0

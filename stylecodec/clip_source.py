@@ -133,7 +133,7 @@ def encode_picture(
     progress: ProgressCallback = silent,
 ) -> EncodedClip:
     """The clip's picture, encoded but not rounded: that depends on the quality. `encode_clip` has the errors."""
-    plain = replace(options, profile="raw")
+    plain = replace(options, profile="raw", progressive=False)
     return encode_clip(clip.faces, pack, plain, clip.rate, clip.size, card, clip.total, progress)
 
 

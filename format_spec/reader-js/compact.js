@@ -132,9 +132,10 @@ function predict(k, row, before, earlier, rest, terms) {
 
 /**
  * Rows of levels from bytes start..end-1, and the ticks between frames if `timed`.
- * spread, rest: an activity class and a rest level for each place of a row. terms: of 5.1.1.
+ * spread, rest: an activity class and a rest level for each place of a row. terms: of 5.1.1. foretold: of each row what
+ * another identity lets expect, where only the differences from it are coded.
  */
-export function decodeRows(bytes, start, end, count, { spread, rest, terms, limit = 32767, timed = false }) {
+export function decodeRows(bytes, start, end, count, { spread, rest, terms, limit = 32767, timed = false, foretold = null }) {
   if (end > start && bytes[end - 1] === 0) fail('CorruptChunk', end - 1, 'the coded levels end with a zero');
   const coder = new RangeDecoder(bytes, start, end);
   const zero = ZERO.map((chance) => chance * 256);
@@ -150,7 +151,8 @@ export function decodeRows(bytes, start, end, count, { spread, rest, terms, limi
     let seen = 0;
     let expected = 0;
     for (let k = 0; k < spread.length; k++) {
-      const [prediction, skew] = r ? predict(k, row, before, rows[r - 2], rest, ownTerms[k]) : [rest[k], 0];
+      const [usual, skew] = r ? predict(k, row, before, rows[r - 2], rest, ownTerms[k]) : [rest[k], 0];
+      const prediction = foretold ? usual + foretold[r][k] - (r ? foretold[r - 1][k] : 0) : usual;
       const a = r ? activity[k] : 4 * activity[k];
       let split = 0;
       while (Math.floor(a / 2 ** split) >= 24576) split++;
@@ -196,6 +198,17 @@ export function decodeRows(bytes, start, end, count, { spread, rest, terms, limi
 
 /** The step that a code names: section 5.1.1. */
 export const stepOf = (code) => (8 + (code % 8)) * 2 ** (Math.floor(code / 8) - 19);
+
+/**
+ * The levels, 18 rows of 512, that another identity's numbers let expect in steps of a code: the end of section 12.2.
+ * Numerator and denominator are integers below 2^43, so the rounded quotient never reaches the next integer.
+ */
+export function foretell(latent, code) {
+  const step = (8 + (code % 8)) * 2 ** (Math.floor(code / 8) + 5); // in units of 2^-24, as the numbers below
+  const level = (number) => Math.floor((2 * number * 2 ** 24 + step) / (2 * step));
+  const row = (r) => Array.from(latent.subarray(512 * r, 512 * (r + 1)), (number) => Math.max(-1023, Math.min(1023, level(number))));
+  return Array.from({ length: 18 }, (_, r) => row(r));
+}
 
 /** The quantiser at the end of a compact header: section 5.1.1. */
 export function readQuantiser(fields) {

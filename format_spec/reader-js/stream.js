@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { crc32, fail, Fields, fromHalf, StreamError, toHalf } from './bytes.js';
-import { decodeRows, readQuantiser, stepOf } from './compact.js';
+import { decodeRows, foretell, readQuantiser, stepOf } from './compact.js';
 
 export { StreamError };
 
@@ -117,23 +117,42 @@ function isUtf8(bytes, cut) {
   }
 }
 
-/** Section 5.2: slot, digest and the latent as 9,216 numbers. */
-function readIdentity(fields) {
+const levelsOf = (fields, coding) => decodeRows(fields.bytes, fields.at, fields.end, 18, { ...coding, limit: 1023 }).rows;
+
+/** The levels times the step of an identity of form 1 or 2. known: identities by slot. */
+function readLevels(fields, slot, form, known) {
+  const coding = { spread: Array(512).fill(8), rest: Array(512).fill(0), terms: [] };
+  if (form === 1) {
+    const step = stepOf(fields.u8());
+    return { depth: 0, numbers: levelsOf(fields, coding).flat().map((level) => level * step) };
+  }
+  const baseAt = fields.at;
+  const [from, code] = [fields.u8(), fields.u8()];
+  const base = known.get(from);
+  if (from === slot || !base) fail('CorruptChunk', baseAt, `slot ${from} cannot be the base of slot ${slot}`);
+  if (base.depth === 8) fail('LimitExceeded', baseAt, 'more than 8 predictions one after the other');
+  const foretold = foretell(base.latent, code);
+  const levels = levelsOf(fields, { ...coding, spread: Array(512).fill(3), foretold });
+  return { depth: base.depth + 1, numbers: levels.flat().map((level) => level * stepOf(code)) };
+}
+
+/** Section 5.2: slot, digest and the latent as 9,216 numbers. known: identities by slot. */
+function readIdentity(fields, minor, known) {
   const at = fields.at;
   if (fields.left < 34) fail('Truncated', fields.end, 'an identity has at least 34 bytes');
   const [slot, form, digest] = [fields.u8(), fields.u8(), hex(fields.slice(32))];
   const begin = fields.at;
   let raw;
+  let depth = 0; // predictions one after the other
   if (form === 0) {
     raw = fields.slice(18432);
     fields.done('identity');
-  } else if (form === 1) {
-    const step = stepOf(fields.u8());
-    const coding = { spread: Array(512).fill(8), rest: Array(512).fill(0), terms: [], limit: 1023 };
-    const { rows } = decodeRows(fields.bytes, fields.at, fields.end, 18, coding);
+  } else if (form === 1 || (form === 2 && minor >= 1)) {
+    const read = readLevels(fields, slot, form, known);
+    depth = read.depth;
     raw = new Uint8Array(18432);
     const view = new DataView(raw.buffer);
-    rows.flat().forEach((level, i) => view.setUint16(2 * i, toHalf(level * step), true));
+    read.numbers.forEach((number, i) => view.setUint16(2 * i, toHalf(number), true));
   } else {
     fail('UnsupportedVersion', at + 1, `form ${form} of an identity`);
   }
@@ -142,7 +161,7 @@ function readIdentity(fields) {
   const bad = latent.findIndex((number) => !Number.isFinite(number));
   if (bad >= 0) fail('CorruptChunk', form ? at : begin + 2 * bad, 'a number of the latent is not finite');
   if (sha256(raw) !== digest) fail('ChecksumMismatch', at + 2, 'the digest does not fit the latent');
-  return { slot, form, digest, latent };
+  return { slot, form, digest, latent, depth };
 }
 
 /** Section 5.3: packets as rows of 35 numbers; `levels` too where the group is compact. */
@@ -243,6 +262,7 @@ class Assembly {
     this.version = version;
     this.header = null;
     this.identities = new Map();
+    this.whole = new Map(); // by slot: form 0 or 1, where the latent was given in one of them
     this.references = new Map();
     this.digests = new Map();
     this.groups = [];
@@ -284,13 +304,14 @@ class Assembly {
   }
 
   takeIdentity(fields, chunk) {
-    const identity = readIdentity(fields);
-    const known = this.identities.get(identity.slot);
-    if ((this.digests.get(identity.slot) ?? identity.digest) !== identity.digest || (known && known.form !== identity.form)) {
+    const identity = readIdentity(fields, this.version.minor, this.identities);
+    const whole = this.whole.get(identity.slot) ?? identity.form;
+    if ((this.digests.get(identity.slot) ?? identity.digest) !== identity.digest || (identity.form < 2 && whole !== identity.form)) {
       fail('CorruptChunk', chunk.at, `slot ${identity.slot} is given two latents`);
     }
     this.digests.set(identity.slot, identity.digest);
-    this.identities.set(identity.slot, identity);
+    if (identity.form < 2) this.whole.set(identity.slot, identity.form);
+    if (!this.identities.has(identity.slot)) this.identities.set(identity.slot, identity);
     return [identity.slot, 0];
   }
 

@@ -68,7 +68,7 @@ class Prologue:
     """The 16 bytes every stream begins with (SPEC 2)."""
 
     major: int = layout.VERSION_MAJOR
-    minor: int = layout.VERSION_MINOR
+    minor: int = layout.FIRST_MINOR
     reserved: int = 0
 
     def __bytes__(self) -> bytes:
@@ -255,7 +255,8 @@ class Deframer:
         except ChecksumMismatch as error:
             if self._strict:
                 raise
-            self._prologue = Prologue()  # the magic fits: take the version bytes for the damaged ones
+            # The magic fits: the version bytes are damaged, and may have been any that are known.
+            self._prologue = Prologue(minor=layout.VERSION_MINOR)
             self._lost = (0, error, None)
         self._position = layout.PROLOGUE_BYTES
         return True

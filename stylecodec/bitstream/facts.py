@@ -26,6 +26,11 @@ def stream_facts(stream: StreamFile) -> dict[str, Any]:
         "profile": header.profile.name.lower(),
         "pack": {"name": header.pack_name, "digest": header.pack_digest.hex()},
         "identities": len({i.digest for i in stream.identities}),
+        "latents": [
+            {"digest": i.digest.hex(), "form": i.form.name.lower(), "bytes": size}
+            | ({} if i.base is None else {"base": i.base.digest.hex()})
+            for i, size in stream.identity_sizes()
+        ],
         "personalized": [
             {"identity": who.hex(), "delta": one.digest.hex(), "carried": one.delta is not None}
             for who, one in tuned.items()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 
@@ -20,6 +18,7 @@ from .chunks import Prologue
 from .events import Extra, UnknownChunk, parse_attachment
 from .groups import FrameGroup
 from .header import StreamHeader
+from .identities import IdentityTable, Recall
 from .identity import Identity, IdentityReference
 from .layout import ChunkType
 from .reader import StreamReport
@@ -28,9 +27,6 @@ from .source import ByteSource, Source
 from .table import ChunkFile, load_table
 
 _CACHED_GROUPS = 4
-
-Recall = Callable[[bytes], Identity | None]
-"""Gives the identity of a digest, or None where it is not known."""
 
 
 class StreamFile:
@@ -51,18 +47,18 @@ class StreamFile:
         self._recall, self._partial = recall, partial
         # Replaced as a whole, never changed: threads need no lock.
         self._recent: tuple[tuple[int, FrameGroup], ...] = ()
-        self._identities: dict[int, Identity] = {}
         self._chunks = ChunkFile(source)
         self.size = source.size
-        Prologue.parse(source.read(0, min(layout.PROLOGUE_BYTES, self.size)))
+        prologue = Prologue.parse(source.read(0, min(layout.PROLOGUE_BYTES, self.size)))
         try:
             self._table = load_table(self._chunks)
             if partial:
                 for _ in self.extras(layout.ATTACHMENT_TYPES.__contains__):
                     pass  # a damaged one raises
         except FormatError:
-            self._table = scan_table(self._chunks)
+            self._table = scan_table(self._chunks, recall)
         self.header = self._load_header()
+        self._identities = IdentityTable(self._chunks, self._table, prologue.minor, recall)
         groups = self._table.of(ChunkType.GROUP)
         self._group_offsets = groups["offset"].astype(np.int64)
         self._group_counts = groups["count"].astype(np.int64)
@@ -139,32 +135,29 @@ class StreamFile:
             return int(last[-1]) / self.header.time_scale + float(1 / self.header.rate)
         return float(self.frame_count / self.header.rate)
 
-    @cached_property
+    @property
+    def predicts(self) -> bool:
+        """Whether identities may be predicted from others: the stream has minor version 1 or a later one."""
+        return self._identities.predicts
+
+    @property
     def references(self) -> tuple[IdentityReference, ...]:
         """Identities that the file names by their digest, by slot; it may contain them as well."""
-        found: dict[int, IdentityReference] = {}
-        for offset in self._table.of(ChunkType.IDENTITY_REFERENCE)["offset"]:
-            chunk = self._chunks.chunk(int(offset), ChunkType.IDENTITY_REFERENCE)
-            reference = IdentityReference.parse(chunk.payload, chunk.payload_offset)
-            found.setdefault(reference.slot, reference)
-        return tuple(found[slot] for slot in sorted(found))
+        return self._identities.references
 
-    @cached_property
+    @property
     def identity_digests(self) -> frozenset[bytes]:
         """SHA-256 of the latents that the file contains or names, without damaged chunks; no latent is decoded."""
-        digest = slice(layout.IDENTITY_HEAD_BYTES - layout.DIGEST_BYTES, layout.IDENTITY_HEAD_BYTES)
-        found: set[bytes] = set()
-        for chunk_type in (ChunkType.IDENTITY, ChunkType.IDENTITY_REFERENCE):
-            for offset in self._table.of(chunk_type)["offset"]:
-                with suppress(FormatError):
-                    found.add(self._chunks.chunk(int(offset), chunk_type).payload[digest])
-        return frozenset(found)
+        return self._identities.digests
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
         """The different identities that the file contains, by slot."""
-        by_slot = {int(slot): self._identity_in(int(slot)) for slot in self._table.of(ChunkType.IDENTITY)["slot"]}
-        return tuple(by_slot[slot] for slot in sorted(by_slot))
+        return tuple(self._identities.of_slot(slot) for slot in self._identities.slots)
+
+    def identity_sizes(self) -> Iterator[tuple[Identity, int]]:
+        """The identities that the file contains, each with the bytes of the first chunk that gives it."""
+        return self._identities.sizes()
 
     @cached_property
     def audio_config(self) -> AudioConfig | None:
@@ -262,14 +255,18 @@ class StreamFile:
 
     def identity_for(self, frame: int) -> Identity:
         """The identity of a frame; CorruptChunk if it is missing, FormatError if it is only named and not known."""
-        return self._identity_in(self._slot_of(frame))
+        return self._identities.of_slot(self._slot_of(frame))
 
     def named_identity_for(self, frame: int) -> Identity | IdentityReference:
         """The identity of a frame, or the reference where the file contains no more than that."""
-        slot = self._slot_of(frame)
-        named = {reference.slot: reference for reference in self.references}
-        contained = slot in self._table.of(ChunkType.IDENTITY)["slot"]
-        return self._identity_in(slot) if contained or slot not in named else named[slot]
+        return self._identities.named(self._slot_of(frame))
+
+    def identities_of(self, start: int, stop: int) -> Iterator[Identity | IdentityReference]:
+        """What `named_identity_for` gives for frames start..stop-1, each once, in the order of their first frames."""
+        first = max(int(np.searchsorted(self._first_frames, start, "right")) - 1, 0)
+        last = int(np.searchsorted(self._first_frames, stop, "left"))
+        for slot in dict.fromkeys(self._group_slots[first:last].tolist()):
+            yield self._identities.named(slot)
 
     def audio_chunks(self, after: int | None = None) -> Iterator[AudioChunk]:
         """The audio in order, one chunk in memory at a time.
@@ -331,35 +328,6 @@ class StreamFile:
             last = min(end, stop)
             yield group, slice(frame - group.first_frame, last - group.first_frame)
             frame = last
-
-    def _identity_in(self, slot: int) -> Identity:
-        cached = self._identities.get(slot)
-        if cached is not None:
-            return cached
-        entries = self._table.of(ChunkType.IDENTITY)
-        offsets = entries["offset"][entries["slot"] == slot]
-        if not len(offsets):
-            return self._recalled(slot)
-        chunk = self._chunks.chunk(int(offsets[0]), ChunkType.IDENTITY)
-        identity = Identity.parse(chunk.payload, chunk.payload_offset)
-        if identity.slot != slot:
-            raise CorruptChunk("an identity and the index disagree", chunk.payload_offset)
-        self._identities[slot] = identity
-        return identity
-
-    def _recalled(self, slot: int) -> Identity:
-        """An identity that the file does not contain."""
-        digest = next((reference.digest for reference in self.references if reference.slot == slot), None)
-        if digest is None:
-            raise CorruptChunk(f"the identity of slot {slot} is missing from this file")
-        found = self._recall(digest) if self._recall is not None else None
-        if found is None:
-            raise FormatError(
-                f"this file only names its identity {digest.hex()[:16]}, which is not known here; "
-                "import the person's identity card (stylecodec identity import)"
-            )
-        self._identities[slot] = replace(found, slot=slot)
-        return self._identities[slot]
 
     def _slot_of(self, frame: int) -> int:
         """The identity slot of a frame; CorruptChunk where the frame is missing."""

@@ -21,7 +21,9 @@ from construct import Bytes, Float64l, Int8ul, Int16ul, Int32ul, Int64sl, Int64u
 #: A first byte outside ASCII, then CR LF, ^Z and LF: a text-mode transfer or a 7-bit channel changes it visibly.
 MAGIC = b"\x8dSTC\r\n\x1a\n"
 VERSION_MAJOR = 1
-VERSION_MINOR = 0
+FIRST_MINOR = 0  # of streams that use nothing that came later
+PREDICTED_MINOR = 1  # brought identities that are predicted from others
+VERSION_MINOR = PREDICTED_MINOR  # the highest that this package knows
 
 #: Read as fp16 at either byte alignment, one of its halves is a NaN, so the word cannot occur inside an array of
 #: finite fp16 numbers: neither in packets nor in an identity.
@@ -89,6 +91,7 @@ class GroupFlag(IntFlag):
 class IdentityForm(IntEnum):
     RAW = 0  # 18,432 bytes of fp16
     COMPACT = 1  # a step and entropy-coded levels
+    PREDICTED = 2  # the same, as differences from an identity before it; from PREDICTED_MINOR on
 
 
 class AudioCodec(IntEnum):
@@ -102,6 +105,7 @@ MAX_FRAMES = 1 << 40
 MAX_IDENTITIES = 256  # slots 0..255
 MAX_LEVEL = 32_767  # of the compact profile, either side of 0
 MAX_IDENTITY_LEVEL = 1023  # of the compact form of an identity
+MAX_PREDICTIONS = 8  # of an identity from another, and of that one from another, and so on
 MAX_VALUE = 65_504  # level times step: the largest fp16
 MAX_TERMS = 140  # of the predictor
 MAX_RATE = 1000  # frames per second

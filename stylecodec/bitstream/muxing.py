@@ -59,6 +59,17 @@ def regroup(runs: Iterable[FrameRun], header: StreamHeader) -> Iterator[TimedGro
         yield group()
 
 
+def predicted(identities: Iterable[Identity | IdentityReference]) -> bool:
+    """Whether one of the identities, in the order in which they are written, can be predicted from one before it."""
+    written: set[bytes] = set()
+    for one in identities:
+        if isinstance(one, Identity):
+            if one.base is not None and one.base.digest in written:
+                return True
+            written.add(one.digest)
+    return False
+
+
 def mux(
     writer: StreamWriter,
     identity: Identity | IdentityReference | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from zlib import crc32
 
@@ -51,7 +51,8 @@ class StreamReader:
     raised by the next call. Otherwise go on at the next whole chunk and name in the report what was lost. BadMagic and
     UnsupportedVersion are raised in either mode.
     on_chunk: called with an IndexEntry and the size in bytes of each intact chunk. recall: called with the digest of a
-    reference; the identity it returns, if any, is delivered in place of the reference.
+    reference; the identity it returns, if any, is delivered in place of the reference. bases: identities by slot, from
+    which others may be predicted where they are lost.
     """
 
     _REPORTED = 100
@@ -62,6 +63,7 @@ class StreamReader:
         strict: bool = True,
         on_chunk: Callable[[IndexEntry, int], None] | None = None,
         recall: Callable[[bytes], Identity | None] | None = None,
+        bases: Mapping[int, Identity] | None = None,
     ) -> None:
         self.header: StreamHeader | None = None
         self.audio_config: AudioConfig | None = None
@@ -72,6 +74,7 @@ class StreamReader:
         self._strict = strict
         self._on_chunk = on_chunk
         self._recall = recall
+        self._bases = bases or {}
         self._not_held: dict[bytes, None] = {}
         self._deframer = Deframer(strict=strict)
         self._failure: FormatError | None = None
@@ -256,7 +259,9 @@ class StreamReader:
         return None
 
     def _identity(self, chunk: Chunk) -> tuple[Identity | None, int, int]:
-        identity = Identity.parse(chunk.payload, chunk.payload_offset)
+        prologue = self._deframer.prologue
+        predicts = prologue is not None and prologue.minor >= layout.PREDICTED_MINOR
+        identity = Identity.parse(chunk.payload, chunk.payload_offset, self._base if predicts else None)
         known = self.identities.get(identity.slot)
         given = known or self.references.get(identity.slot)
         if given is not None and given.digest != identity.digest:
@@ -265,6 +270,9 @@ class StreamReader:
             return None, identity.slot, 0
         self.identities[identity.slot] = identity
         return identity, identity.slot, 0
+
+    def _base(self, slot: int) -> Identity | None:
+        return self.identities.get(slot) or self._bases.get(slot)
 
     def _reference(self, chunk: Chunk) -> tuple[Identity | IdentityReference | None, int, int]:
         reference = IdentityReference.parse(chunk.payload, chunk.payload_offset)
@@ -276,7 +284,7 @@ class StreamReader:
         if slot not in self.identities and self._recall is not None:
             found = self._recall(reference.digest)
             if found is not None:
-                self.identities[slot] = replace(found, slot=slot)
+                self.identities[slot] = replace(found, slot=slot, base=None)
                 return self.identities[slot], slot, 0
         return (reference if given is None else None), slot, 0
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import layout
 from .groups import FrameGroup
+from .identities import Recall
 from .index import IndexEntry
 from .layout import ChunkType
 from .reader import StreamReader, StreamReport
@@ -26,11 +27,11 @@ def check(source: Source) -> StreamReport:
     return reader.close()
 
 
-def scan_table(source: ChunkFile) -> ChunkTable:
-    """The table from reading the whole file tolerantly."""
+def scan_table(source: ChunkFile, recall: Recall | None = None) -> ChunkTable:
+    """The table from reading the whole file tolerantly. recall: for identities that others are predicted from."""
     found: list[tuple[IndexEntry, int]] = []
     first_frames: list[int] = []
-    reader = StreamReader(strict=False, on_chunk=lambda entry, size: found.append((entry, size)))
+    reader = StreamReader(strict=False, on_chunk=lambda entry, size: found.append((entry, size)), recall=recall)
     for block in source.source.blocks():
         first_frames += (e.first_frame for e in reader.feed(block) if isinstance(e, FrameGroup))
     first_frames += (e.first_frame for e in reader.flush() if isinstance(e, FrameGroup))

@@ -33,16 +33,22 @@ class StreamWriter:
         writer = StreamWriter(header)
         data = writer.start() + writer.identity(Identity(latent)) + writer.group(packets) + writer.finish()
 
+    predicts: whether identities with a base are written as predicted from it where it came before, which makes a
+    stream of minor version 1; else, and where it did not, they are written whole.
     Raises a FormatError without an offset for values outside the format, RuntimeError for calls out of order.
     """
 
-    def __init__(self, header: StreamHeader, audio: AudioConfig | None = None, *, live: bool = False) -> None:
+    def __init__(
+        self, header: StreamHeader, audio: AudioConfig | None = None, *, live: bool = False, predicts: bool = False
+    ) -> None:
         self.header = replace(header, live=live or header.live)
+        self._predicts = predicts
         self.audio_config = audio
         self.frame_count = 0
         self.bytes_written = 0
         self._sizes: Counter[int] = Counter()  # bytes by chunk type
         self._slots: dict[bytes, int] = {}
+        self._bases: dict[bytes, Identity] = {}  # as they were written, where others may be predicted from them
         self._slot: int | None = None
         self._last_pts = -1
         self._last_audio_pts: int | None = None
@@ -53,7 +59,7 @@ class StreamWriter:
         """Prologue, HEADER and, with audio, AUDIO_CONFIG."""
         if self.bytes_written:
             raise RuntimeError("the stream has started already")
-        data = bytes(Prologue())
+        data = bytes(Prologue(minor=layout.PREDICTED_MINOR if self._predicts else layout.FIRST_MINOR))
         self.bytes_written = len(data)
         data += self._chunk(ChunkType.HEADER, bytes(self.header), mandatory=True)
         if self.audio_config is not None:
@@ -64,10 +70,14 @@ class StreamWriter:
         """An IDENTITY chunk; the groups that follow use it. A known latent keeps its slot."""
         self._require_open()
         slot = self._slots.get(identity.digest, len(self._slots))
-        data = self._chunk(
-            ChunkType.IDENTITY, bytes(replace(identity, slot=slot)), slot=slot, mandatory=True
-        )
+        base = None if identity.base is None else self._bases.get(identity.base.digest)
+        if base is not None and (base.slot == slot or base.predictions == layout.MAX_PREDICTIONS):
+            base = None
+        sent = replace(identity, slot=slot, base=base)
+        data = self._chunk(ChunkType.IDENTITY, bytes(sent), slot=slot, mandatory=True)
         self._slots[identity.digest] = self._slot = slot
+        if self._predicts:
+            self._bases.setdefault(identity.digest, sent)
         return data
 
     def reference(self, identity: Identity | IdentityReference, *, mandatory: bool = False) -> bytes:

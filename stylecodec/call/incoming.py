@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bitstream.file import Recall
+from ..bitstream.identities import Recall
 from ..bitstream.live import LiveReceiver, Playout
 from ..bitstream.live.transport import RtpPacket, goodbye_from
 from ..decoding.live import LiveDecoder

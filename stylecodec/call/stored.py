@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..bitstream.edit import Repair
-from ..bitstream.file import Recall
+from ..bitstream.identities import Recall
 from ..files import PathLike, atomic_write, blaming, check_output, place_of
 
 

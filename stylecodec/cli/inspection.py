@@ -86,7 +86,8 @@ def _facts(path: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    sound = facts["audio"]
+    sound, latents = facts["audio"], facts["latents"]
+    refined = any("base" in one for one in latents)
     variable = " as a rule, variable" if facts["variable_rate"] else ""
     rows = [
         ("frames", f"{facts['frames']:,} in {facts['groups']:,} groups, {facts['identities']} identity latent(s)"),
@@ -95,6 +96,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         ("pack", f"{facts['pack']['name']} {facts['pack']['digest'][:16]}"),
         ("profile", facts["profile"]),
         ("background", facts["background"]),
+        *(("identity", _latent_words(one)) for one in latents if refined),
         *(("personalised", _personal_words(one)) for one in facts["personalized"]),
         ("sound", f"Opus, {sound['channels']} channel(s)" if sound else "none"),
     ]
@@ -123,6 +125,11 @@ def _print_source(facts: dict[str, Any]) -> None:
         mark = "*" if one["chosen"] else " "
         print(f" {mark}{one['index']:>3}  {one['kind']:<10}{', '.join(word for word in words if word)}")
     print("  * is what encode takes unless --video-stream or --audio-stream says otherwise")
+
+
+def _latent_words(one: dict[str, Any]) -> str:
+    of = f", predicted from {one['base'][:16]}" if "base" in one else ""
+    return f"{one['digest'][:16]}, {one['bytes']:,} bytes{of}"
 
 
 def _personal_words(one: dict[str, Any]) -> str:

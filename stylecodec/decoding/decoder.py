@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..bitstream import Identity, StreamFile, StreamHeader
 from ..bitstream.attached import personalizations
-from ..bitstream.file import Recall
+from ..bitstream.identities import Recall
 from ..errors import OptionError
 from ..nets.isolation import isolated
 from .known_people import KnownPeople

@@ -26,7 +26,7 @@ from ..bitstream import (
 from ..bitstream.attached import admit
 from ..bitstream.background import Background
 from ..bitstream.delta import Personalization
-from ..bitstream.file import Recall
+from ..bitstream.identities import Recall
 from ..bitstream.layout import MAX_IDENTITIES
 from ..packs.card import DEFAULT_PACK
 from ..packs.registry import pick_device

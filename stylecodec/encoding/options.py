@@ -269,6 +269,7 @@ class EncodeOptions:
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
     quality: float = DEFAULT_QUALITY  # of the compact profile: PSNR in dB against raw packets, identity alike
+    progressive: bool = False  # a coarse identity first, and its refinement with the second group of frames
     group_seconds: float | None = None  # a group is the unit of seeking and of loss; None: 1 raw, 2 compact
 
     # Identity selection (Eq. 1 of 2203.14512), see select_id.
@@ -342,6 +343,13 @@ class EncodeOptions:
             raise OptionError("refit fits the latent of a known person anew, so give it an identity")
         if self.background not in BACKGROUNDS:
             raise OptionError(f"the background must be {', '.join(BACKGROUNDS)}, not {self.background!r}")
+        if self.progressive and self.profile != "compact":
+            raise OptionError("a progressive identity is coded in levels: use the profile compact (--profile compact)")
+        if self.progressive and (self.tunes or self.identity is not None):
+            raise OptionError(
+                "a progressive identity is shown by the pack's own generator: use the likeness off (--likeness off), "
+                "and give it no identity"
+            )
         if self.delta not in DELTAS:
             raise OptionError(f"delta must be {', '.join(DELTAS)}, not {self.delta!r}")
         if self.tunes and self.delta == "name":

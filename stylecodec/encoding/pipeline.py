@@ -159,14 +159,17 @@ def _of_person(options: EncodeOptions, person: int) -> EncodeOptions:
 def compacted(clip: EncodedClip, options: EncodeOptions, progress: ProgressCallback = silent) -> EncodedClip:
     """The clip as the compact profile holds it, as exact as the quality asks for; an identity that is known stays."""
     device, step = pick_device(options.device), group_frames(clip.rate, options)
+    refined = [options.progressive and count > 1 for count in clip.group_counts(step)]
     if clip.persons and clip.people is not None:
         shown = [(person.identity, clip.people.shown(k)) for k, person in enumerate(clip.persons)]
         joined = compact_people(
-            clip.packets, shown, clip.pack, device, options.quality, step, clip.cuts, progress=progress
+            clip.packets, shown, clip.pack, device, options.quality, step, clip.cuts, progress, refined
         )
         rounded = zip(clip.persons, joined.identities, strict=True)
         persons = tuple(replace(person, compacted=identity) for person, identity in rounded)
         return replace(clip, packets=joined.packets, quantiser=joined.quantiser, persons=persons)
-    made = compact_clip(clip.packets, clip.identity, clip.pack, device, options.quality, step, progress=progress)
+    made = compact_clip(
+        clip.packets, clip.identity, clip.pack, device, options.quality, step, None, progress, refined[0]
+    )
     identity = None if clip.known else made.identity  # one that is known keeps its digest
     return replace(clip, packets=made.packets, quantiser=made.quantiser, compacted=identity)

@@ -55,6 +55,6 @@ class EncodeReport:
             pack={"name": header.pack_name, "digest": header.pack_digest.hex()},
             personalization=None if clip.tuned is None else clip.tuned.report(),
             paper=None if clip.paper is None else clip.paper.as_dict(),
-            notes=[*notes, *clip.notes],
+            notes=[*notes, *clip.notes, *written.notes],
             seconds_taken=round(seconds, 3),
         )

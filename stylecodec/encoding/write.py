@@ -41,6 +41,7 @@ from .options import EncodeOptions
 from .paper.report import PaperReport
 from .personalization.clip import TunedClip
 
+AT_ONCE = "the identity is sent at once: there is one group of frames to it, or nothing to refine"
 RAW_GROUP_SECONDS = 1.0
 COMPACT_GROUP_SECONDS = 2.0  # the framing of a group weighs as much as some of its frames
 # Frame times that stray from the constant rate by more than this share of a frame are written one by one.
@@ -96,6 +97,22 @@ class EncodedClip:
     def stretches(self) -> tuple[Stretch, ...]:
         """Who is seen when; one person all the time where that was not looked at."""
         return (Stretch(0, len(self.packets), 0),) if self.people is None else self.people.stretches
+
+    @property
+    def shown(self) -> tuple[Stretch, ...]:
+        """Which identity is shown when: that of each person, or one all the time."""
+        return self.stretches if self.persons else (Stretch(0, len(self.packets), 0),)
+
+    def group_counts(self, step: int) -> list[int]:
+        """How many groups of at most `step` frames show each identity."""
+        counts = [0] * max(len(self.persons), 1)
+        for one in self.shown:
+            counts[one.person] += -(-(one.end - one.first) // step)
+        return counts
+
+    def identity_of(self, person: int) -> Identity:
+        """The identity to send for one of several people, or the one for all."""
+        return self.persons[person].identity if self.persons else self.identity
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -158,6 +175,7 @@ class WrittenStream:
     header: StreamHeader
     duration_seconds: float  # until the last frame ends, a nominal frame after it begins
     bytes: dict[str, int]  # by part; all but "total" add up to the stream
+    notes: tuple[str, ...] = ()  # what could not be done as it was asked for, as sentences
 
 
 def group_frames(rate: Fraction, options: EncodeOptions) -> int:
@@ -202,14 +220,15 @@ class ClipWriter:
             time_scale=DEFAULT_TIME_SCALE if clip.variable_rate else 0,
             quantiser=clip.quantiser,
         )
-        self._writer = StreamWriter(self.header, audio)
+        self._refined = any(clip.identity_of(one.person).base is not None for one in clip.shown)
+        self._writer = StreamWriter(self.header, audio, predicts=self._refined)
 
     def portions(self) -> Iterator[bytes]:
         """The stream, to be joined in this order."""
         clip, identity = self.clip, self.clip.identity
         wanted = clip.delta is not None or self.options.delta == "name"
         named = clip.known and wanted and not self.carries
-        sent = IdentityReference(identity.digest) if named else identity
+        sent = IdentityReference(identity.digest) if named else identity.base or identity
         yield from mux(self._writer, sent, self._groups(), self.sound, self._attached(identity))
 
     @property
@@ -218,7 +237,9 @@ class ClipWriter:
         seconds = float(len(self.clip.seconds) / self.clip.rate)
         if self.header.variable_rate:
             seconds = int(self._ticks()[-1]) / self.header.time_scale + float(1 / self.clip.rate)
-        return WrittenStream(self.header, seconds, self._writer.byte_account())
+        at_once = self.options.progressive and not self._refined
+        notes = (AT_ONCE,) if at_once else ()
+        return WrittenStream(self.header, seconds, self._writer.byte_account(), notes)
 
     def _attached(self, identity: Identity) -> Iterator[tuple[int, Attachment]]:
         """The personalised generator, or its name where the receiver is to know it, before the first frame."""
@@ -238,13 +259,16 @@ class ClipWriter:
 
     def _groups(self) -> Iterator[TimedGroup]:
         clip, step, ticks = self.clip, group_frames(self.clip.rate, self.options), self._ticks()
-        for one in clip.stretches if clip.persons else (Stretch(0, len(ticks), 0),):
-            identity = clip.persons[one.person].identity if clip.persons else None
+        several, begun = self._refined or bool(clip.persons), set[int]()
+        for one in clip.shown:
+            identity = clip.identity_of(one.person)
             for start in range(one.first, one.end, step):
                 part = slice(start, min(start + step, one.end))
                 pts = ticks[part] if self.header.variable_rate else None
                 seconds = start / float(clip.rate) if pts is None else float(pts[0]) / DEFAULT_TIME_SCALE
-                yield TimedGroup(seconds, clip.packets[part], pts, identity)
+                coarse = None if one.person in begun else identity.base
+                begun.add(one.person)
+                yield TimedGroup(seconds, clip.packets[part], pts, coarse or identity if several else None)
 
 
 def stream_bytes(

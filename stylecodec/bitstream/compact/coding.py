@@ -33,6 +33,7 @@ _MOST_TIME_BITS = 34
 _SKEW = 5  # in 1/32: a prediction that is so far from its level selects other states
 _LATENT_REST = (0,) * layout.IDENTITY_DIM
 _LATENT_SPREAD = (8,) * layout.IDENTITY_DIM
+_DIFFERENCE_SPREAD = (3,) * layout.IDENTITY_DIM  # of an identity that is predicted from another
 _INITIAL_STATES = tuple(chance << 8 for chance in INITIAL_CHANCES)
 _CLASS = tuple(np.searchsorted(CLASS_BOUNDS, np.arange(_HIGHEST), side="right").tolist())  # bounds at or below
 
@@ -61,22 +62,42 @@ def decode_levels(
     return levels, steps
 
 
-def encode_latent(levels: npt.NDArray[np.int32]) -> bytes:
-    """Levels int32 [18, 512] of an identity as bytes; each row is predicted from the row before."""
+def encode_latent(levels: npt.NDArray[np.int32], prediction: npt.NDArray[np.int32] | None = None) -> bytes:
+    """Levels int32 [18, 512] of an identity as bytes.
+
+    Each row is predicted from the row before. prediction: int32 [18, 512], of `predicted_levels`: only the differences
+    from it are coded.
+    """
     coder = RangeEncoder()
-    code_rows(coder, Predictor(_LATENT_REST, ()), _LATENT_SPREAD, len(levels), levels.tolist(), 0)
+    wanted = levels if prediction is None else levels - prediction
+    spread = _LATENT_SPREAD if prediction is None else _DIFFERENCE_SPREAD
+    code_rows(coder, Predictor(_LATENT_REST, ()), spread, len(levels), wanted.tolist(), 0)
     return coder.finish()
 
 
-def decode_latent(data: bytes, offset: int = 0) -> npt.NDArray[np.int32]:
+def decode_latent(
+    data: bytes, offset: int = 0, prediction: npt.NDArray[np.int32] | None = None
+) -> npt.NDArray[np.int32]:
     """The reverse of `encode_latent`. Raises CorruptChunk as `decode_levels` does."""
     coder = _decoder(data, offset)
-    rows = code_rows(coder, Predictor(_LATENT_REST, ()), _LATENT_SPREAD, layout.IDENTITY_ROWS, None, offset)
-    levels = np.array(rows, np.int32)
+    spread = _LATENT_SPREAD if prediction is None else _DIFFERENCE_SPREAD
+    rows = code_rows(coder, Predictor(_LATENT_REST, ()), spread, layout.IDENTITY_ROWS, None, offset)
+    levels = np.array(rows, np.int32) + (0 if prediction is None else prediction)
     if (np.abs(levels) > layout.MAX_IDENTITY_LEVEL).any():
         raise CorruptChunk("a level of an identity is out of range", offset)
     _check_spent(coder, data, offset)
     return levels
+
+
+def predicted_levels(base: npt.NDArray[np.float16], step_code: int) -> npt.NDArray[np.int32]:
+    """What another identity [18, 512] lets expect of the levels in steps of that code: int32 [18, 512] (SPEC 12.2).
+
+    Its numbers in steps, rounded to nearest, ties up. In units of 2^-24 all fp16 numbers and all steps are integers.
+    """
+    numbers = (base.astype(np.float64) * 2**24).astype(np.int64)
+    step = (8 + (step_code & 7)) << ((step_code >> 3) + 5)
+    nearest = (2 * numbers + step) // (2 * step)
+    return np.clip(nearest, -layout.MAX_IDENTITY_LEVEL, layout.MAX_IDENTITY_LEVEL).astype(np.int32)
 
 
 def _decoder(data: bytes, offset: int) -> RangeDecoder:

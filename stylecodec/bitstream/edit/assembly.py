@@ -20,9 +20,9 @@ from ..events import Extra
 from ..file import StreamFile
 from ..groups import FrameGroup
 from ..header import Profile, StreamHeader
-from ..identity import Identity
+from ..identity import Identity, IdentityReference
 from ..layout import AUDIO_CLOCK
-from ..muxing import FrameRun, mux, regroup
+from ..muxing import FrameRun, mux, predicted, regroup
 from ..writer import StreamWriter
 
 Extras = list[tuple[int, Extra]]
@@ -101,7 +101,8 @@ def assemble(
     if shift is not None:
         runs = (replace(run, packets=run.packets.astype(np.float32) + shift) for run in runs)
     chunks = audio_timeline.in_chunks(packets)
-    return mux(StreamWriter(header, config), None, regroup(runs, header), chunks, extras)
+    predicts = identity is None and header.profile != Profile.RAW and predicted(_owners(spans))
+    return mux(StreamWriter(header, config, predicts=predicts), None, regroup(runs, header), chunks, extras)
 
 
 def shared_attachments(streams: Sequence[StreamFile]) -> Extras:
@@ -148,6 +149,13 @@ def _common_header(spans: Sequence[Span]) -> StreamHeader:
     return replace(first, live=False, crop=crop, time_scale=scale)
 
 
+def _owners(spans: Sequence[Span]) -> Iterator[Identity | IdentityReference]:
+    """The identities of all frames, in the order of their use, where some may be predicted from others."""
+    if any(span.stream.predicts for span in spans):
+        for span in spans:
+            yield from span.stream.identities_of(span.start, span.stop)
+
+
 def _runs(
     spans: Sequence[Span], origins: Sequence[Fraction], header: StreamHeader, identity: Identity | None
 ) -> Iterator[FrameRun]:
@@ -156,7 +164,7 @@ def _runs(
         for group, inside in span.stream.parts(span.start, span.stop):
             owner = identity or span.stream.named_identity_for(group.first_frame)
             if isinstance(owner, Identity) and header.profile == Profile.RAW:
-                owner = replace(owner, step_code=None)
+                owner = replace(owner, step_code=None, base=None)
             times = None
             if header.variable_rate:
                 ticks = _ticks(span.stream.header, group, header.time_scale)[inside]

@@ -91,20 +91,25 @@ class Dumper:
             fields["flags"] = item.flags
         if item.type in (ChunkType.INDEX, ChunkType.END):
             return fields
-        payload = parse_payload(item, self._reader.header)
+        payload = parse_payload(item, self._reader.header, self._reader.identities.get)
         if payload is None or bytes(payload) != item.payload:
             return fields | {"payload": item.payload.hex()}
         return fields | _fields(payload)
 
 
-def parse_payload(chunk: Chunk, header: StreamHeader | None) -> Payload | None:
-    """The content of a chunk; None for types that have no fields in the text. Raises FormatError."""
+def parse_payload(
+    chunk: Chunk, header: StreamHeader | None, base_of: Callable[[int], Identity | None]
+) -> Payload | None:
+    """The content of a chunk; None for types that have no fields in the text. Raises FormatError.
+
+    base_of: gives the identity of a slot, for those that are predicted from it.
+    """
     data, offset = chunk.payload, chunk.payload_offset
     match chunk.type:
         case ChunkType.HEADER:
             return StreamHeader.parse(data, offset)
         case ChunkType.IDENTITY:
-            return Identity.parse(data, offset)
+            return Identity.parse(data, offset, base_of)
         case ChunkType.IDENTITY_REFERENCE:
             return IdentityReference.parse(data, offset)
         case ChunkType.GROUP:
@@ -145,14 +150,16 @@ class _Builder:
     frames: int = 0
     index_offset: int = 0
     header: StreamHeader | None = None
+    minor: int = layout.FIRST_MINOR
+    identities: dict[int, Identity] = field(default_factory=dict)
     entries: list[IndexEntry] = field(default_factory=list)
 
     def add(self, fields: Fields) -> bytes:
         if not isinstance(fields, dict):
             raise CorruptChunk("a line is one JSON object")
         if not self.length:
-            major, minor = fields["stylecodec"]
-            data = bytes(Prologue(major, minor, fields.get("reserved", 0)))
+            major, self.minor = fields["stylecodec"]
+            data = bytes(Prologue(major, self.minor, fields.get("reserved", 0)))
         else:
             data = self._chunk(fields)
         self.length += len(data)
@@ -171,11 +178,13 @@ class _Builder:
             length = self.length + layout.CHUNK_OVERHEAD + layout.END_BYTES
             payload = bytes(End(self.index_offset, self.frames, length))
         else:
-            built = _BUILDERS[ChunkType(kind)](fields, self.header)
+            built = _BUILDERS[ChunkType(kind)](fields, self)
             payload = bytes(built)
             slot, count = _slot_and_count(kind, payload)
             if isinstance(built, StreamHeader):
                 self.header = built
+            if isinstance(built, Identity):
+                self.identities[built.slot] = built
         if kind == ChunkType.GROUP:
             self.frames += count
         self.entries.append(IndexEntry(self.length, kind, slot, count))
@@ -224,7 +233,8 @@ def _fields(payload: Payload) -> Fields:
         case Identity():
             latent = payload.latent.astype(np.float64).tolist()
             step = {} if payload.step_code is None else {"step_code": payload.step_code}
-            return {"slot": payload.slot, "digest": payload.digest.hex()} | step | {"latent": latent}
+            base = {} if payload.base is None else {"base": payload.base.slot}
+            return {"slot": payload.slot, "digest": payload.digest.hex()} | base | step | {"latent": latent}
         case IdentityReference():
             return {"slot": payload.slot, "digest": payload.digest.hex()}
         case FrameGroup():
@@ -257,7 +267,7 @@ def _header_fields(header: StreamHeader) -> Fields:
     return fields
 
 
-def _header(fields: Fields, _: StreamHeader | None) -> StreamHeader:
+def _header(fields: Fields, _: _Builder) -> StreamHeader:
     quantiser, crop = fields.get("quantiser"), fields.get("crop")
     return StreamHeader(
         rate=_rate(fields["rate"]),
@@ -297,16 +307,23 @@ def _quantiser(fields: Fields) -> Quantiser:
     return Quantiser(codes, rest, spread, tuple(Term(*map(int, term)) for term in fields["terms"]))
 
 
-def _identity(fields: Fields, _: StreamHeader | None) -> Identity:
-    return Identity(np.array(fields["latent"], np.float64), int(fields["slot"]), fields.get("step_code"))
+def _identity(fields: Fields, so_far: _Builder) -> Identity:
+    slot, base = int(fields["slot"]), None
+    if "base" in fields:
+        if so_far.minor < layout.PREDICTED_MINOR:
+            raise CorruptChunk("an identity with a base is of version [1, 1]")
+        if fields["base"] == slot or fields["base"] not in so_far.identities:
+            raise CorruptChunk(f"the base of identity {slot} is another one, given before")
+        base = so_far.identities[fields["base"]]
+    return Identity(np.array(fields["latent"], np.float64), slot, fields.get("step_code"), base)
 
 
-def _reference(fields: Fields, _: StreamHeader | None) -> IdentityReference:
+def _reference(fields: Fields, _: _Builder) -> IdentityReference:
     return IdentityReference(bytes.fromhex(fields["digest"]), int(fields["slot"]))
 
 
-def _group(fields: Fields, header: StreamHeader | None) -> FrameGroup:
-    quantiser = None if header is None else header.quantiser
+def _group(fields: Fields, so_far: _Builder) -> FrameGroup:
+    quantiser = None if so_far.header is None else so_far.header.quantiser
     times = fields.get("times")
     packets: Any
     if quantiser is None:
@@ -317,15 +334,15 @@ def _group(fields: Fields, header: StreamHeader | None) -> FrameGroup:
     return FrameGroup(int(fields["first_frame"]), packets, pts, int(fields["slot"]), quantiser)
 
 
-def _audio_config(fields: Fields, _: StreamHeader | None) -> AudioConfig:
+def _audio_config(fields: Fields, _: _Builder) -> AudioConfig:
     return AudioConfig(int(fields["sample_rate"]), int(fields["channels"]), int(fields["pre_skip"]))
 
 
-def _audio(fields: Fields, _: StreamHeader | None) -> AudioChunk:
+def _audio(fields: Fields, _: _Builder) -> AudioChunk:
     return AudioChunk(int(fields["time"]), tuple(bytes.fromhex(packet) for packet in fields["packets"]))
 
 
-_BUILDERS: dict[ChunkType, Callable[[Fields, StreamHeader | None], Payload]] = {
+_BUILDERS: dict[ChunkType, Callable[[Fields, _Builder], Payload]] = {
     ChunkType.HEADER: _header,
     ChunkType.IDENTITY: _identity,
     ChunkType.IDENTITY_REFERENCE: _reference,

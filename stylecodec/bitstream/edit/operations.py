@@ -120,12 +120,15 @@ def transcode(stream: StreamFile, profile: Profile, quality: float = DEFAULT_QUA
 
 
 def first_identity(stream: StreamFile) -> Identity:
-    """The identity that a stream gives to a puppet: its first.
+    """The identity that a stream gives to a puppet: its first, as it was last refined, predicted from nothing.
 
     Raises FormatError where it has none, or only names one that is not known.
     """
     if stream.identities:
-        return stream.identities[0]
+        first, *others = stream.identities
+        while refined := [one for one in others if one.base is not None and one.base.digest == first.digest]:
+            first = refined[-1]
+        return first.whole
     if stream.references and stream.frame_count:
         return stream.identity_for(0)
     raise FormatError("the stream holds no identity")

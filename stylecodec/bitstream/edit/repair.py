@@ -23,12 +23,13 @@ from ..background import Background
 from ..chunks import Prologue, pack_chunk
 from ..delta import Personalization
 from ..events import Event, Extra, UnknownChunk
-from ..file import Recall, StreamFile
+from ..file import StreamFile
 from ..groups import FrameGroup
 from ..header import StreamHeader
+from ..identities import Recall
 from ..identity import Identity, IdentityReference
 from ..layout import AUDIO_CLOCK, ChunkType
-from ..muxing import FrameRun, mux, regroup
+from ..muxing import FrameRun, mux, predicted, regroup
 from ..reader import StreamReader, StreamReport
 from ..source import ByteSource, Source
 from ..writer import StreamWriter
@@ -43,6 +44,7 @@ class _Survey:
     header: StreamHeader
     config: AudioConfig | None
     identities: dict[int, Identity | IdentityReference]
+    used: tuple[Identity | IdentityReference, ...]  # in the order of use by frames that are whole
     origin: int  # the frame that becomes frame 0
     first_time: int  # the time in ticks that becomes 0, where there are presentation times
     report: StreamReport
@@ -102,14 +104,15 @@ class Repair:
         config, packets = audio_timeline.with_config(packets, survey.config)
         header = replace(survey.header, live=False)
         groups, chunks = regroup(self._runs(), header), audio_timeline.in_chunks(packets)
-        return mux(StreamWriter(header, config), None, groups, chunks, self._extras())
+        return mux(StreamWriter(header, config, predicts=predicted(survey.used)), None, groups, chunks, self._extras())
 
     def _examine(self) -> _Survey:
         """Read the source; where its beginning is lost, put another one before it."""
-        beginnings = [b"", bytes(Prologue())]
+        prologue = bytes(Prologue(minor=layout.VERSION_MINOR))  # of anything that this package knows
+        beginnings = [b"", prologue]
         if self._like is not None:
             header = bytes(replace(self._like.header, live=True))  # so that a missing END is no fault
-            beginnings.append(bytes(Prologue()) + pack_chunk(ChunkType.HEADER, header, layout.ChunkFlag.MANDATORY))
+            beginnings.append(prologue + pack_chunk(ChunkType.HEADER, header, layout.ChunkFlag.MANDATORY))
         failure: FormatError | None = None
         for self._prefix in beginnings:
             try:
@@ -123,10 +126,11 @@ class Repair:
         like = self._like
         header: StreamHeader | None = None
         config: AudioConfig | None = None
-        identities: dict[int, Identity | IdentityReference] = {i.slot: i for i in like.identities} if like else {}
-        groups: dict[bool, tuple[FrameGroup, set[int]]] = {}  # with and without times: the first, slots of all
+        bases = {i.slot: i for i in like.identities} if like else {}
+        identities: dict[int, Identity | IdentityReference] = dict(bases)
+        groups: dict[bool, tuple[FrameGroup, dict[int, None]]] = {}  # with and without times: the first, slots of all
         has_audio = False
-        reader = StreamReader(strict=False, recall=self._recall)
+        reader = StreamReader(strict=False, recall=self._recall, bases=bases)
         for event in self._events(reader):
             if isinstance(event, StreamHeader):
                 header = header or event
@@ -137,14 +141,14 @@ class Repair:
             elif isinstance(event, IdentityReference):
                 identities.setdefault(event.slot, event)
             elif isinstance(event, FrameGroup):
-                groups.setdefault(event.pts is not None, (event, set()))[1].add(event.identity)
+                groups.setdefault(event.pts is not None, (event, {}))[1][event.identity] = None
             has_audio = has_audio or isinstance(event, AudioChunk)
         if header is None:
             raise _HeaderLost("the stream header is lost; name a stream of the same maker to take it from")
-        first, used = groups.get(header.variable_rate, (None, set[int]()))
-        if first is None or not used & identities.keys():
+        first, used = groups.get(header.variable_rate, (None, dict[int, None]()))
+        if first is None or not used.keys() & identities.keys():
             raise Truncated("nothing can be saved: not one group of frames is whole and has its identity")
-        for slot in sorted(used - identities.keys()):
+        for slot in sorted(used.keys() - identities.keys()):
             self.lost.append(f"the identity of slot {slot}, and its frames with it")
         if has_audio and config is None and like is not None:
             config = like.audio_config
@@ -153,7 +157,8 @@ class Repair:
         borrowed = len(self._prefix) > layout.PROLOGUE_BYTES
         late = header.live and not borrowed and first.first_frame > 0
         time = int(first.pts[0]) if late and first.pts is not None else 0
-        return _Survey(header, config, identities, first.first_frame if late else 0, time, reader.close())
+        owners = tuple(identities[slot] for slot in used if slot in identities)
+        return _Survey(header, config, identities, owners, first.first_frame if late else 0, time, reader.close())
 
     def _events(self, reader: StreamReader | None = None) -> Iterator[Event]:
         """The intact events of the source; several readings may be under way at a time."""

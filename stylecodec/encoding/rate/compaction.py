@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ...decoding.render import Renderer
 from ...errors import LimitExceeded
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
-from .rounding import rounded_levels, row_metrics
+from .rounding import coarse_levels, rounded_levels, row_metrics
 from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames, style_weights
 from .trellis import compact_packets
 
@@ -31,6 +31,8 @@ QUALITY_SHARE = 0.25  # of the decibels that other qualities ask for more or les
 IDENTITY_STEP = 0.5  # of the latent's RMS: the step tried first
 LOOKS = 8  # at most; three or four do for most
 CODES_PER_DB = 1.0  # by so many codes the step grows for 1 dB more of error, roughly
+COARSE_SHARE = 0.5  # of the bytes that an identity takes by itself: for the coarse one of a progressive stream
+THRIFT = 2.0 ** (np.arange(2, 40) / 2)  # of rounding.coarse_levels: tried one after the other, until it takes no more
 ROUNDING = "rounding the identity"  # the stage's name in reports of progress
 
 
@@ -40,7 +42,7 @@ class CompactClip:
 
     quantiser: Quantiser
     packets: NDArray[np.float32]  # [n, 35], the very numbers a reader will see
-    identity: Identity
+    identity: Identity  # predicted from a coarse one, its base, where that was asked for
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,18 @@ def compact_clip(
     group_frames: int,
     metrics: Metrics | None = None,
     progress: ProgressCallback = silent,
+    progressive: bool = False,
 ) -> CompactClip:
     """Quantise packets [n, 35], so that pictures agree with those of the originals to about `quality` dB, and identity.
 
     The pictures are meant as they are before they are rounded to 8 bits; those of the identity agree to about
-    `identity_quality`. metrics: of these packets, if known already.
+    `identity_quality`. metrics: of these packets, if known already. progressive: with a coarse
+    identity that is sent first.
     """
     if metrics is None:
         metrics = picture_metrics(pack, device, identity, packets)
     quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames, progress)
-    return CompactClip(quantiser, values, compact_identity(identity, packets, pack, device, quality, progress))
+    return CompactClip(quantiser, values, _rounded(identity, packets, pack, device, quality, progress, progressive))
 
 
 def compact_people(
@@ -82,17 +86,36 @@ def compact_people(
     group_frames: int,
     cuts: Sequence[int],
     progress: ProgressCallback = silent,
+    progressive: Sequence[bool] = (),
 ) -> CompactPeople:
     """`compact_clip` for several people: each identity with the frames [n] that show it, and one quantiser for all.
 
-    cuts: frames from which on another is seen, and a group begins.
+    cuts: frames from which on another is seen, and a group begins. progressive: for each person; none: for nobody.
     """
     metrics = [picture_metrics(pack, device, identity, packets[shown]) for identity, shown in people]
     share = [float(shown.mean()) for _, shown in people]
     mean = Metrics(*(np.average(np.stack(kind), axis=0, weights=share) for kind in zip(*metrics, strict=True)))
     quantiser, values = compact_packets(packets, mean, quality + PACKET_MARGIN, group_frames, progress, cuts)
-    rounded = [compact_identity(one, packets[shown], pack, device, quality, progress) for one, shown in people]
+    rounded = [
+        _rounded(one, packets[shown], pack, device, quality, progress, steps)
+        for (one, shown), steps in zip(people, progressive or [False] * len(people), strict=True)
+    ]
     return CompactPeople(quantiser, values, tuple(rounded))
+
+
+def _rounded(
+    identity: Identity,
+    packets: NDArray[np.floating],
+    pack: ModelPack,
+    device: torch.device,
+    quality: float,
+    progress: ProgressCallback,
+    progressive: bool,
+) -> Identity:
+    """The identity as it is sent."""
+    if progressive:
+        return progressive_identity(identity, packets, pack, device, quality, progress)
+    return compact_identity(identity, packets, pack, device, quality, progress)
 
 
 def compact_identity(
@@ -107,29 +130,78 @@ def compact_identity(
 
     Its levels are those of rounding.rounded_levels. Raw as it is where no step serves.
     """
-    latents, renderer = LatentDecoder(pack, device), Renderer(pack, device, PROBE_SIZE, "float32")
-    shown = torch.from_numpy(np.asarray(packets, np.float32)[probed_frames(len(packets))])
-    wanted = pictures(latents, renderer, identity, shown).clamp(-1, 1)
-    metrics = row_metrics(latents.generator, style_weights(latents, renderer, identity, shown[0]))
-    allowed = (2 * 10 ** (-identity_quality(quality, isinstance(pack, TunedPack)) / 20)) ** 2
-    latent = identity.latent.astype(np.float64)
-    code = nearest_code(max(IDENTITY_STEP * float(np.sqrt(np.mean(latent**2))), 1e-4))
-    best, best_code = None, -1
-    for look in range(LOOKS):
-        try:
-            tried = Identity(rounded_levels(latent, metrics, step_of(code)) * step_of(code), step_code=code)
-        except LimitExceeded:  # more levels than the form has
-            break
-        error = float((pictures(latents, renderer, tried, shown).clamp(-1, 1) - wanted).square().mean())
-        spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))
-        progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
-        if error <= allowed:
-            best, best_code = tried, code
-        code = min(max(code + (max(1, spare) if error <= allowed else spare), 0), 255)
-        if code <= best_code:
-            break
-    progress(Progress(ROUNDING, LOOKS, LOOKS, "steps"))
-    return best or identity
+    return _Roundings(identity, packets, pack, device).coarsest(quality, progress) or identity
+
+
+def progressive_identity(
+    identity: Identity,
+    packets: NDArray[np.floating],
+    pack: ModelPack,
+    device: torch.device,
+    quality: float,
+    progress: ProgressCallback = silent,
+) -> Identity:
+    """`compact_identity`, the very same latent, as a refinement of a coarse one, its base, in half of its bytes.
+
+    Without a base where no step serves, and where there is nothing to refine.
+    """
+    roundings = _Roundings(identity, packets, pack, device)
+    whole = roundings.coarsest(quality, progress)
+    if whole is None:
+        return identity
+    for thrift in THRIFT:
+        base = roundings.coarse(whole, float(thrift))
+        if len(bytes(base)) <= COARSE_SHARE * len(bytes(whole)):
+            refined = replace(whole, base=base)
+            return refined if len(bytes(refined)) < len(bytes(whole)) else whole
+    return whole
+
+
+class _Roundings:
+    """An identity in steps of any size, and what its pictures in some of the frames then look like."""
+
+    def __init__(
+        self, identity: Identity, packets: NDArray[np.floating], pack: ModelPack, device: torch.device
+    ) -> None:
+        self._latents, self._renderer = LatentDecoder(pack, device), Renderer(pack, device, PROBE_SIZE, "float32")
+        self._shown = torch.from_numpy(np.asarray(packets, np.float32)[probed_frames(len(packets))])
+        self._wanted = self._pictures(identity)
+        weights = style_weights(self._latents, self._renderer, identity, self._shown[0])
+        self._metrics = row_metrics(self._latents.generator, weights)
+        self._latent = identity.latent.astype(np.float64)
+        self._personal = isinstance(pack, TunedPack)
+
+    def coarse(self, whole: Identity, thrift: float) -> Identity:
+        """What is seen most of a rounded identity, in the same steps; thrift: of rounding.coarse_levels."""
+        assert whole.step_code is not None
+        step = step_of(whole.step_code)
+        levels = np.rint(whole.latent.astype(np.float64) / step).astype(np.int32)
+        return Identity(coarse_levels(levels, self._metrics, thrift) * step, step_code=whole.step_code)
+
+    def coarsest(self, quality: float, progress: ProgressCallback) -> Identity | None:
+        """In the largest steps found whose pictures agree to `identity_quality` with the exact ones; None: in none."""
+        allowed = (2 * 10 ** (-identity_quality(quality, self._personal) / 20)) ** 2
+        code = nearest_code(max(IDENTITY_STEP * float(np.sqrt(np.mean(self._latent**2))), 1e-4))
+        best, best_code = None, -1
+        for look in range(LOOKS):
+            try:
+                levels = rounded_levels(self._latent, self._metrics, step_of(code))
+                tried = Identity(levels * step_of(code), step_code=code)
+            except LimitExceeded:  # more levels than the form has
+                break
+            error = float((self._pictures(tried) - self._wanted).square().mean())
+            spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))
+            progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
+            if error <= allowed:
+                best, best_code = tried, code
+            code = min(max(code + (max(1, spare) if error <= allowed else spare), 0), 255)
+            if code <= best_code:
+                break
+        progress(Progress(ROUNDING, LOOKS, LOOKS, "steps"))
+        return best
+
+    def _pictures(self, identity: Identity) -> torch.Tensor:
+        return pictures(self._latents, self._renderer, identity, self._shown).clamp(-1, 1)
 
 
 def identity_quality(quality: float, personal: bool = False) -> float:

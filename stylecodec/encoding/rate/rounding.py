@@ -55,6 +55,35 @@ def rounded_levels(latent: Floats, metrics: Floats, step: float) -> NDArray[np.i
     return levels.astype(np.int32)
 
 
+def coarse_levels(levels: NDArray[np.int32], metrics: Floats, thrift: float) -> NDArray[np.int32]:
+    """Levels int32 [18, 512] with some of the changes from row to row that `levels` has, those that are seen most.
+
+    The others are left to a refinement, which so has all that the coarse levels lack and nothing else. thrift: what a
+    bit is worth, in units of what it is in `rounded_levels`: the more, the fewer changes. metrics: of `row_metrics`.
+    """
+    price = thrift * BIT_PRICE * float(metrics.diagonal(axis1=1, axis2=2).mean())
+    found = np.zeros(levels.shape)
+    before = found[0]
+    for row, metric in enumerate(metrics):
+        change = (levels[row] - (levels[row - 1] if row else 0)).astype(np.float64)
+        found[row] = before = before + _seen_most(change, levels[row] - before, metric, price)
+    return found.astype(np.int32)
+
+
+def _seen_most(change: Floats, error: Floats, metric: Floats, price: float) -> Floats:
+    """Those of the changes [512] that make an error [512] smaller by more than they cost, best first; 0 elsewhere."""
+    taken, left = np.zeros_like(change), change != 0
+    cost = price * (LEAVING_BITS + FURTHER_BITS * (np.abs(change) - 1))
+    slope = metric @ error
+    while True:
+        gain = np.where(left, change * (2 * slope - change * metric.diagonal()) - cost, -1)
+        best = int(gain.argmax())
+        if gain[best] <= 0:
+            return taken
+        slope -= metric[best] * change[best]
+        taken[best], left[best] = change[best], False
+
+
 def _changes(wanted: Floats, metric: Floats, price: float) -> Floats:
     """Whole numbers [512] near `wanted`, most of them 0: always that one is changed which gains most."""
     changes, paid = np.zeros_like(wanted), np.zeros_like(wanted)
