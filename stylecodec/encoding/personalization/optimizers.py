@@ -39,8 +39,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
         factor.diagonal().add_(a)
         gathered = factor @ gathered
         square = factor @ square @ factor
-    x = gathered @ x
-    return x.t() if tall else x
+    found: Tensor = gathered @ x
+    return found.t() if tall else found
 
 
 class GeneratorOptimizer:
