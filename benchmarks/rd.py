@@ -1,6 +1,9 @@
-"""What do ordinary codecs take for the same squares at the same quality, and how long must a call be?
+r"""What do ordinary codecs take for the same squares at the same quality, and how long must a call be?
 
     python -m benchmarks.rd talk.mp4 clips/*.mp4 --seconds 3 --steps 200 --work rd/
+    python -m benchmarks.rd clips/d3.mp4 --sizes 512 1024 --work rd/ --out benchmarks/results/rd_large.json
+    python -m benchmarks.rd clips/d3.mp4 --long 60 --ways fast+quick@54 --codecs x264 x265 --work rd/ \
+        --out benchmarks/results/rd_long.json
 
 One run of `stylecodec rd`, whose report (index.html, every point, curves) lies in --work and is taken up again from
 there; results/rd.json gets the figures of it that RESULTS.md and README.md show. Ours are `fast` without a likeness and
@@ -21,7 +24,7 @@ from benchmarks.report_rd import METRIC
 from stylecodec.encoding.options import EncodeOptions
 from stylecodec.errors import StylecodecError
 from stylecodec.evaluation.rd.comparing import ALL
-from stylecodec.evaluation.rd.options import RdOptions, usual_ways
+from stylecodec.evaluation.rd.options import RdOptions, codec_of, usual_ways, way_of
 from stylecodec.evaluation.rd.rate_distortion import rate_distortion
 from stylecodec.evaluation.rd.report import RdReport
 from stylecodec.packs.store import open_pack
@@ -38,7 +41,8 @@ def figures(report: RdReport) -> dict[str, Any]:
         facts = point.as_dict()
         scores = {name: score["mean"] for name, score in facts["scores"].items()}
         kept = ("clip", "long", "size", "seconds", "frames", "system", "setting", "bytes", "kbps", "kbps_running")
-        points.append({name: facts[name] for name in kept} | {"scores": scores})
+        untuned = {name: score["mean"] for name, score in facts.get("frames_not_tuned_on", {}).items()}
+        points.append({name: facts[name] for name in kept} | {"scores": scores, "scores_not_tuned_on": untuned})
     return {
         "metrics": list(report.metrics),
         "left_out": list(report.left_out),
@@ -54,16 +58,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="of each clip")
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="of tuning the quick likeness")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256], metavar="N", help="pixels per side")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="as of `stylecodec rd --points` (default: the usual)")
+    parser.add_argument("--codecs", nargs="+", default=CODECS, metavar="CODEC", help="as of `stylecodec rd --codecs`")
+    parser.add_argument("--long", type=float, metavar="S", help="seconds of a long call made of each clip as well")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of the report")
     parser.add_argument("--out", type=Path, default=RESULTS / "rd.json")
     arguments = parser.parse_args(argv)
     usual = EncodeOptions()
+    ways = [way_of(words, usual) for words in arguments.ways] if arguments.ways else usual_ways(usual)
     options = RdOptions(
-        ways=tuple(way.tuned_for(arguments.steps) for way in usual_ways(usual)),
-        codecs=dict.fromkeys(CODECS),
+        ways=tuple(way.tuned_for(arguments.steps) for way in ways),
+        codecs=dict(codec_of(words) for words in arguments.codecs),
         sizes=tuple(arguments.sizes),
         metrics=METRICS,
         duration=arguments.seconds,
+        long=arguments.long,
     )
     told = asdict(replace(options, ways=())) | vars(arguments) | {"ways": [way.name for way in options.ways]}
     origin = provenance(open_pack(usual.pack), told, arguments.clips)

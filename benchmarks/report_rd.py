@@ -20,8 +20,9 @@ def rate_distortion(content: Json) -> list[str]:
     """The section."""
     found = content["rd"]
     clips = ordered({point["clip"] for point in found["points"]})
+    short = [point for point in found["points"] if not point["long"]]
     return [
-        f"The first {number(max(point['seconds'] for point in found['points']), 1)} s of "
+        f"The first {number(max(point['seconds'] for point in short), 1)} s of "
         f"{', '.join(map(label, clips))}: the same aligned squares for all, rates without sound and container, means "
         "over the clips. `once` is what a call pays at its beginning, `running` what it takes from then on.",
         _points(found),
@@ -37,12 +38,12 @@ def rate_distortion(content: Json) -> list[str]:
 
 def _points(found: Json) -> str:
     rows = []
-    for size, system, setting in _unique((p["size"], p["system"], p["setting"]) for p in found["points"]):
-        some = [p for p in found["points"] if (p["size"], p["system"], p["setting"]) == (size, system, setting)]
+    for length, size, system, setting in _unique((_length(p), *_key(p)) for p in found["points"]):
+        some = [p for p in found["points"] if (_length(p), *_key(p)) == (length, size, system, setting)]
         once = [p["bytes"]["total"] - _running_bytes(p) for p in some if p["kbps_running"] is not None]
         rows.append(
             (
-                number(size),
+                number(size) + length,
                 system.removeprefix(f"{OURS} "),
                 setting,
                 number(len(some)),
@@ -50,10 +51,20 @@ def _points(found: Json) -> str:
                 number(mean(once), 0),
                 number(mean(p["kbps_running"] for p in some), 1),
                 *(number(mean(p["scores"].get(m) for p in some), 1 if m == METRIC else 3) for m in found["metrics"]),
+                number(mean(p.get("scores_not_tuned_on", {}).get(METRIC) for p in some), 1),
             )
         )
     head = ("size", "system", "setting", "clips", "kbit/s", "bytes once", "kbit/s running", *found["metrics"])
-    return markdown(head, rows)
+    return markdown((*head, f"{METRIC} of frames not tuned on"), rows)
+
+
+def _length(point: Json) -> str:
+    """What stands behind the size of a long call; nothing behind a clip's."""
+    return f", call of {number(point['seconds'], 0)} s" if point["long"] else ""
+
+
+def _key(point: Json) -> tuple[int, str, str]:
+    return point["size"], point["system"], point["setting"]
 
 
 def _running_bytes(point: Json) -> float:
@@ -65,7 +76,7 @@ def _running_bytes(point: Json) -> float:
 def _bd_rates(found: Json) -> str:
     rows = [
         (
-            number(one["size"]),
+            number(one["size"]) + (", long calls" if one["long"] else ""),
             one["metric"],
             one["system"].removeprefix(f"{OURS} "),
             one["anchor"],
@@ -86,7 +97,7 @@ def _interval(one: Json) -> str:
 
 def _break_even(found: Json) -> str:
     rows = []
-    told = found["break_even"]
+    told = [one for one in found["break_even"] if not one["long"]]
     for key in _unique((one["size"], one["system"], one["setting"], one["codec"]) for one in told):
         size, system, setting, codec = key
         by_clip = {one["clip"]: one["seconds"] for one in _even(found, *key)}
@@ -100,7 +111,7 @@ def short_table(content: Json, setting: str) -> str:
     found = content["rd"]
     rows = []
     for system in _unique(p["system"] for p in found["points"] if p["system"].startswith(OURS)):
-        some = [p for p in found["points"] if (p["size"], p["system"], p["setting"]) == (SHOWN, system, setting)]
+        some = [p for p in found["points"] if not p["long"] and _key(p) == (SHOWN, system, setting)]
         quality, running = mean(p["scores"][METRIC] for p in some), mean(p["kbps_running"] for p in some)
         cells = [number(quality, 1, " dB"), number(running, 1)]
         cells += [_beside(found, system, setting, codec) for codec in ANCHORS]
@@ -120,7 +131,8 @@ def _beside(found: Json, system: str, setting: str, codec: str) -> str:
 
 def _even(found: Json, *key: int | str) -> list[Json]:
     """Break-even lengths by clip; key: size, system, setting, codec."""
-    return [one for one in found["break_even"] if (one["size"], one["system"], one["setting"], one["codec"]) == key]
+    told = [one for one in found["break_even"] if not one["long"]]
+    return [one for one in told if (one["size"], one["system"], one["setting"], one["codec"]) == key]
 
 
 def _unique(items: Iterable[T]) -> list[T]:
