@@ -305,6 +305,18 @@ def test_who_takes_one_identity_takes_the_refined_one() -> None:
         assert made.identity_for(0).digest == FINE.digest
 
 
+def test_a_refinement_that_changes_nothing_ends_the_search() -> None:
+    """Such an identity is predicted from its own latent, so from itself, if digests alone are followed."""
+    writer = StreamWriter(make_header(), predicts=True)
+    data = writer.start() + writer.identity(COARSE)
+    for slot in (1, 2):
+        same = Identity(COARSE.latent, slot, COARSE.step_code, replace(COARSE, slot=slot - 1))
+        data += writer._chunk(ChunkType.IDENTITY, bytes(same), slot)
+    with opened(data + writer.finish()) as stream:
+        assert [one.slot for one in stream.identities] == [0, 1, 2]
+        assert first_identity(stream).digest == COARSE.digest
+
+
 def test_a_repaired_stream_is_the_same() -> None:
     with opened(progressive()) as stream:
         plain = b"".join(strip(stream))

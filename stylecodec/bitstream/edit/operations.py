@@ -128,6 +128,7 @@ def first_identity(stream: StreamFile) -> Identity:
         first, *others = stream.identities
         while refined := [one for one in others if one.base is not None and one.base.digest == first.digest]:
             first = refined[-1]
+            others.remove(first)  # a refinement may change nothing: its digest is then that of its base
         return first.whole
     if stream.references and stream.frame_count:
         return stream.identity_for(0)
