@@ -20,9 +20,8 @@ def rate_distortion(content: Json) -> list[str]:
     """The section."""
     found = content["rd"]
     clips = ordered({point["clip"] for point in found["points"]})
-    short = [point for point in found["points"] if not point["long"]]
     return [
-        f"The first {number(max(point['seconds'] for point in short), 1)} s of "
+        f"The first {number(max(point['seconds'] for point in _of_clips(found['points'])), 1)} s of "
         f"{', '.join(map(label, clips))}: the same aligned squares for all, rates without sound and container, means "
         "over the clips. `once` is what a call pays at its beginning, `running` what it takes from then on.",
         _points(found),
@@ -38,8 +37,9 @@ def rate_distortion(content: Json) -> list[str]:
 
 def _points(found: Json) -> str:
     rows = []
-    for length, size, system, setting in _unique((_length(p), *_key(p)) for p in found["points"]):
-        some = [p for p in found["points"] if (_length(p), *_key(p)) == (length, size, system, setting)]
+    for length, key in _unique((_length(p), _key(p)) for p in found["points"]):
+        some = [p for p in found["points"] if (_length(p), _key(p)) == (length, key)]
+        size, system, setting = key
         once = [p["bytes"]["total"] - _running_bytes(p) for p in some if p["kbps_running"] is not None]
         rows.append(
             (
@@ -58,12 +58,18 @@ def _points(found: Json) -> str:
     return markdown((*head, f"{METRIC} of frames not tuned on"), rows)
 
 
+def _of_clips(found: Iterable[Json]) -> list[Json]:
+    """Without those of long calls."""
+    return [one for one in found if not one["long"]]
+
+
 def _length(point: Json) -> str:
     """What stands behind the size of a long call; nothing behind a clip's."""
     return f", call of {number(point['seconds'], 0)} s" if point["long"] else ""
 
 
 def _key(point: Json) -> tuple[int, str, str]:
+    """Size, system and setting of a point, or of what is told of one."""
     return point["size"], point["system"], point["setting"]
 
 
@@ -97,8 +103,7 @@ def _interval(one: Json) -> str:
 
 def _break_even(found: Json) -> str:
     rows = []
-    told = [one for one in found["break_even"] if not one["long"]]
-    for key in _unique((one["size"], one["system"], one["setting"], one["codec"]) for one in told):
+    for key in _unique((*_key(one), one["codec"]) for one in _of_clips(found["break_even"])):
         size, system, setting, codec = key
         by_clip = {one["clip"]: one["seconds"] for one in _even(found, *key)}
         lengths = ", ".join(f"{label(clip)} {number(by_clip[clip], 0)}" for clip in ordered(by_clip))
@@ -111,7 +116,7 @@ def short_table(content: Json, setting: str) -> str:
     found = content["rd"]
     rows = []
     for system in _unique(p["system"] for p in found["points"] if p["system"].startswith(OURS)):
-        some = [p for p in found["points"] if not p["long"] and _key(p) == (SHOWN, system, setting)]
+        some = [p for p in _of_clips(found["points"]) if _key(p) == (SHOWN, system, setting)]
         quality, running = mean(p["scores"][METRIC] for p in some), mean(p["kbps_running"] for p in some)
         cells = [number(quality, 1, " dB"), number(running, 1)]
         cells += [_beside(found, system, setting, codec) for codec in ANCHORS]
@@ -131,8 +136,7 @@ def _beside(found: Json, system: str, setting: str, codec: str) -> str:
 
 def _even(found: Json, *key: int | str) -> list[Json]:
     """Break-even lengths by clip; key: size, system, setting, codec."""
-    told = [one for one in found["break_even"] if not one["long"]]
-    return [one for one in told if (one["size"], one["system"], one["setting"], one["codec"]) == key]
+    return [one for one in _of_clips(found["break_even"]) if (*_key(one), one["codec"]) == key]
 
 
 def _unique(items: Iterable[T]) -> list[T]:
