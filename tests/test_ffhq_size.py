@@ -14,7 +14,7 @@ import torch
 
 from stylecodec import api
 from stylecodec.encoding.options import EncodeOptions, FitOptions, LandmarkCorrectionOptions
-from stylecodec.encoding.paper import pose, settings
+from stylecodec.encoding.paper import pose
 from stylecodec.encoding.paper.analysis import LARGE
 from stylecodec.encoding.paper.settings import PaperOptions
 from stylecodec.media.video import VideoReader
@@ -51,10 +51,8 @@ def ffhq_pack(tmp_path_factory: pytest.TempPathFactory) -> ModelPack:
 
 def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=FRAMES, rate=Fraction(25), sound=False)
-    correction = LandmarkCorrectionOptions(frames=1, side=32)
-    object.__setattr__(correction, "side", 16)  # half the least side: 68 pictures are rendered to measure it
-    # Every stage once, at 32² or less where it only looks: what the size of the networks changes is their loading and
-    # the decoder's 1024². One candidate and the raw profile, as selection and compact coding render a hundred pictures.
+    # Every stage once, at 32² where it only looks: what the size of the networks changes is their loading and the
+    # decoder's 1024². One candidate and the raw profile, as selection and compact coding render a hundred pictures.
     options = EncodeOptions(
         pack=ffhq_pack.folder,
         device="cpu",
@@ -64,7 +62,7 @@ def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path
         profile="raw",
         likeness="off",
         fit=FitOptions(steps=1, side=32),
-        landmark_correction=correction,
+        landmark_correction=LandmarkCorrectionOptions(frames=1, side=32),
     )
     encoded = api.encode(clip, tmp_path / "clip.stc", options, front_end=FixedFace())
     assert encoded.frames == FRAMES
@@ -82,11 +80,9 @@ def test_a_pack_of_ffhqs_size_encodes_and_decodes(ffhq_pack: ModelPack, tmp_path
 def test_a_pack_of_ffhqs_size_encodes_as_in_the_paper(
     ffhq_pack: ModelPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Half the least side: hundreds of pictures are rendered to measure indices and to search.
-    monkeypatch.setattr(settings, "SIDES", (32, *settings.SIDES))
     monkeypatch.setattr(pose, "GRID", (2, 2))
     clip = write_clip(tmp_path / "clip.mp4", frames=PAPER_FRAMES, rate=Fraction(25), sound=False)
-    paper = PaperOptions(target="inversion", side=32, steps=1, pose_steps=1, fit=False, worst_inversion=2.0)
+    paper = PaperOptions(target="inversion", side=64, steps=1, pose_steps=1, fit=False, worst_inversion=2.0)
     options = EncodeOptions(
         preset="paper", pack=ffhq_pack.folder, device="cpu", audio=False, profile="raw", paper=paper
     )
