@@ -7,12 +7,16 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import CorruptChunk, FormatError, LimitExceeded
 from . import layout
 from .identity import Identity, IdentityReference
 from .layout import ChunkType
 from .table import ChunkFile, ChunkTable
 
+IntArray = npt.NDArray[np.int64]
 Recall = Callable[[bytes], Identity | None]
 """Gives the identity of a digest, or None where it is not known."""
 
@@ -62,16 +66,18 @@ class IdentityTable:
 
     def sizes(self) -> Iterator[tuple[Identity, int]]:
         """The identities that the file contains, each with the bytes of the first chunk that gives it."""
-        entries = self._table.entries
         for slot in self.slots:
-            given = (entries["type"] == ChunkType.IDENTITY) & (entries["slot"] == slot)
-            yield self.of_slot(slot), int(self._table.sizes[given][0])
+            yield self.of_slot(slot), int(self._table.sizes[self._given(slot)[0]])
+
+    def _given(self, slot: int) -> IntArray:
+        """The entries of the table, by number, that give the identity of a slot."""
+        entries = self._table.entries
+        return np.flatnonzero((entries["type"] == ChunkType.IDENTITY) & (entries["slot"] == slot))
 
     def _first_chunk(self, slot: int) -> int | None:
         """The offset of the first chunk that gives the identity of a slot."""
-        entries = self._table.of(ChunkType.IDENTITY)
-        offsets = entries["offset"][entries["slot"] == slot]
-        return int(offsets[0]) if len(offsets) else None
+        given = self._given(slot)
+        return int(self._table.entries["offset"][given[0]]) if len(given) else None
 
     def _of_slot(self, slot: int, predictions: int) -> Identity:
         """predictions: how many identities are predicted from this one, one after the other."""

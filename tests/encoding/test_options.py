@@ -25,7 +25,7 @@ def test_the_defaults_are_valid() -> None:
     assert options.pack == "nobody-1024"
     assert options.audio_bitrate == 12_000
     assert options.smoothing == 0.024
-    assert (options.profile, options.quality, options.group_seconds) == ("compact", 54.0, None)
+    assert (options.profile, options.quality, options.group_seconds) == ("compact", 46.0, None)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from stylecodec.decoding.packets import PacketRenderer
 from stylecodec.decoding.render import Renderer
 from stylecodec.encoding.identity.people_in_clip import PeopleInClip, Stretch
 from stylecodec.encoding.pipeline import compacted, encode_frames
-from stylecodec.encoding.rate.compaction import COARSE_SHARE, compact_identity, progressive_identity
+from stylecodec.encoding.rate.compaction import COARSE_SHARE, compact_identity
 from stylecodec.encoding.rate.sensitivity import PROBE_SIZE, pictures, probed_frames
 from stylecodec.encoding.write import ClipWriter, EncodedClip, ShownPerson
 from stylecodec.errors import OptionError
@@ -102,7 +102,7 @@ def test_each_of_several_people_begins_coarse(clip: EncodedClip) -> None:
 
 def test_the_coarse_one_is_small_and_the_refined_one_the_same_as_ever(tiny_pack: ModelPack) -> None:
     packets, identity = streams.packets(2).astype(np.float32), streams.identity(3)
-    fine = progressive_identity(identity, packets, tiny_pack, CPU, 62.0)
+    fine = compact_identity(identity, packets, tiny_pack, CPU, 62.0, progressive=True)
     whole = compact_identity(identity, packets, tiny_pack, CPU, 62.0)
     assert fine.base is not None
     assert len(bytes(fine.base)) <= COARSE_SHARE * len(bytes(whole))
@@ -119,7 +119,7 @@ def test_the_coarse_one_is_small_and_the_refined_one_the_same_as_ever(tiny_pack:
 
 def test_an_identity_no_step_serves_goes_alone(tiny_pack: ModelPack) -> None:
     identity = streams.identity(3)
-    assert progressive_identity(identity, streams.packets(2), tiny_pack, CPU, 600.0) is identity
+    assert compact_identity(identity, streams.packets(2), tiny_pack, CPU, 600.0, progressive=True) is identity
 
 
 @quick

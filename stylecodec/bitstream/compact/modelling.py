@@ -18,7 +18,7 @@ from .prediction import OWN_CHANGE, OWN_REST, UNIT, Term
 from .quantiser import Levels, Quantiser
 from .tables import ACTIVITY_OF_CLASS
 
-DEFAULT_QUALITY = 54.0  # dB
+DEFAULT_QUALITY = 46.0  # dB
 PLAIN_QUALITY = 60.0  # dB, of the following plain steps:
 PLAIN_ANGLE_STEP = 0.05  # degrees
 PLAIN_ALPHA_STEP = 0.2  # of the RMS deviation of all alpha

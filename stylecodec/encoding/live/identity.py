@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 
@@ -14,9 +15,11 @@ from ...nets.isolation import isolated
 from ...packs.store import ModelPack
 from ...progress import Progress
 from ..frames import Crop, FrameCodes
-from ..identity.fitting import FittedIdentity, fit_to_candidates
+from ..identity.fitting import fit_to_candidates
 from ..identity.selection import Candidate, CandidatePool
 from ..options import EncodeOptions
+from ..rate.compaction import compact_identity
+from .motion import packet_of
 from .options import LiveOptions
 
 
@@ -32,7 +35,8 @@ class IdentityFinder:
     """Takes the frames of one face and says when there is an identity, and when there is a better one.
 
     executor: where the identity is fitted; without one it stays the first guess. Near-frontal frames spread over the
-    time seen are kept in bounded memory, as for a clip.
+    time seen are kept in bounded memory, as for a clip. In the compact profile identities are rounded as a clip's are,
+    on which the first guess waits.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class IdentityFinder:
         self._frames = 0
         self._begun: float | None = None
         self._guess: NDArray[np.float16] | None = None
-        self._fitting: Future[FittedIdentity] | None = None
+        self._fitting: Future[Identity] | None = None
         self.failure: str | None = None  # why the fit did not end
         self._stopped = False
 
@@ -73,11 +77,20 @@ class IdentityFinder:
         self._guess = np.asarray(mean, np.float16)
         if self._executor is None or self._options.fit_seconds is None:
             self._pool = None
-        return NewIdentity(Identity(self._guess), False)
+        return NewIdentity(self._as_sent(self._guess, best), False)
 
-    def _fit(self, guess: NDArray[np.float16], frames: tuple[Candidate, ...]) -> FittedIdentity:
+    def _fit(self, guess: NDArray[np.float16], frames: tuple[Candidate, ...]) -> Identity:
         with isolated(draws=True):
-            return fit_to_candidates(guess, frames, self._pack, self._device, self._options.fit, self._step)
+            fitted = fit_to_candidates(guess, frames, self._pack, self._device, self._options.fit, self._step)
+            return self._as_sent(fitted.latent, frames)
+
+    def _as_sent(self, latent: NDArray[np.float16], frames: Sequence[Candidate]) -> Identity:
+        """In the profile of the stream; frames: what it shows there."""
+        identity = Identity(latent)
+        if self._options.profile != "compact":
+            return identity
+        packets = np.stack([packet_of(one.pose, 0.0, one.alpha) for one in frames])
+        return compact_identity(identity, packets, self._pack, self._device, self._options.quality, self._step)
 
     def stop(self) -> None:
         """Let a fit end with its next step: nobody waits for it any more."""
@@ -92,7 +105,7 @@ class IdentityFinder:
             return None
         done, self._fitting, self._executor = self._fitting, None, None
         try:
-            return NewIdentity(Identity(done.result().latent), True)
+            return NewIdentity(done.result(), True)
         except Exception as error:  # in the background: the call goes on with the first guess
             self.failure = f"{type(error).__name__}: {error}"
             return None

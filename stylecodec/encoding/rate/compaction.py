@@ -74,7 +74,8 @@ def compact_clip(
     if metrics is None:
         metrics = picture_metrics(pack, device, identity, packets)
     quantiser, values = compact_packets(packets, metrics, quality + PACKET_MARGIN, group_frames, progress)
-    return CompactClip(quantiser, values, _rounded(identity, packets, pack, device, quality, progress, progressive))
+    rounded = compact_identity(identity, packets, pack, device, quality, progress, progressive)
+    return CompactClip(quantiser, values, rounded)
 
 
 def compact_people(
@@ -97,25 +98,10 @@ def compact_people(
     mean = Metrics(*(np.average(np.stack(kind), axis=0, weights=share) for kind in zip(*metrics, strict=True)))
     quantiser, values = compact_packets(packets, mean, quality + PACKET_MARGIN, group_frames, progress, cuts)
     rounded = [
-        _rounded(one, packets[shown], pack, device, quality, progress, steps)
+        compact_identity(one, packets[shown], pack, device, quality, progress, steps)
         for (one, shown), steps in zip(people, progressive or [False] * len(people), strict=True)
     ]
     return CompactPeople(quantiser, values, tuple(rounded))
-
-
-def _rounded(
-    identity: Identity,
-    packets: NDArray[np.floating],
-    pack: ModelPack,
-    device: torch.device,
-    quality: float,
-    progress: ProgressCallback,
-    progressive: bool,
-) -> Identity:
-    """The identity as it is sent."""
-    if progressive:
-        return progressive_identity(identity, packets, pack, device, quality, progress)
-    return compact_identity(identity, packets, pack, device, quality, progress)
 
 
 def compact_identity(
@@ -125,36 +111,19 @@ def compact_identity(
     device: torch.device,
     quality: float,
     progress: ProgressCallback = silent,
+    progressive: bool = False,
 ) -> Identity:
     """The identity with the largest step found that changes the pictures of some frames little enough.
 
-    Its levels are those of rounding.rounded_levels. Raw as it is where no step serves.
-    """
-    return _Roundings(identity, packets, pack, device).coarsest(quality, progress) or identity
-
-
-def progressive_identity(
-    identity: Identity,
-    packets: NDArray[np.floating],
-    pack: ModelPack,
-    device: torch.device,
-    quality: float,
-    progress: ProgressCallback = silent,
-) -> Identity:
-    """`compact_identity`, the very same latent, as a refinement of a coarse one, its base, in half of its bytes.
-
-    Without a base where no step serves, and where there is nothing to refine.
+    Its levels are those of rounding.rounded_levels. Raw as it is where no step serves. progressive: the very same
+    latent as a refinement of a coarse one, its base, in half of its bytes; without a base where there is nothing to
+    refine.
     """
     roundings = _Roundings(identity, packets, pack, device)
     whole = roundings.coarsest(quality, progress)
     if whole is None:
         return identity
-    for thrift in THRIFT:
-        base = roundings.coarse(whole, float(thrift))
-        if len(bytes(base)) <= COARSE_SHARE * len(bytes(whole)):
-            refined = replace(whole, base=base)
-            return refined if len(bytes(refined)) < len(bytes(whole)) else whole
-    return whole
+    return roundings.refining(whole) if progressive else whole
 
 
 class _Roundings:
@@ -171,7 +140,16 @@ class _Roundings:
         self._latent = identity.latent.astype(np.float64)
         self._personal = isinstance(pack, TunedPack)
 
-    def coarse(self, whole: Identity, thrift: float) -> Identity:
+    def refining(self, whole: Identity) -> Identity:
+        """A rounded identity as a refinement of a coarse one; without a base where that takes no fewer bytes."""
+        for thrift in THRIFT:
+            base = self._coarse(whole, float(thrift))
+            if len(bytes(base)) <= COARSE_SHARE * len(bytes(whole)):
+                refined = replace(whole, base=base)
+                return refined if len(bytes(refined)) < len(bytes(whole)) else whole
+        return whole
+
+    def _coarse(self, whole: Identity, thrift: float) -> Identity:
         """What is seen most of a rounded identity, in the same steps; thrift: of rounding.coarse_levels."""
         assert whole.step_code is not None
         step = step_of(whole.step_code)
@@ -191,7 +169,8 @@ class _Roundings:
                 break
             error = float((self._pictures(tried) - self._wanted).square().mean())
             spare = math.floor(CODES_PER_DB * 10 * math.log10(allowed / max(error, 1e-12)))
-            progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
+            if look + 1 < LOOKS:
+                progress(Progress(ROUNDING, look + 1, LOOKS, "steps"))
             if error <= allowed:
                 best, best_code = tried, code
             code = min(max(code + (max(1, spare) if error <= allowed else spare), 0), 255)

@@ -214,12 +214,14 @@ class Later(Executor):
         self.waiting = []
 
 
+RAW_IDENTITY = 18 * 512 * 2  # bytes of the latent in fp16
 FITTED = replace(OPTIONS, fit_seconds=0.4, fit=FitOptions(steps=2, side=32, identity=0, parts=0, response=0))
 
 
-def test_a_fitted_identity_follows(tiny_pack: ModelPack) -> None:
+@pytest.mark.parametrize("profile", ["raw", "compact"])
+def test_a_fitted_identity_follows(tiny_pack: ModelPack, profile: str) -> None:
     background = Later()
-    encoder = LiveEncoder(tiny_pack, FITTED, Middle(), None, background)
+    encoder = LiveEncoder(tiny_pack, replace(FITTED, profile=profile), Middle(), None, background)
     bursts: list[LiveBurst] = []
     for k in range(30):
         bursts += encoder.frame(k / RATE, picture(k))
@@ -235,6 +237,8 @@ def test_a_fitted_identity_follows(tiny_pack: ModelPack) -> None:
     slots = [event.identity for event in events if isinstance(event, FrameGroup)]
     assert set(slots[:10]) == {0}
     assert slots[-1] == 1
+    assert {identity.step_code is None for identity in found} == {profile == "raw"}
+    assert all((len(bytes(identity)) < RAW_IDENTITY / 2) == (profile == "compact") for identity in found)
 
 
 def test_a_fit_that_fails_leaves_the_first_guess(tiny_pack: ModelPack) -> None:
