@@ -2,16 +2,16 @@
 
 Every frame is measured; the detector looks at every k-th. From one sighting to the next the checker, which is quick,
 traces the face: each frame's box is laid where the points of the two frames before it lead, and then around the points
-found there. So the boxes of quick heads are right as well, and the landmarker sees k frames at once. Where a sighting
-is missing or the trace does not lead to it, the detector looks at every frame; where it finds nothing, the box is
-carried on from the last points as long as two independent landmarkers agree. As long as they do, a face that is found
-elsewhere is somebody else's. Beside the anchors, the pixels say how far these slipped over the head since the frame
-before (flow.py).
+found there. So the boxes of quick heads are right as well, and the landmarker sees k frames at once, in a thread of its
+own beside the search in the next k. Where a sighting is missing or the trace does not lead to it, the detector looks at
+every frame; where it finds nothing, the box is carried on from the last points as long as two independent landmarkers
+agree. As long as they do, a face that is found elsewhere is somebody else's. Beside the anchors, the pixels say how far
+these slipped over the head since the frame before (flow.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -31,6 +31,7 @@ from stylecodec.face.landmarks import (
 )
 from stylecodec.face.registration import Registrar
 from stylecodec.geometry import Similarity, ffhq_anchors
+from stylecodec.nets.threads import beside
 
 # Rows of an anchor array [7, 2]: four eye corners from left to right, eye centres, middle of the mouth corners.
 CORNERS = slice(0, 4)
@@ -38,6 +39,8 @@ LEFT_EYE, RIGHT_EYE, MOUTH = 4, 5, 6
 ANCHORS = 7
 Chunk = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 """Anchors [n, 7, 2], slips [n, 3] and registered places [n, 4] of successive frames."""
+_Anchors = list[NDArray[np.float64] | None]
+"""Anchors [7, 2] of the face in successive frames, None where there is none."""
 
 # A HOG box against the distance of the eyes, over the clips at hand: 2.3..3.0 wide, its centre 0.4..0.75 lower.
 BOX_PER_EYES, BOX_DROP = 2.5, 0.5
@@ -177,11 +180,12 @@ class FaceTracker:
         self._traced: NDArray[np.float64] | None = None  # the tracer's in the frame before these, if it traced
         self._seen: _Seen | None = None  # the last points, None where the face was lost since
         self._patch: Patch | None = None  # of the frame before
+        self._measuring: Callable[[], _Anchors] | None = None  # waits for the frames that are measured beside
 
     def __call__(self, frames: Iterable[Frame]) -> FaceTrack:
-        """All frames [H, W, 3] uint8 RGB, once, in order; at most stride + 1 of them are waiting."""
+        """All frames [H, W, 3] uint8 RGB, once, in order; at most 2 stride + 1 of them are waiting."""
         self._sightings = self._followed = self._unseen = 0
-        self._last = self._traced = self._seen = self._patch = None
+        self._last = self._traced = self._seen = self._patch = self._measuring = None
         self._registrar = Registrar() if self._register else None
         chunks: list[Chunk] = [(np.zeros((0, ANCHORS, 2), np.float32), np.zeros((0, 3)), np.zeros((0, 4)))]
         chunks += self._chunks(iter(frames))
@@ -189,16 +193,26 @@ class FaceTracker:
         return FaceTrack(anchors, slips, self._sightings, self._followed, placed if self._register else None)
 
     def _chunks(self, frames: Iterator[Frame]) -> Iterator[Chunk]:
-        waiting = list(islice(frames, 1))
+        waiting, before = list(islice(frames, 1)), list[Frame]()
         begin = self._look(waiting[0], None) if waiting else None
-        while waiting:
-            waiting.extend(islice(frames, self._stride))
-            if len(waiting) == 1:  # the clip's last frame: a chunk of its own
-                yield self._chunk(waiting, [begin])
-                return
-            boxes = self._boxes(waiting, begin)
-            yield self._chunk(waiting[:-1], boxes[:-1])
-            waiting, begin = waiting[-1:], boxes[-1]
+        with beside() as begins:
+            while waiting:
+                waiting.extend(islice(frames, self._stride))
+                boxes = [begin] if len(waiting) == 1 else self._boxes(waiting, begin)
+                # All but the last, where the next search begins; the clip's last frame is a chunk of its own.
+                chunk, rest = (waiting, []) if len(waiting) == 1 else (waiting[:-1], waiting[-1:])
+                done = self._measured()
+                self._measuring = begins(self._anchors, list(zip(chunk, boxes, strict=False)))
+                if done is not None:
+                    yield self._chunk(before, done)
+                waiting, before, begin = rest, chunk, boxes[-1]
+            done = self._measured()
+            if done is not None:
+                yield self._chunk(before, done)
+
+    def _measured(self) -> _Anchors | None:
+        """The anchors of the frames that were measured beside, if there are any: nothing is measured from then on."""
+        return None if self._measuring is None else self._measuring()
 
     def _look(self, frame: Frame, near: Box | None) -> Box | None:
         self._sightings += 1
@@ -210,6 +224,8 @@ class FaceTracker:
 
     def _boxes(self, waiting: list[Frame], begin: Box | None) -> list[Box | None]:
         """The face's box in each of the waiting frames, None where it is not seen; `begin` is that of the first."""
+        if begin is None:
+            self._measured()  # what is known of the face is that of the frames before
         near, count = begin or self._expected(), len(waiting) - 1
         traced = self._trace(waiting, begin) if begin else []
         end = self._look(waiting[-1], box_of(traced[-1]) if traced else near)
@@ -244,44 +260,52 @@ class FaceTracker:
             before = points
         return traced
 
-    def _chunk(self, frames: list[Frame], boxes: list[Box | None]) -> Chunk:
-        """What is measured of successive frames; anchors and places are NaN where there is no face."""
-        slips, placed = np.zeros((len(frames), 3)), np.full((len(frames), 4), np.nan)
-        rows = np.full((len(frames), ANCHORS, 2), np.nan, np.float32)
-        sure = {n: box for n, box in enumerate(boxes) if box is not None}
-        measured = dict(zip(sure, self._measure([frames[n] for n in sure], list(sure.values())), strict=True))
-        for n, frame in enumerate(frames):
-            anchors, box = measured.get(n), boxes[n]
+    def _anchors(self, seen: list[tuple[Frame, Box | None]]) -> _Anchors:
+        """Anchors [7, 2] of the face in successive frames and their boxes, None where there is none."""
+        sure = {n: (frame, box) for n, (frame, box) in enumerate(seen) if box is not None}
+        frames, boxes = [frame for frame, _ in sure.values()], [box for _, box in sure.values()]
+        measured = dict(zip(sure, self._measure(frames, boxes), strict=True))
+        found: _Anchors = []
+        for n, (frame, box) in enumerate(seen):
+            anchors = measured.get(n)
             if anchors is not None and box is not None and plausible(anchors, box):
                 self._last, self._unseen = anchors, 0
             else:
                 self._last, self._seen = self._follow(frame), None
-            if self._last is not None:
-                rows[n] = self._last
-            slips[n] = self._slip(frame)
-            placed[n] = self._placed(frame)
+            found.append(self._last)
+        return found
+
+    def _chunk(self, frames: list[Frame], found: _Anchors) -> Chunk:
+        """What is known of successive frames by their anchors; anchors and places are NaN where there is no face."""
+        slips, placed = np.zeros((len(frames), 3)), np.full((len(frames), 4), np.nan)
+        rows = np.full((len(frames), ANCHORS, 2), np.nan, np.float32)
+        for n, (frame, anchors) in enumerate(zip(frames, found, strict=True)):
+            if anchors is not None:
+                rows[n] = anchors
+            slips[n] = self._slip(frame, anchors)
+            placed[n] = self._placed(frame, anchors)
         return rows, slips, placed
 
-    def _placed(self, frame: Frame) -> NDArray[np.float64]:
+    def _placed(self, frame: Frame, anchors: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """[4]: where the registered head is in this frame; NaN without a face, or where heads are not registered."""
         nowhere = np.full(4, np.nan)
         if self._registrar is None:
             return nowhere
-        if self._last is None:
+        if anchors is None:
             self._registrar.lose()
             return nowhere
-        across = across_eyes(self._last)
+        across = across_eyes(anchors)
         roll, span = float(np.arctan2(across[1], across[0])), float(np.hypot(*across)) / 2
-        place = self._registrar(frame, self._last[CORNERS].mean(axis=0), roll, span)
+        place = self._registrar(frame, anchors[CORNERS].mean(axis=0), roll, span)
         return np.array([*place.corner, place.roll, place.key])
 
-    def _slip(self, frame: Frame) -> NDArray[np.float64]:
+    def _slip(self, frame: Frame, anchors: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """[3]: how the head moved under its anchors, from the frame before to this one; 0 where that is not known."""
         before, self._patch = self._patch, None
-        if self._last is not None:
-            across = across_eyes(self._last)
+        if anchors is not None:
+            across = across_eyes(anchors)
             roll = float(np.rad2deg(np.arctan2(across[1], across[0])))
-            self._patch = patch_of(frame, self._last[CORNERS].mean(axis=0), roll, float(np.hypot(*across)) / 2)
+            self._patch = patch_of(frame, anchors[CORNERS].mean(axis=0), roll, float(np.hypot(*across)) / 2)
         found = moved(before, self._patch) if before and self._patch else None
         return np.zeros(3) if found is None else found
 

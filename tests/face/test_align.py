@@ -377,7 +377,7 @@ def test_both_passes_hold_few_frames_at_a_time():
     world = World([face(x=2, y=2, scale=0.05)] * 60)
     gc.collect()
     track = Aligner(world.landmarks, world.detect, stride=8).track(stream(world))
-    assert most <= 8 + 3
+    assert most <= 2 * 8 + 3
     most = 0
     assert sum(1 for _ in crops(stream(world), track, 8)) == 60
     assert most <= 3

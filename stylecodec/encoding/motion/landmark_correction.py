@@ -26,6 +26,7 @@ from ...bitstream import ALPHA_COUNT
 from ...decoding.latents import Anchor
 from ...decoding.render import pick_dtype
 from ...metrics.landmark_features import NAMES, POSE, FeatureReader, noise_floor
+from ...nets.threads import side_by_side
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
 from ..differentiable import POSE_UNITS, DifferentiableRenderer
@@ -68,10 +69,10 @@ def correct_by_landmarks(
     rendered = RenderedFeatures(renderer, identity, min(options.side, pack.card.resolution))
     jacobian = rendered.jacobian(codes[half_open(wanted[:, 0], options.frames)], options.step)
     shown = rendered_rows(len(rows), options.every)
-    found = []
-    for few in torch.split(shown, AT_ONCE):
-        found.append(rendered(codes[few.to(device)]))
-        last = int(few[-1])
+    parts, found = torch.split(shown, AT_ONCE), list[Tensor]()
+    for seen in side_by_side(rendered, (codes[few.to(device)] for few in parts), device):
+        last = int(parts[len(found)][-1])
+        found.append(seen)
         done = len(motion) if last == len(rows) - 1 else int(rows[last]) + 1
         progress(Progress(CORRECTING, done, len(motion)))
     features_shown = between(shown.to(device), torch.cat(found), codes, jacobian)
@@ -176,5 +177,7 @@ class RenderedFeatures:
         signs = torch.from_numpy(hadamard(ALPHA_COUNT).astype(np.float32)).to(codes)
         moves = codes.new_zeros(POSE + ALPHA_COUNT, codes.shape[1])
         moves[:POSE, :POSE], moves[POSE:, POSE:] = step * torch.eye(POSE), step * signs
-        slopes = torch.stack([self(middle + moves) - self(middle - moves) for middle in codes]).mean(dim=0) / (2 * step)
+        up_and_down = (middle + way * moves for middle in codes for way in (1, -1))
+        seen = torch.stack(list(side_by_side(self, up_and_down, codes.device)))
+        slopes = (seen[0::2] - seen[1::2]).mean(dim=0) / (2 * step)
         return torch.cat([slopes[:POSE], signs.T @ slopes[POSE:] / ALPHA_COUNT]).T
