@@ -20,10 +20,11 @@ from torch import Tensor
 
 from ...decoding.regions import Regions
 from ...decoding.render import pick_dtype
+from ...nets.threads import side_by_side
 from ...packs.store import ModelPack
 from ...progress import ProgressCallback, silent
 from ..differentiable import DifferentiableRenderer, at_side
-from ..frames import AlignedFrame, FrameCodes, Motion, to_input
+from ..frames import AlignedFrame, Crop, FrameCodes, Motion, to_input
 from ..identity.keyframes import farthest
 from ..options import PixelCorrectionOptions
 from .refinement import crops_in_chunks
@@ -56,11 +57,14 @@ def correct_by_pixels(
     begun = [len(rows) // 2]
     answers = PixelAnswers(renderer, latent, codes[farthest(codes.cpu().numpy(), begun, options.keyframes)], options)
     place, regions = {int(row): k for k, row in enumerate(rows)}, Regions(pack, device)
+
+    def corrected(chunk: tuple[list[int], list[Crop]]) -> tuple[list[int], Tensor]:
+        few, pictures = [place[number] for number in chunk[0]], to_input(chunk[1], device)
+        return few, answers.corrected(codes[few], pictures, regions.weights(pictures))
+
     found = codes.clone()
-    for numbers, crops in crops_in_chunks(frames, place, AT_ONCE, CORRECTING, progress):
-        few = [place[number] for number in numbers]
-        pictures = to_input(crops, device)
-        found[few] = answers.corrected(codes[few], pictures, regions.weights(pictures))
+    for few, better in side_by_side(corrected, crops_in_chunks(frames, place, AT_ONCE, CORRECTING, progress), device):
+        found[few] = better
     pose, alpha = (value.cpu().numpy() for value in renderer.units.split(renderer.units.bound_(found)))
     return motion.with_codes(rows, FrameCodes(first.w_id, pose, alpha))
 
@@ -78,7 +82,8 @@ class PixelAnswers:
         self.renderer, self.keyframes, self.options = renderer, keyframes, options
         with torch.no_grad():
             self.anchor = renderer.anchor(torch.from_numpy(latent.astype(np.float32)).to(renderer.device))
-        self.jacobians = torch.stack([self._jacobian(codes) for codes in keyframes])  # [k, 34, 3, S, S]
+        answers = side_by_side(self._jacobian, keyframes, keyframes.device)
+        self.jacobians = torch.stack(list(answers))  # [k, 34, 3, S, S]
 
     @torch.no_grad()
     def corrected(self, codes: Tensor, pictures: Tensor, weights: Tensor) -> Tensor:

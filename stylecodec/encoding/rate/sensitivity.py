@@ -13,6 +13,7 @@ from ...bitstream import ALPHA_COUNT, PARAMS_PER_FRAME, Identity
 from ...decoding.latents import LatentDecoder
 from ...decoding.regions import Regions
 from ...decoding.render import Renderer, restore_roll
+from ...nets.threads import side_by_side
 from ...packs.store import ModelPack
 
 
@@ -89,17 +90,18 @@ def style_weights(
     return weights
 
 
-@torch.inference_mode()
 def pictures(latents: LatentDecoder, renderer: Renderer, identity: Identity, packets: Tensor) -> Tensor:
     """Packets float32 [n, 35] of one identity -> pictures [n, 3, size, size] in about [-1, 1], turned by their roll."""
-    anchor = latents.anchor(torch.from_numpy(np.array(identity.latent, np.float32))[None])
-    made = []
-    for start in range(0, len(packets), BATCH):
-        part = packets[start : start + BATCH]
+
+    @torch.inference_mode()
+    def drawn(part: Tensor) -> Tensor:
         values = part.to(latents.device)
         images = renderer.pictures(latents.styles(anchor, values[:, :2], values[:, 3:]))
-        made.append(restore_roll(images, part[:, 2]))
-    return torch.cat(made)
+        return restore_roll(images, part[:, 2])
+
+    with torch.inference_mode():
+        anchor = latents.anchor(torch.from_numpy(np.array(identity.latent, np.float32))[None])
+        return torch.cat(list(side_by_side(drawn, torch.split(packets, BATCH), latents.device)))
 
 
 def _nudges(values: NDArray[np.float32]) -> NDArray[np.float32]:
