@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from ..frames import Crop, FrameCodes
 from ..identity.fitting import fit_to_candidates
 from ..identity.selection import Candidate, CandidatePool
 from ..options import EncodeOptions
-from ..rate.compaction import compact_identity
+from ..rate.compaction import compact_identity, plainly_rounded
 from .motion import packet_of
 from .options import LiveOptions
 
@@ -35,8 +34,8 @@ class IdentityFinder:
     """Takes the frames of one face and says when there is an identity, and when there is a better one.
 
     executor: where the identity is fitted; without one it stays the first guess. Near-frontal frames spread over the
-    time seen are kept in bounded memory, as for a clip. In the compact profile identities are rounded as a clip's are,
-    on which the first guess waits.
+    time seen are kept in bounded memory, as for a clip. In the compact profile a fitted identity is rounded as a clip's
+    is; the first guess, which must not wait for that, is rounded plainly.
     """
 
     def __init__(
@@ -51,6 +50,7 @@ class IdentityFinder:
         self._fitting: Future[Identity] | None = None
         self.failure: str | None = None  # why the fit did not end
         self._stopped = False
+        self._compact = options.profile == "compact"
 
     def frame(self, seconds: float, crop: Crop, codes: FrameCodes) -> NewIdentity | None:
         """A frame that shows the face, and its codes [1, …]; the identity to send from now on, if it is another."""
@@ -77,20 +77,16 @@ class IdentityFinder:
         self._guess = np.asarray(mean, np.float16)
         if self._executor is None or self._options.fit_seconds is None:
             self._pool = None
-        return NewIdentity(self._as_sent(self._guess, best), False)
+        return NewIdentity(plainly_rounded(self._guess) if self._compact else Identity(self._guess), False)
 
     def _fit(self, guess: NDArray[np.float16], frames: tuple[Candidate, ...]) -> Identity:
         with isolated(draws=True):
             fitted = fit_to_candidates(guess, frames, self._pack, self._device, self._options.fit, self._step)
-            return self._as_sent(fitted.latent, frames)
-
-    def _as_sent(self, latent: NDArray[np.float16], frames: Sequence[Candidate]) -> Identity:
-        """In the profile of the stream; frames: what it shows there."""
-        identity = Identity(latent)
-        if self._options.profile != "compact":
-            return identity
-        packets = np.stack([packet_of(one.pose, 0.0, one.alpha) for one in frames])
-        return compact_identity(identity, packets, self._pack, self._device, self._options.quality, self._step)
+            identity = Identity(fitted.latent)
+            if not self._compact:
+                return identity
+            packets = np.stack([packet_of(one.pose, 0.0, one.alpha) for one in frames])
+            return compact_identity(identity, packets, self._pack, self._device, self._options.quality, self._step)
 
     def stop(self) -> None:
         """Let a fit end with its next step: nobody waits for it any more."""

@@ -17,7 +17,7 @@ from ..scores import METRICS
 if TYPE_CHECKING:
     from ...packs.store import ModelPack
 
-QUALITIES = (28.0, 34.0, 40.0, 46.0, 52.0)  # dB of the compact profile, unless others are asked for
+QUALITIES = (30.0, 36.0, 41.0, 46.0, 52.0)  # dB of the compact profile, unless others are asked for
 PIXEL_METRICS = (
     "PSNR", "SSIM", "MS-SSIM", "LPIPS-alex", "LPIPS-vgg", "DISTS", "parser-distance", "L_ID", "dlib-identity", "L1",
     "mesh-AKD",
