@@ -3,8 +3,8 @@
     python -m benchmarks.report             write both
     python -m benchmarks.report --check     write nothing, say what is not up to date and what is stale: exit code 1
 
-Nothing is measured here, and no provenance is renewed: figures of other code or networks than today's are shown as
-stale.
+Nothing is measured here, and no provenance is renewed. Figures of other code or networks than today's are stale: the
+report names their files and leaves them out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.provenance import ROOT, Today, as_comment, origin, reasons, toda
 from benchmarks.report_rd import SHOWN, short_table
 from benchmarks.report_tables import SECTIONS, Section
 from benchmarks.report_ways import ways_table
-from stylecodec.bitstream.compact.modelling import DEFAULT_QUALITY
+from stylecodec.encoding.options import DEFAULT_QUALITY
 
 REPORT = RESULTS.parent / "RESULTS.md"
 README = ROOT / "README.md"
@@ -38,8 +38,9 @@ Clips {", ".join(DEVELOPED_ON.values())} were **developed on**: constants of the
 coder were settled on them, so figures on them flatter it. {", ".join(VALIDATION.values())} are for **validation**:
 measured at the end of a stage, never chosen by. The rendered people of `held_out` were in no network's training.
 
-A part is **stale** when it came from other code or other networks than those that this report was held against. It
-stays what it was, of the commit that it names."""
+A part is **stale** when it came from other code or other networks than those that this report was held against. Its
+figures are left out here; the file still has them, of the commit that it names."""
+LEFT_OUT = "Its figures are left out, as they are not of today's code and networks."
 
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
@@ -61,6 +62,21 @@ def provenances(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | Non
         parts = [(clip, name, part) for clip, all_of in content["clips"].items() for name, part in all_of.items()]
         return {f"{label(clip)} {name}": part.get("provenance") for clip, name, part in parts}
     return {"": content.get("provenance")}
+
+
+def fresh(content: Mapping[str, Any], now: Today) -> Mapping[str, Any] | None:
+    """A results file without its parts that are stale; None where nothing is left."""
+    if "provenance" in content or not content.keys() & {"rows", "clips"}:
+        return None if reasons(content.get("provenance"), now) else content
+    if "rows" in content:
+        rows = [row for row in content["rows"] if not reasons(row.get("provenance"), now)]
+        return {**content, "rows": rows} if rows else None
+    parts = {
+        clip: {name: part for name, part in all_of.items() if not reasons(part.get("provenance"), now)}
+        for clip, all_of in content["clips"].items()
+    }
+    kept = {clip: all_of for clip, all_of in parts.items() if all_of}
+    return {**content, "clips": kept} if kept else None
 
 
 def sources(content: Mapping[str, Any], now: Today) -> str:
@@ -91,7 +107,8 @@ def render(results: Results, now: Today) -> str:
             if section_of(stem) is section:
                 _, title, script, tables = section
                 blocks += [f"## {title}", f"{script}, [{stem}.json](results/{stem}.json): {_first(content, now)}"]
-                blocks += [block for block in tables(content) if block]
+                kept = fresh(content, now)
+                blocks += [LEFT_OUT] if kept is None else [block for block in tables(kept) if block]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -102,14 +119,14 @@ def _first(content: Mapping[str, Any], now: Today) -> str:
 
 def readme_block(results: Results, now: Today) -> str:
     """What stands between BEGIN and END in README.md."""
-    if "presets" not in results:
-        return f"{BEGIN}\nNot measured yet.\n{END}"
-    content = results["presets"]
-    beside = [] if "rd" not in results else ["", *_beside_codecs(results["rd"], now)]
-    return "\n".join([BEGIN, ways_table(content), "", _note(content, now), *beside, END])
+    found = {stem: kept for stem in ("presets", "rd") if stem in results and (kept := fresh(results[stem], now))}
+    if "presets" not in found:
+        return f"{BEGIN}\nNot measured with today's code yet.\n{END}"
+    beside = ["", *_beside_codecs(found["rd"])] if "rd" in found else []
+    return "\n".join([BEGIN, ways_table(found["presets"]), "", _of(found["presets"]), *beside, END])
 
 
-def _beside_codecs(content: Mapping[str, Any], now: Today) -> list[str]:
+def _beside_codecs(content: Mapping[str, Any]) -> list[str]:
     clips = ", ".join(label(clip) for clip in ordered({point["clip"] for point in content["rd"]["points"]}))
     return [
         f"Beside ordinary codecs, real people on the same aligned squares of {SHOWN}² without sound (clips {clips});",
@@ -117,15 +134,13 @@ def _beside_codecs(content: Mapping[str, Any], now: Today) -> list[str]:
         "",
         short_table(content, f"{DEFAULT_QUALITY:g} dB"),
         "",
-        _note(content, now),
+        _of(content),
     ]
 
 
-def _note(content: Mapping[str, Any], now: Today) -> str:
-    """Of which commits a table is, and why it is stale."""
-    stale = sorted({why for found in provenances(content).values() for why in reasons(found, now)})
-    of = sorted({origin(found) for found in provenances(content).values()})
-    return f"Of {', '.join(of)}" + (f"; **stale**: {'; '.join(stale)}." if stale else ".")
+def _of(content: Mapping[str, Any]) -> str:
+    """Of which commits a table is."""
+    return f"Of {', '.join(sorted({origin(found) for found in provenances(content).values()}))}."
 
 
 def replaced(text: str, block: str) -> str:

@@ -27,6 +27,7 @@ from benchmarks import (
     memory,
     presets,
     real_clips,
+    report,
     report_ways,
     shapes,
     speed,
@@ -145,6 +146,30 @@ def test_figures_of_other_code_or_networks_are_stale(tiny_pack: ModelPack, other
     assert origins.from_comment(f"text\n{origins.as_comment(now)}\nmore") == now
     with pytest.raises(ValueError, match="held against"):
         origins.from_comment("text")
+
+
+@pytest.mark.usefixtures("parsed_once")
+def test_stale_figures_are_left_out() -> None:
+    now = origins.today()
+    today = {"networks": dict(now.networks), "code": {"nets": now.code["nets"]}, "commit": "0" * 40}
+    before = {**today, "code": {"nets": "changed"}, "commit": "1" * 40}
+    assert report.fresh({"provenance": today, "clips": {"a": {}}}, now) is not None
+    assert report.fresh({"provenance": before, "clips": {"a": {}}}, now) is None
+    assert report.fresh({"rows": [{"provenance": before}]}, now) is None
+    assert report.fresh({"rows": [{"provenance": before}, {"provenance": today, "psnr": 1}]}, now) == {
+        "rows": [{"provenance": today, "psnr": 1}]
+    }
+    old, new = {"provenance": before}, {"provenance": today}
+    parts = {"a": {"whole": new, "rates": old}, "b": {"whole": old}}
+    assert report.fresh({"clips": parts}, now) == {"clips": {"a": {"whole": new}}}
+    rows = [row_of("talk", "fast", 28.25, provenance=today), row_of("talk", "quick", 33.75, provenance=before)]
+    for text in (write({"presets": {"rows": rows}}, now) for write in (report.render, report.readme_block)):
+        assert "28.2 dB" in text
+        assert "33.8 dB" not in text
+    text = report.render({"presets": {"rows": rows[1:]}}, now)
+    assert report.LEFT_OUT in text
+    assert "commit 1111111" in text
+    assert "Not measured" in report.readme_block({"presets": {"rows": rows[1:]}}, now)
 
 
 def test_commands_tell_no_folders_of_the_machine() -> None:

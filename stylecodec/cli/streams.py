@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from ..bitstream import edit
-from ..bitstream.compact.modelling import DEFAULT_QUALITY
+from ..bitstream.compact.modelling import PLAIN_QUALITY
 from ..bitstream.edit import Repair, undump
 from ..bitstream.edit.dump import MAX_LINE
 from ..bitstream.file import StreamFile
@@ -164,7 +164,7 @@ def _transcode_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--quality",
         type=float,
-        default=DEFAULT_QUALITY,
+        default=PLAIN_QUALITY,
         metavar="DB",
         help="of the compact profile, 20 to 90; a guess from the numbers alone, encode measures it (default: "
         "%(default)s)",

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..bitstream.compact.modelling import DEFAULT_QUALITY
 from ..errors import OptionError
 from ..packs.card import DEFAULT_PACK
 from .paper.settings import PaperOptions
@@ -25,6 +24,7 @@ ALIGNS = ("auto", "flow", "landmarks")
 LANDMARKS = ("auto", "pack", "predictor", "dlib5", "dlib68")
 OFF, QUICK, FULL = "off", "quick", "full"
 LIKENESSES = (OFF, QUICK, FULL)
+DEFAULT_QUALITY = 46.0  # dB
 LIKENESS = QUICK  # unless another one is asked for, or the person is known
 
 ANOTHER_PERSON = 0.6  # distance of dlib's descriptors from which on it says that two faces are different people
@@ -268,7 +268,7 @@ class EncodeOptions:
     align: str = "auto"  # "flow": by registration to key frames, "landmarks"; auto: flow with the paper's preset
     batch: int | None = None  # frames per pass of the networks; None: 8 on a CPU, 32 on a GPU
     profile: str = "compact"  # how packets and identity are written: "raw" is 70 bytes per frame
-    quality: float = DEFAULT_QUALITY  # of the compact profile: PSNR in dB against raw packets, identity alike
+    quality: float = DEFAULT_QUALITY  # of the compact profile: least PSNR in dB against raw packets (rate.trellis)
     progressive: bool = False  # a coarse identity first, and its refinement with the second group of frames
     group_seconds: float | None = None  # a group is the unit of seeking and of loss; None: 1 raw, 2 compact
 

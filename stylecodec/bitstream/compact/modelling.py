@@ -18,7 +18,6 @@ from .prediction import OWN_CHANGE, OWN_REST, UNIT, Term
 from .quantiser import Levels, Quantiser
 from .tables import ACTIVITY_OF_CLASS
 
-DEFAULT_QUALITY = 46.0  # dB
 PLAIN_QUALITY = 60.0  # dB, of the following plain steps:
 PLAIN_ANGLE_STEP = 0.05  # degrees
 PLAIN_ALPHA_STEP = 0.2  # of the RMS deviation of all alpha
@@ -30,7 +29,7 @@ _TERM_BITS = 26  # that a term must save: its 3 bytes and a margin
 Floats = npt.NDArray[np.float64]
 
 
-def plain_steps(packets: npt.ArrayLike, quality: float = DEFAULT_QUALITY) -> Floats:
+def plain_steps(packets: npt.ArrayLike, quality: float = PLAIN_QUALITY) -> Floats:
     """Steps, float64 [35], for packets [n, 35], chosen without pictures and so finer than most clips need.
 
     quality: in dB. All angles have one step and all alpha another, in proportion to their RMS deviation.
@@ -43,7 +42,7 @@ def plain_steps(packets: npt.ArrayLike, quality: float = DEFAULT_QUALITY) -> Flo
     return finer
 
 
-def plain_quantiser(packets: npt.ArrayLike, group_frames: int, quality: float = DEFAULT_QUALITY) -> Quantiser:
+def plain_quantiser(packets: npt.ArrayLike, group_frames: int, quality: float = PLAIN_QUALITY) -> Quantiser:
     """A quantiser for packets [n, 35] in groups of `group_frames` frames, fitted without pictures."""
     quantiser = Quantiser.for_steps(plain_steps(packets, quality))
     return fitted(quantiser, quantiser.levels(packets), group_frames)

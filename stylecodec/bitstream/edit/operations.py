@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ...errors import FormatError, StreamMismatch
 from ..checks import check_time
-from ..compact.modelling import DEFAULT_QUALITY, compact_header, plain_quantiser
+from ..compact.modelling import PLAIN_QUALITY, compact_header, plain_quantiser
 from ..delta import Personalization
 from ..file import StreamFile
 from ..header import Profile
@@ -103,7 +103,7 @@ def strip(
     return assemble([Span.all_of(stream)], kept, audio=not audio)
 
 
-def transcode(stream: StreamFile, profile: Profile, quality: float = DEFAULT_QUALITY) -> Iterator[bytes]:
+def transcode(stream: StreamFile, profile: Profile, quality: float = PLAIN_QUALITY) -> Iterator[bytes]:
     """The stream in another profile. Raises Truncated for an incomplete stream.
 
     To compact: quantised by statistics of the packets alone; quality: in dB, on the scale of an encoder that measures

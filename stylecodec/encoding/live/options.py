@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ...bitstream.compact.modelling import DEFAULT_QUALITY
 from ...errors import OptionError
 from ...packs.card import DEFAULT_PACK
 from ..options import LANDMARKS, PROFILES, EncodeOptions, FitOptions, LandmarkCorrectionOptions
@@ -22,7 +21,7 @@ class LiveOptions:
     landmarks: str = "auto"  # as in EncodeOptions
     rate: Fraction = Fraction(25)  # frames per second, about: each frame carries its own time
     profile: str = "compact"  # "raw" is 70 bytes per frame
-    quality: float = DEFAULT_QUALITY  # dB, of the compact profile; its steps are the pack's
+    quality: float = 54.0  # dB, of the compact profile; its steps are the pack's, for faces that hardly move as well
     group_seconds: float = 0.2  # frames that are sent together: seconds of delay against bytes; 0: each on its own
     look_ahead: int = 1  # frames that are waited for to smooth a frame, 0 or 1
     smoothing: float = EncodeOptions.smoothing  # seconds, sigma of the Gaussian over time; 0: none

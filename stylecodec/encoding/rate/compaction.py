@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from ...bitstream import Identity, Quantiser, nearest_code
-from ...bitstream.compact.modelling import DEFAULT_QUALITY
 from ...bitstream.compact.quantiser import step_of
 from ...decoding.latents import LatentDecoder
 from ...decoding.personal import TunedPack
@@ -19,6 +18,7 @@ from ...decoding.render import Renderer
 from ...errors import LimitExceeded
 from ...packs.store import ModelPack
 from ...progress import Progress, ProgressCallback, silent
+from ..options import DEFAULT_QUALITY
 from .rounding import coarse_levels, rounded_levels, row_metrics
 from .sensitivity import PROBE_SIZE, Metrics, picture_metrics, pictures, probed_frames, style_weights
 from .trellis import compact_packets

@@ -26,7 +26,7 @@ from stylecodec.bitstream import (
     plain_quantiser,
 )
 from stylecodec.bitstream.compact.coding import decode_levels, encode_levels, magnitude_bits
-from stylecodec.bitstream.compact.modelling import DEFAULT_QUALITY, fitted, plain_steps
+from stylecodec.bitstream.compact.modelling import PLAIN_QUALITY, fitted, plain_steps
 from stylecodec.bitstream.compact.quantiser import step_of
 from stylecodec.errors import CorruptChunk, FormatError, LimitExceeded
 from tests.bitstream.conftest import make_header, make_identity, make_packets
@@ -231,7 +231,7 @@ def test_plain_steps_follow_the_quality() -> None:
     packets = make_packets(30)
     usual = plain_steps(packets)
     assert (usual > 0).all()
-    assert plain_steps(packets, DEFAULT_QUALITY + 6) == pytest.approx(usual / 2)
+    assert plain_steps(packets, PLAIN_QUALITY + 6) == pytest.approx(usual / 2)
     assert (plain_steps(np.zeros((5, 35))) > 0).all()
 
 
