@@ -160,9 +160,12 @@ def test_stale_figures_are_left_out() -> None:
         "rows": [{"provenance": today, "psnr": 1}]
     }
     old, new = {"provenance": before}, {"provenance": today}
-    parts = {"a": {"whole": new, "rates": old}, "b": {"whole": old}}
-    assert report.fresh({"clips": parts}, now) == {"clips": {"a": {"whole": new}}}
-    rows = [row_of("talk", "fast", 28.25, provenance=today), row_of("talk", "quick", 33.75, provenance=before)]
+    clips = {"a": {"whole": new, "rates": old}, "b": {"whole": old}}
+    assert report.fresh({"clips": clips}, now) == {"clips": {"a": {"whole": new}}}
+    parts = ("header", "identity", "personalization", "packets", "audio", "index", "total")
+    more = {"frames": 50, "bytes": dict.fromkeys(parts, 7), "decode_ms": None}
+    rows = [row_of("talk", "fast", 28.25, provenance=today, **more)]
+    rows += [row_of("talk", "quick", 33.75, provenance=before, **more)]
     for text in (write({"presets": {"rows": rows}}, now) for write in (report.render, report.readme_block)):
         assert "28.2 dB" in text
         assert "33.8 dB" not in text

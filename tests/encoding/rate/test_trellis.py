@@ -11,7 +11,7 @@ from stylecodec.bitstream import Quantiser
 from stylecodec.bitstream.compact.coding import encode_levels
 from stylecodec.bitstream.compact.modelling import fitted
 from stylecodec.encoding.rate.sensitivity import Metrics
-from stylecodec.encoding.rate.trellis import Floats, compact_packets, rms_error, trellis
+from stylecodec.encoding.rate.trellis import FINEST, LIVELY, Floats, compact_packets, rms_error, trellis
 
 GROUP = 40
 
@@ -39,6 +39,21 @@ def test_the_quality_is_reached(quality: float) -> None:
     assert np.array_equal(quantiser.values(quantiser.levels(values)), values)
     reached = 20 * math.log10(255 / rms_error(packets - values, metric))
     assert reached == pytest.approx(quality, abs=1.0)
+
+
+def test_a_calm_face_is_coded_finer_and_a_turning_head_is_no_lively_face() -> None:
+    packets, metric = movements(7)
+    usual = packets - packets.mean(axis=0)
+    reached = {}
+    for face in (4.0, 0.6, 0.05):  # of LIVELY
+        moved = usual.copy()
+        alone = np.concatenate([np.zeros((len(usual), 3)), usual[:, 3:]], axis=1)
+        moved[:, 3:] *= face * LIVELY / rms_error(alone, metric)
+        _, values = compact_packets(moved, Metrics(metric, metric), 46.0, GROUP)
+        reached[face] = 20 * math.log10(255 / rms_error(moved - values, metric))
+    assert reached[4.0] == pytest.approx(46, abs=1.0)
+    assert reached[0.6] == pytest.approx(46 - 20 * math.log10(0.6), abs=1.0)
+    assert reached[0.05] == pytest.approx(46 - 20 * math.log10(FINEST), abs=1.0)
 
 
 def test_quality_costs_bytes() -> None:
