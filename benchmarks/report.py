@@ -54,11 +54,16 @@ def section_of(stem: str) -> Section | None:
     return max(fitting, key=lambda section: len(section[0]), default=None)
 
 
+def _measured_by(content: Mapping[str, Any]) -> str:
+    """What a results file is measured by, part by part: "rows" or "clips"; "" as a whole."""
+    return next((parts for parts in ("rows", "clips") if parts in content and "provenance" not in content), "")
+
+
 def provenances(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
     """{name of the part, "" for the whole file: its provenance}."""
-    if "rows" in content and "provenance" not in content:
+    if _measured_by(content) == "rows":
         return {f"{label(row['clip'])} {row['way']}": row.get("provenance") for row in content["rows"]}
-    if "clips" in content and "provenance" not in content:
+    if _measured_by(content) == "clips":
         parts = [(clip, name, part) for clip, all_of in content["clips"].items() for name, part in all_of.items()]
         return {f"{label(clip)} {name}": part.get("provenance") for clip, name, part in parts}
     return {"": content.get("provenance")}
@@ -66,9 +71,9 @@ def provenances(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | Non
 
 def fresh(content: Mapping[str, Any], now: Today) -> Mapping[str, Any] | None:
     """A results file without its parts that are stale; None where nothing is left."""
-    if "provenance" in content or not content.keys() & {"rows", "clips"}:
+    if not _measured_by(content):
         return None if reasons(content.get("provenance"), now) else content
-    if "rows" in content:
+    if _measured_by(content) == "rows":
         rows = [row for row in content["rows"] if not reasons(row.get("provenance"), now)]
         return {**content, "rows": rows} if rows else None
     parts = {

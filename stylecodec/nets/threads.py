@@ -60,7 +60,6 @@ def beside() -> Iterator[Begin]:
         return
     with _threads(1, spare) as pool:
 
-
         def begin(work: Callable[[T], R], item: T) -> Callable[[], R]:
             return pool.submit(_isolated, work, item).result
 

@@ -81,7 +81,7 @@ def error_share(packets: Floats, metric: Floats) -> float:
     The head's pose does not count: beside it the face may stand still.
     """
     face = packets - packets.mean(axis=0)
-    face[:, : -ALPHA_COUNT] = 0
+    face[:, :-ALPHA_COUNT] = 0
     return min(max(rms_error(face, metric) / LIVELY, FINEST), 1.0)
 
 
